@@ -1,0 +1,76 @@
+# `make demo` and `make test` each work alone on a fresh clone: Python 3.10+ with headers and venv, a C compiler, make.
+# Everything is made in .venv and build/; a second run is quick.  PYTHON=... and CC=... choose other ones.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+CLIP := tests/media/h264_baseline_320x240_25fps.mp4
+
+BUILD_META := pyproject.toml setup.py
+NATIVE_SOURCES := $(shell find csrc -name '*.[ch]' 2>/dev/null) kvspic/_ffi_build.py $(wildcard kvspic/_cdef*.h)
+comma := ,
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: demo test lint native-test native-thread-test sanitize-test dist clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# $(call native_check,SANITIZERS): the C tests by gcc and by clang, each if it can link the sanitizers; neither: an error.
+define native_check
+	compilers=; for cc in gcc clang; do \
+		if echo 'int main(void) { return 0; }' | $$cc -fsanitize=$(1) -x c - -o /dev/null 2>/dev/null; \
+		then compilers="$$compilers $$cc"; fi; \
+	done; \
+	[ -n "$$compilers" ] || { echo "Neither gcc nor clang can link -fsanitize=$(1) here." \
+		"Install one with its sanitizer library (Debian: apt install gcc)." >&2; exit 1; }; \
+	for cc in $$compilers; do $(MAKE) --no-print-directory -s -j$(JOBS) -C tests/native CC=$$cc SAN=$(1) check; done
+endef
+
+demo: $(VENV)/.ready
+	$(BIN)/python -m kvspic demo $(CLIP)
+
+test: lint native-test $(VENV)/.ready
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The C tests under ASan and UBSan, by every compiler that can.
+native-test:
+	@set -e; $(call native_check,address$(comma)undefined)
+
+# The same under TSan: data races between streams, the client and the host's locks.
+native-thread-test:
+	@set -e; $(call native_check,thread)
+
+# The Python suite over an extension built with ASan and UBSan, in a copy of the tree: the normal build is not touched.
+sanitize-test: $(VENV)/.ready
+	@./.ci/sanitize $(BIN) $(PYTEST_ARGS)
+
+# sdist, and a wheel built from that sdist.
+dist: $(VENV)/.ready
+	$(BIN)/python -m build --outdir build/dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info kvspic/_native*.so kvspic/_native*.pyd .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# Two steps, one stamp: packages when the metadata changed, and only the extension when only C sources did.
+$(VENV)/.ready: $(BUILD_META) $(NATIVE_SOURCES) $(VENV)/.python
+	@if [ ! -e $(VENV)/.packages ] || [ pyproject.toml -nt $(VENV)/.packages ] || [ setup.py -nt $(VENV)/.packages ]; then \
+		echo "Installing kvspic and its packages into $(VENV) ..."; \
+		CC="$${CC:-$$(cat $(VENV)/.python)}" $(BIN)/python -m pip install --quiet --editable '.[all,dev]' \
+			&& touch $(VENV)/.packages; \
+	else \
+		echo "Rebuilding kvspic/_native ..."; \
+		CC="$${CC:-$$(cat $(VENV)/.python)}" $(BIN)/python setup.py --quiet build_ext --inplace --force; \
+	fi
+	@touch $@
+
+# Made once: says what is missing before anything is built, and keeps the name of the C compiler found.
+$(VENV)/.python:
+	@compiler=$$(./.ci/preflight $(PYTHON)) && { [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); } \
+		&& echo "$$compiler" > $@

@@ -1,0 +1,268 @@
+/* answer.c — answers of the service, classified into one event of the stream machine each, and the calls that steer it.
+ *
+ * An answer is checked whole before anything moves. Which result is retried, skipped or final is decided here and only
+ * here; the table (machine/stream_fsm.c) has no conditions. */
+#include "engine/engine.h"
+
+#define POLL_FIRST_HNS KVS_HNS_PER_SECOND
+
+struct verdict {
+    uint32_t event;
+    kvs_status cause; /* of a FATAL */
+};
+
+static int is_timeout(uint32_t result)
+{
+    return result == KVS_RESULT_REQUEST_TIMEOUT || result == KVS_RESULT_GATEWAY_TIMEOUT || result == KVS_RESULT_READ_TIMEOUT ||
+           result == KVS_RESULT_CONNECTION_TIMEOUT;
+}
+
+static int is_auth(uint32_t result) { return result == KVS_RESULT_NOT_AUTHORIZED || result == KVS_RESULT_FORBIDDEN; }
+
+/* Wire and client faults of a TagStream are worth another try; whatever the service itself answered is not. */
+static int is_wire_fault(uint32_t result)
+{
+    return is_timeout(result) || result == KVS_RESULT_NOT_SET ||
+           (result >= KVS_RESULT_UNKNOWN && result <= KVS_RESULT_SIGNATURE_EARLY);
+}
+
+static kvs_status final_status(uint32_t result)
+{
+    switch (result) {
+    case KVS_RESULT_BAD_REQUEST:
+    case KVS_RESULT_INVALID_ARG: return KVS_E_BAD_REQUEST;
+    case KVS_RESULT_NOT_FOUND:
+    case KVS_RESULT_DELETED: return KVS_E_NOT_FOUND;
+    case KVS_RESULT_CLIENT_LIMIT:
+    case KVS_RESULT_DEVICE_LIMIT:
+    case KVS_RESULT_STREAM_LIMIT: return KVS_E_SERVICE_LIMIT;
+    case KVS_RESULT_NOT_PROVISIONED:
+    case KVS_RESULT_DEVICE_NOT_FOUND: return KVS_E_SERVICE_ERROR;
+    default: return KVS_OK; /* not final */
+    }
+}
+
+static struct verdict described(const struct kvs_stream *stream, const struct kvs_stream_answer *answer)
+{
+    switch (answer->stream_status) {
+    case KVS_STATUS_ACTIVE:
+        return (struct verdict){ stream->flags & KVS_HAS_TAGS ? KVS_STREAM_EV_ACTIVE_TAGS : KVS_STREAM_EV_ACTIVE, KVS_OK };
+    case KVS_STATUS_CREATING:
+    case KVS_STATUS_UPDATING: return (struct verdict){ KVS_STREAM_EV_NOT_READY, KVS_OK };
+    default: return (struct verdict){ KVS_STREAM_EV_FATAL, KVS_E_STREAM_DELETING };
+    }
+}
+
+static struct verdict failed(const struct kvs_stream *stream, uint32_t result)
+{
+    int is_describe = stream->state == KVS_STREAM_DESCRIBE;
+    if (stream->state == KVS_STREAM_TAG && !is_wire_fault(result)) return (struct verdict){ KVS_STREAM_EV_SKIP, KVS_OK };
+    if (is_auth(result)) return (struct verdict){ KVS_STREAM_EV_AUTH, KVS_E_NOT_AUTHORIZED };
+    if (result == KVS_RESULT_IN_USE && stream->state == KVS_STREAM_CREATE) return (struct verdict){ KVS_STREAM_EV_IN_USE, KVS_OK };
+    if (result == KVS_RESULT_NOT_FOUND && is_describe && (stream->flags & KVS_ALLOW_CREATE)) {
+        return (struct verdict){ KVS_STREAM_EV_NOT_FOUND, KVS_OK };
+    }
+    if (result == KVS_RESULT_NOT_FOUND && !is_describe && stream->is_ours) return (struct verdict){ KVS_STREAM_EV_RETRYABLE, KVS_OK };
+    kvs_status cause = final_status(result);
+    return (struct verdict){ cause != KVS_OK ? KVS_STREAM_EV_FATAL : KVS_STREAM_EV_RETRYABLE, cause };
+}
+
+static struct verdict judge(const struct kvs_stream *stream, const struct kvs_stream_answer *answer)
+{
+    if (answer->result != KVS_RESULT_OK) return failed(stream, answer->result);
+    if (stream->state == KVS_STREAM_DESCRIBE) return described(stream, answer);
+    if (stream->state == KVS_STREAM_CREATE && (stream->flags & KVS_HAS_TAGS)) return (struct verdict){ KVS_STREAM_EV_OK_TAGS, KVS_OK };
+    return (struct verdict){ KVS_STREAM_EV_OK, KVS_OK };
+}
+
+static void note_description(struct kvs_stream *stream, const struct kvs_stream_answer *answer)
+{
+    stream->described_retention_hns = answer->retention_hns;
+    if (answer->retention_hns == stream->limits.retention_hns || stream->is_ours) return;
+    struct kvs_action action = { .kind = KVS_ACTION_RETENTION_DIFFERS };
+    action.a = stream->limits.retention_hns;
+    action.b = answer->retention_hns;
+    stream_notice(stream, &action);
+}
+
+static void note_token(struct kvs_stream *stream)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_TOKEN_ROTATED };
+    if (!stream->is_rotating) return;
+    stream->is_rotating = 0;
+    if (stream->view.fragment_head != 0) session_limit(stream, stream->view.fragment_head - 1);
+    stream_notice(stream, &action);
+}
+
+static void note_success(struct kvs_stream *stream, const struct kvs_stream_answer *answer)
+{
+    if (stream->state == KVS_STREAM_DESCRIBE && answer->stream_status == KVS_STATUS_ACTIVE) note_description(stream, answer);
+    if (stream->state == KVS_STREAM_CREATE) {
+        stream->is_ours = 1;
+        stream->described_retention_hns = stream->limits.retention_hns;
+    }
+    if (stream->state == KVS_STREAM_GET_TOKEN) note_token(stream);
+}
+
+/* A PutMedia that failed leaves no handle behind. */
+static void close_opening(struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (stream->uploads[i]->state != KVS_UPLOAD_OPENING) continue;
+        session_remove(stream, stream->uploads[i]);
+        return;
+    }
+}
+
+static void open_opening(struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (stream->uploads[i]->state != KVS_UPLOAD_OPENING) continue;
+        session_move(stream, stream->uploads[i], KVS_UPLOAD_EV_OPENED);
+        stream->metrics.sessions++;
+        return;
+    }
+}
+
+/* The wait before the same call again; 0 when the budget is spent. */
+static int wait_of(struct kvs_stream *stream, uint32_t event, uint64_t *wait_out)
+{
+    struct kvs_backoff *backoff = event == KVS_STREAM_EV_AUTH ? &stream->session_backoff : &stream->backoff;
+    uint32_t count = backoff->count;
+    if (!kvs_backoff_next(backoff, &stream->prng, wait_out)) return 0;
+    if (event == KVS_STREAM_EV_NOT_READY) *wait_out = kvs_hns_min(POLL_FIRST_HNS << count, stream->client->backoff_cap_hns);
+    return 1;
+}
+
+static kvs_status apply(struct kvs_stream *stream, const struct kvs_stream_answer *answer, uint64_t now_hns)
+{
+    struct verdict verdict = judge(stream, answer);
+    uint8_t was_put = stream->state == KVS_STREAM_PUT_STREAM;
+    kvs_status refused = KVS_OK;
+    if (stream->state == KVS_STREAM_GET_TOKEN && verdict.event == KVS_STREAM_EV_OK) {
+        refused = kvs_token_set(&stream->token, answer->expires_hns, now_hns, &stream->prng);
+        if (refused != KVS_OK) verdict.event = KVS_STREAM_EV_RETRYABLE;
+    }
+    stream->last_result = answer->result;
+    if (was_put && verdict.event == KVS_STREAM_EV_OK) open_opening(stream);
+    else if (was_put) close_opening(stream);
+    if (verdict.event == KVS_STREAM_EV_OK || verdict.event == KVS_STREAM_EV_OK_TAGS || answer->result == KVS_RESULT_OK) {
+        if (refused == KVS_OK) note_success(stream, answer);
+    }
+    int is_repeat = verdict.event == KVS_STREAM_EV_RETRYABLE || verdict.event == KVS_STREAM_EV_NOT_READY ||
+                    verdict.event == KVS_STREAM_EV_IN_USE || (verdict.event == KVS_STREAM_EV_AUTH && was_put);
+    if (is_repeat && !wait_of(stream, verdict.event, &stream->wait_hns)) {
+        verdict.cause = verdict.event == KVS_STREAM_EV_AUTH ? KVS_E_NOT_AUTHORIZED : kvs_stream_fsm.spent[stream->state];
+        verdict.event = stream->state == KVS_STREAM_TAG ? KVS_STREAM_EV_SKIP : KVS_STREAM_EV_SPENT;
+        if (stream->state == KVS_STREAM_TAG) verdict.cause = KVS_OK;
+    }
+    if (is_repeat) stream->metrics.retry_count++;
+    stream->request = 0;
+    if (verdict.cause != KVS_OK && !(was_put && verdict.event == KVS_STREAM_EV_AUTH)) {
+        stream_fail(stream, verdict.event, verdict.cause, answer->result, now_hns);
+        return verdict.cause;
+    }
+    stream_step(stream, verdict.event, now_hns);
+    return refused;
+}
+
+kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_answer *answer, uint64_t now_hns)
+{
+    if (stream == NULL || answer == NULL) return KVS_E_NULL_ARG;
+    if (answer->size != sizeof *answer) return KVS_E_CONFIG_SIZE;
+    stream_lock(stream);
+    kvs_status status = KVS_E_STALE_ANSWER;
+    if (stream->request != 0 && answer->request == stream->request) {
+        status = apply(stream, answer, now_hns);
+        session_announce(stream);
+        stream_settle(stream, now_hns);
+    }
+    stream_unlock(stream);
+    return status;
+}
+
+/* ---- stop, retry, reset ------------------------------------------------------------------------------------------------ */
+
+static void forget_failures(struct kvs_stream *stream)
+{
+    stream->failure = KVS_OK;
+    stream->wait_hns = 0;
+    kvs_backoff_progress(&stream->backoff);
+    kvs_backoff_progress(&stream->session_backoff);
+}
+
+kvs_status kvs_stream_retry(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream == NULL) return KVS_E_NULL_ARG;
+    stream_lock(stream);
+    kvs_status status = stream->state == KVS_STREAM_STOPPED ? KVS_E_STREAM_STOPPED : KVS_OK;
+    if (status == KVS_OK) {
+        forget_failures(stream);
+        close_opening(stream);
+        stream_step(stream, KVS_STREAM_EV_RETRY, now_hns);
+    }
+    stream_unlock(stream);
+    return status;
+}
+
+kvs_status kvs_stream_reset_connection(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream == NULL) return KVS_E_NULL_ARG;
+    stream_lock(stream);
+    if (stream->state == KVS_STREAM_STREAMING) {
+        session_abort_all(stream, KVS_RESULT_OK);
+        session_lost(stream, KVS_RESULT_OK, now_hns);
+        stream_settle(stream, now_hns);
+    }
+    stream_unlock(stream);
+    return KVS_OK;
+}
+
+kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream == NULL) return KVS_E_NULL_ARG;
+    kvs_host_lock(stream->host, stream->writer);
+    stream_lock(stream);
+    if (!stream->is_stopped) {
+        package_held(stream, 1, now_hns);
+        skip_report(stream);
+        stream->is_stopped = 1;
+        package_trailer(stream, now_hns);
+        ledger_handed_out(stream);
+        ledger_trim(stream);
+        session_announce(stream);
+        stream_settle(stream, now_hns);
+    }
+    stream_unlock(stream);
+    kvs_host_unlock(stream->host, stream->writer);
+    return KVS_OK;
+}
+
+static void restart_data(struct kvs_stream *stream)
+{
+    ledger_drop_all(stream, KVS_DROP_RESET);
+    kvs_metadata_clear(&stream->metadata, stream->host);
+    kvs_generator_reset(&stream->generator);
+    stream->last_cluster_tc = KVS_TIME_NONE;
+    stream->last_key_pts_hns = KVS_TIME_NONE;
+    stream->skip_until_key = 1;
+    stream->order.is_started = 0;
+    stream->is_ended = stream->force_key = stream->starts_session = 0;
+    for (uint32_t i = 0; i < stream->track_count; i++) stream->tracks[i].is_seen = 0;
+}
+
+kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream == NULL) return KVS_E_NULL_ARG;
+    kvs_host_lock(stream->host, stream->writer);
+    stream_lock(stream);
+    session_abort_all(stream, KVS_RESULT_OK);
+    restart_data(stream);
+    forget_failures(stream);
+    kvs_token_clear(&stream->token);
+    stream->is_rotating = stream->is_stopped = stream->is_closed = 0;
+    stream_step(stream, KVS_STREAM_EV_RESET, now_hns);
+    stream_unlock(stream);
+    kvs_host_unlock(stream->host, stream->writer);
+    return KVS_OK;
+}

@@ -1,0 +1,248 @@
+/* engine.h — what the files of csrc/engine share: the client, the stream, the upload handle, and who may touch them.
+ *
+ * Locks, outermost first; a lock is never taken while one further down is held:
+ *   stream->writer   one put, end of fragment, stop, reset, flush at a time per stream; held during the payload copy
+ *   stream->lock     everything of the stream; held for bookkeeping and copies below LARGE_FRAME only
+ *   client->lock     client machine, stream list, list of streams with actions, deadline heap, references
+ *   pool lock        inside kvs_pool_*, once per slab
+ * A public call locks, changes, arms the stream's deadline, unlocks, and then (no lock held) wakes the host if actions
+ * went from none to some. Under a lock only alloc, free and random of the host are called. */
+#ifndef KVS_ENGINE_ENGINE_H
+#define KVS_ENGINE_ENGINE_H
+
+#include "base/check.h"
+#include "base/hns.h"
+#include "base/host.h"
+#include "base/prng.h"
+#include "engine/format.h"
+#include "kvspic.h"
+#include "machine/backoff.h"
+#include "machine/client_fsm.h"
+#include "machine/stream_fsm.h"
+#include "machine/token.h"
+#include "machine/upload_fsm.h"
+#include "media/cpd.h"
+#include "media/generator.h"
+#include "media/mkv.h"
+#include "store/metadata.h"
+#include "store/order.h"
+#include "store/slab.h"
+#include "store/view.h"
+#include "wire/ack_parser.h"
+
+#define UPLOADS_MAX 8u
+#define LARGE_FRAME 16384u          /* above it the payload is copied outside the stream's lock */
+#define ACTIONS_MIN 16u
+#define ACTIONS_MAX 1024u           /* notices beyond it are counted as lost */
+#define ACTIONS_RESERVED 12u        /* places that only orders may take */
+#define TAGS_PAIRS_MAX 12u
+
+struct action_queue {
+    struct kvs_action *items;       /* ring */
+    uint32_t capacity, first, count;
+    uint64_t lost_count;            /* notices that found no room since the last report */
+};
+
+enum upload_part { PART_HEADER, PART_PREFIX, PART_FRAME, PART_TRAILER, PART_END };
+
+struct upload {
+    uint64_t handle;
+    uint8_t state;                  /* enum kvs_upload_state */
+    uint8_t is_waiting;             /* the reader was told to wait: the next byte is announced */
+    uint8_t part;                   /* enum upload_part: what is read next */
+    uint8_t is_bound;               /* its first fragment is settled, its header made */
+    uint64_t first, last;           /* fragments it covers; last KVS_TIME_NONE: open end */
+    uint64_t at_fragment, at_frame; /* read position */
+    uint64_t at_offset;             /* inside the part */
+    uint64_t done_next;             /* first fragment of it that is not done */
+    uint64_t sent_next;             /* one past the last fragment that it began to send */
+    uint64_t base_tc;               /* relative times: timecode of its first cluster */
+    uint64_t read_cum;              /* prefix sum (view cum_bytes) of its read position */
+    uint8_t *header;                /* host memory until it is sent */
+    uint32_t header_size;
+    uint8_t has_end;                /* the last thing read was a trailer with an end tag */
+    uint8_t has_sent;               /* something of a fragment was read */
+    uint64_t quiet_since_hns;       /* bytes went out since and no ACK came; KVS_TIME_NONE: nothing is owed */
+    uint8_t is_stale;
+    struct kvs_ack_parser parser;
+};
+
+struct track {
+    uint64_t id;
+    uint32_t type;
+    uint8_t cpd_from_frames, is_seen;
+    uint64_t last_dts_hns, last_step_hns, shift_hns;
+    uint64_t fragment_frames;       /* in the open fragment */
+};
+
+struct limits {
+    uint64_t fragment_duration_hns, buffer_duration_hns, latency_max_hns, staleness_max_hns, replay_max_hns;
+    uint64_t eofr_idle_hns, retention_hns, scale_hns;
+    uint64_t slabs_max;
+    uint32_t frames_max, metadata_max;
+};
+
+struct kvs_stream {
+    struct kvs_client *client;
+    const struct kvs_host *host;    /* the client's copy */
+    void *writer, *lock;
+    uint64_t user;
+    char *name;
+    uint32_t name_hash;
+    uint32_t flags, streaming_type, nal_flags, full_policy, backward_policy;
+    struct limits limits;
+    uint32_t track_count, kinds;
+    struct track tracks[KVS_TRACKS_MAX];
+    uint8_t segment_uuid[16];
+    struct kvs_prng prng;
+
+    /* machine */
+    uint8_t state;                  /* enum kvs_stream_state */
+    uint8_t is_stopped, is_closed, is_ours /* made by our CreateStream */, is_rotating, has_waited /* READY reached */;
+    kvs_status failure;
+    uint32_t last_result;
+    uint64_t request;               /* number of the outstanding order, 0: none */
+    uint32_t request_kind;
+    uint64_t request_count, upload_count;
+    struct kvs_backoff backoff, session_backoff;
+    uint64_t wait_hns;              /* owed before the next order */
+    struct kvs_token token;
+    uint64_t described_retention_hns;
+
+    /* data */
+    struct kvs_chain chain;
+    struct kvs_view view;
+    struct kvs_order_queue order;
+    struct kvs_metadata metadata;
+    struct kvs_generator generator;
+    struct format *formats, *format; /* oldest still in use, newest: of the next fragment */
+    struct upload *uploads[UPLOADS_MAX]; /* by first fragment, oldest first; NULL at the end */
+    uint64_t inflight_offset;       /* chain bytes being written outside the lock; UINT64_MAX: none */
+    uint64_t sent_frames;           /* one past the newest frame that was ever read whole */
+    uint64_t last_cluster_tc;       /* of the newest fragment; KVS_TIME_NONE before */
+    uint64_t last_key_pts_hns;
+    uint64_t skip_pts_hns, skip_count, skip_bytes; /* skipped frames not yet reported */
+    uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
+    uint8_t wants_room, store_pressure, buffer_pressure, latency_pressure;
+
+    struct kvs_stream_metrics metrics; /* counters; the rest is filled in when asked */
+    uint64_t held_payload;          /* bytes waiting in `order` */
+
+    /* out */
+    struct action_queue actions;
+    uint8_t is_listed;              /* in the client's list of streams with actions */
+    uint8_t wants_wake;             /* wake the host after unlocking */
+    uint64_t armed_hns;             /* deadline as the client's heap knows it; never later than the true one */
+
+    /* the client's, under its lock */
+    struct kvs_stream *next, *previous; /* all streams */
+    struct kvs_stream *next_listed, *previous_listed;
+    uint32_t heap_index;            /* UINT32_MAX: not in the heap */
+    uint64_t heap_key;
+    uint32_t references;
+    uint8_t is_dead, in_list;
+};
+
+struct kvs_client {
+    struct kvs_host host;
+    void *lock;
+    struct kvs_pool pool;
+    struct kvs_prng prng;
+    char client_id[65];
+    uint32_t stream_count_max, stream_count;
+    uint64_t backoff_base_hns, backoff_cap_hns;
+    uint8_t has_tags;
+
+    uint8_t state;                  /* enum kvs_client_state */
+    uint8_t was_ready, wants_room;
+    uint64_t request, request_count;
+    struct kvs_backoff backoff;
+    uint64_t token_expires_hns, deadline_hns;
+    uint64_t retry_count;
+
+    struct action_queue actions;
+    uint8_t wants_wake;
+    struct kvs_stream *streams;
+    struct kvs_stream *first_listed, *last_listed;
+    struct kvs_stream **heap;
+    uint32_t heap_count, heap_capacity;
+};
+
+/* ---- action.c: the queue of actions going out -------------------------------------------------------------------- */
+
+kvs_status actions_init(struct action_queue *queue, const struct kvs_host *host);
+void actions_fini(struct action_queue *queue, const struct kvs_host *host);
+void actions_push(struct action_queue *queue, const struct kvs_host *host, const struct kvs_action *action, int is_order);
+/* Both under the stream's lock; they list the stream with the client and note that the host is to be woken. */
+void stream_order(struct kvs_stream *stream, const struct kvs_action *action);
+void stream_notice(struct kvs_stream *stream, const struct kvs_action *action);
+/* Forgets an order of the outstanding request that nobody has drained yet. */
+void stream_withdraw_request(struct kvs_stream *stream);
+void client_push(struct kvs_client *client, const struct kvs_action *action, int is_order);
+
+/* ---- client.c ------------------------------------------------------------------------------------------------------ */
+
+void client_unlock_and_wake(struct kvs_client *client);
+void client_unlink(struct kvs_client *client, struct kvs_stream *stream);
+void client_poke(struct kvs_client *client, uint64_t now_hns);
+void client_release(struct kvs_stream *stream);
+
+/* ---- deadline.c ---------------------------------------------------------------------------------------------------- */
+
+void deadline_arm(struct kvs_stream *stream);  /* under the stream's lock */
+void deadline_remove(struct kvs_client *client, struct kvs_stream *stream);
+kvs_status deadline_reserve(struct kvs_client *client);
+
+/* ---- stream.c, answer.c: the stream machine ------------------------------------------------------------------------- */
+
+void stream_lock(struct kvs_stream *stream);
+void stream_unlock(struct kvs_stream *stream); /* arms the deadline and wakes */
+void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns);
+void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns);
+/* Opens a session where one is needed, closes a stopped stream that has drained. After anything that could matter. */
+void stream_settle(struct kvs_stream *stream, uint64_t now_hns);
+void stream_destroy(struct kvs_stream *stream);
+int stream_waits_for_acks(const struct kvs_stream *stream);
+int stream_done_on_received(const struct kvs_stream *stream);
+
+/* ---- session.c: which upload handle covers which fragments ------------------------------------------------------------ */
+
+int session_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *last_out);
+kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last, uint64_t now_hns);
+struct upload *session_find(const struct kvs_stream *stream, uint64_t handle);
+void session_move(struct kvs_stream *stream, struct upload *upload, uint32_t event);
+void session_abort(struct kvs_stream *stream, struct upload *upload, uint32_t result);
+void session_abort_all(struct kvs_stream *stream, uint32_t result);
+void session_remove(struct kvs_stream *stream, struct upload *upload);
+void session_announce(struct kvs_stream *stream); /* tells waiting readers that there are bytes */
+void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
+void session_limit(struct kvs_stream *stream, uint64_t last); /* open ends stop at this fragment */
+uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upload);
+
+/* ---- put.c, package.c, room.c: frames in ------------------------------------------------------------------------------ */
+
+/* Both under writer and stream lock. */
+void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns);
+kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
+void package_trailer(struct kvs_stream *stream, uint64_t now_hns);
+kvs_status package_frame(struct kvs_stream *stream, struct kvs_held *held, uint64_t now_hns);
+kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t duration_end_hns, uint64_t now_hns);
+void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size);
+void skip_report(struct kvs_stream *stream);
+
+/* ---- ledger.c: what is done, what is dropped ---------------------------------------------------------------------------- */
+
+void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to); /* fragments from..to-1 */
+void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason);
+void ledger_drop_all(struct kvs_stream *stream, uint32_t reason);
+void ledger_trim(struct kvs_stream *stream);
+void ledger_handed_out(struct kvs_stream *stream);
+int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);
+
+/* ---- ack.c, pressure.c -------------------------------------------------------------------------------------------------- */
+
+void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns);
+void pressure_check(struct kvs_stream *stream);
+void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
+
+#endif

@@ -1,0 +1,268 @@
+/* package.c — a frame becomes a block of a fragment: the place where fragments open and end.
+ *
+ * The payload lies in the chain already, with room for the block header before it and, for a key frame, for the tags and
+ * the cluster header before that. What is decided here is written into that room. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size)
+{
+    if (stream->skip_count == 0) stream->skip_pts_hns = pts_hns;
+    stream->skip_count++;
+    stream->skip_bytes += size;
+    stream->metrics.frames_buffered--;
+    stream->metrics.bytes_buffered -= size;
+    stream->metrics.frames_dropped[KVS_DROP_SKIPPED]++;
+    stream->metrics.bytes_dropped += size;
+    if (stream->skip_count == 1) skip_report(stream); /* the first at once, a run of them as one when it ends */
+}
+
+void skip_report(struct kvs_stream *stream)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = KVS_DROP_SKIPPED };
+    if (stream->skip_count == 0) return;
+    action.a = stream->skip_pts_hns;
+    action.b = stream->skip_count;
+    action.c = stream->skip_bytes;
+    stream->skip_count = stream->skip_bytes = 0;
+    stream_notice(stream, &action);
+}
+
+/* ---- tags and cluster header ------------------------------------------------------------------------------------------------ */
+
+/* Writes the waiting tags so that they end at `end` and do not begin before `floor`; returns where they begin. Entries
+ * that came after the room was kept may not fit: those wait for the next fragment. */
+static uint64_t write_tags(struct kvs_stream *stream, uint64_t floor, uint64_t end)
+{
+    struct kvs_metadata fits = { 0 }, waits = { 0 };
+    uint64_t room = end - floor;
+    uint32_t size = 0;
+    struct kvs_metadata_entry *entry = stream->metadata.first;
+    while (entry != NULL) {
+        struct kvs_metadata_entry *next = entry->next;
+        int does_fit = waits.first == NULL && size + entry->size <= room;
+        if (does_fit) size += entry->size;
+        kvs_metadata_push(does_fit ? &fits : &waits, entry);
+        entry = next;
+    }
+    uint64_t at = end - size;
+    for (entry = fits.first; entry != NULL; entry = entry->next) {
+        kvs_chain_write(&stream->chain, at, kvs_metadata_bytes(entry), entry->size);
+        at += entry->size;
+    }
+    kvs_metadata_packaged(&fits, stream->host);
+    stream->metadata = fits;
+    while (waits.first != NULL) {
+        entry = waits.first;
+        waits.first = entry->next;
+        kvs_metadata_push(&stream->metadata, entry);
+    }
+    return end - size;
+}
+
+/* ---- tracks that are silent, tracks that are back --------------------------------------------------------------------------- */
+
+static void report_track(struct kvs_stream *stream, uint32_t track, int is_silent)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_TRACK_SILENT, .a = stream->tracks[track].id, .b = (uint64_t)is_silent };
+    stream_notice(stream, &action);
+}
+
+/* Which tracks the fragment that opens now announces: those that had a frame in the one before (or have one waiting). */
+static uint32_t wanted_mask(struct kvs_stream *stream)
+{
+    uint32_t mask = (1u << stream->track_count) - 1u;
+    if (stream->order.mode != KVS_ORDER_CUT) return mask;
+    for (uint32_t i = 0; i < stream->track_count; i++) {
+        struct kvs_held_queue *queue = &stream->order.queues[i];
+        int was_there = stream->tracks[i].fragment_frames != 0 || queue->head != queue->tail;
+        stream->tracks[i].fragment_frames = 0;
+        if (i == stream->order.lead) continue;
+        if (queue->is_silent == !was_there) {
+            if (!was_there) mask &= ~(1u << i);
+            continue;
+        }
+        queue->is_silent = !was_there;
+        report_track(stream, i, !was_there);
+        if (!was_there) mask &= ~(1u << i);
+    }
+    return mask;
+}
+
+/* The number of the format that the opening fragment has. */
+static uint32_t format_for(struct kvs_stream *stream, uint32_t number)
+{
+    struct format *base = stream->formats, *made = NULL;
+    uint32_t mask = wanted_mask(stream);
+    if (stream->format->track_mask == mask) return number;
+    while (base->number != number) base = base->next;
+    struct format_change change = { NULL, UINT32_MAX, mask, 0, NULL };
+    if (base != stream->format || format_make(stream->host, base, &change, &made) != KVS_OK) return number;
+    stream->format->next = made;
+    stream->format = made;
+    return made->number;
+}
+
+/* ---- a frame ------------------------------------------------------------------------------------------------------------------ */
+
+static int may_open(const struct kvs_stream *stream, const struct kvs_held *held)
+{
+    return stream->order.mode != KVS_ORDER_CUT || held->track == stream->order.lead;
+}
+
+static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan)
+{
+    uint8_t cluster[KVS_MKV_CLUSTER_SIZE];
+    struct kvs_fragment fragment = { .timecode = plan->cluster_tc, .pts_hns = plan->cluster_tc * stream->limits.scale_hns };
+    uint64_t end = held->frame.offset, at = end - KVS_MKV_CLUSTER_SIZE;
+    kvs_mkv_cluster_write(cluster, plan->cluster_tc);
+    kvs_chain_write(&stream->chain, at, cluster, sizeof cluster);
+    fragment.prefix_offset = write_tags(stream, end - held->prefix_space, at);
+    fragment.prefix_size = (uint32_t)(end - fragment.prefix_offset);
+    fragment.format = format_for(stream, held->format);
+    if (stream->starts_session) fragment.flags = KVS_FRAGMENT_NEW_SESSION;
+    stream->starts_session = stream->is_ended = stream->skip_until_key = 0;
+    stream->last_cluster_tc = plan->cluster_tc;
+    stream->last_key_pts_hns = held->frame.pts_hns;
+    stream->metrics.fragments_put++;
+    kvs_view_open_fragment(&stream->view, &fragment);
+}
+
+/* Cluster times rise within a session. A fragment that would go back begins another session. */
+static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *held, struct kvs_generator_plan *plan)
+{
+    if (stream->starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held)) kvs_generator_reset(&stream->generator);
+    kvs_status status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, held->flags, may_open(stream, held), plan);
+    int opens = (held->flags & KVS_FRAME_KEY) != 0 && may_open(stream, held);
+    if (status == KVS_E_FRAME_TIMESTAMP && opens) {
+        kvs_generator_reset(&stream->generator);
+        status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, held->flags, 1, plan);
+    }
+    if (status != KVS_OK || !(plan->parts & KVS_PART_CLUSTER)) return status;
+    if (held->prefix_space < KVS_MKV_CLUSTER_SIZE) return KVS_E_STREAM_STATE; /* only key frames open fragments */
+    if (stream->last_cluster_tc != KVS_TIME_NONE && plan->cluster_tc <= stream->last_cluster_tc) stream->starts_session = 1;
+    return KVS_OK;
+}
+
+kvs_status package_frame(struct kvs_stream *stream, struct kvs_held *held, uint64_t now_hns)
+{
+    uint8_t block[KVS_MKV_BLOCK_SIZE];
+    struct kvs_generator_plan plan;
+    (void)now_hns;
+    if (stream->skip_until_key && !(held->flags & KVS_FRAME_KEY)) return KVS_E_STREAM_STATE;
+    kvs_status status = plan_frame(stream, held, &plan);
+    if (status == KVS_OK) status = kvs_view_reserve(&stream->view);
+    if (status != KVS_OK) return status;
+    kvs_generator_commit(&stream->generator, &plan);
+    if (plan.parts & KVS_PART_CLUSTER) {
+        skip_report(stream);
+        open_fragment(stream, held, &plan);
+    }
+    kvs_mkv_block_write(block, held->track + 1u, plan.block_tc, held->flags, held->payload_size);
+    kvs_chain_write(&stream->chain, held->frame.offset, block, sizeof block);
+    kvs_view_push_frame(&stream->view, &held->frame, held->payload_size);
+    stream->tracks[held->track].fragment_frames++;
+    return KVS_OK;
+}
+
+static void drop_held(struct kvs_stream *stream, const struct kvs_held *held, uint32_t reason)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason, .a = held->frame.pts_hns, .b = 1, .c = held->payload_size };
+    stream->metrics.frames_dropped[reason]++;
+    stream->metrics.bytes_dropped += held->payload_size;
+    stream->metrics.frames_buffered--;
+    stream->metrics.bytes_buffered -= held->payload_size;
+    stream_notice(stream, &action);
+}
+
+/* Frames of other tracks that waited for a first key frame, and nothing more will come. */
+static void drop_unstarted(struct kvs_stream *stream)
+{
+    struct kvs_held held;
+    if (stream->order.mode != KVS_ORDER_CUT || kvs_order_count(&stream->order) == 0) return;
+    for (uint32_t i = 0; i < stream->track_count; i++) stream->order.queues[i].is_silent = 0;
+    stream->order.is_started = 1;
+    while (kvs_order_next(&stream->order, UINT64_MAX, 1, &held)) drop_held(stream, &held, KVS_DROP_LATE);
+    stream->order.is_started = 0;
+}
+
+void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns)
+{
+    struct kvs_held held;
+    if (stream->order.mode == KVS_ORDER_NONE) return;
+    while (kvs_order_next(&stream->order, now_hns, flush, &held)) {
+        int is_skip = stream->skip_until_key && !(held.flags & KVS_FRAME_KEY);
+        if (package_frame(stream, &held, now_hns) == KVS_OK) continue;
+        if (is_skip) skip_frame(stream, held.frame.pts_hns, held.payload_size);
+        else drop_held(stream, &held, KVS_DROP_LATE);
+    }
+    if (flush) drop_unstarted(stream);
+}
+
+/* ---- ends --------------------------------------------------------------------------------------------------------------------- */
+
+/* The trailer of the open fragment: tags that no fragment has carried yet, then the end-of-fragment tag. */
+static kvs_status write_trailer(struct kvs_stream *stream, uint64_t now_hns)
+{
+    uint8_t tag[KVS_MKV_END_TAG_SIZE];
+    uint32_t size = kvs_metadata_size(&stream->metadata, 1) + KVS_MKV_END_TAG_SIZE;
+    kvs_status status = kvs_chain_reserve(&stream->chain, &stream->client->pool, size, stream->limits.slabs_max, now_hns);
+    if (status != KVS_OK) return status;
+    uint64_t offset = kvs_chain_advance(&stream->chain, size), at = offset;
+    for (struct kvs_metadata_entry *entry = stream->metadata.first; entry != NULL; entry = entry->next) {
+        if (entry->is_sent) continue;
+        kvs_chain_write(&stream->chain, at, kvs_metadata_bytes(entry), entry->size);
+        at += entry->size;
+    }
+    kvs_mkv_end_tag_write(tag);
+    kvs_chain_write(&stream->chain, at, tag, sizeof tag);
+    kvs_metadata_packaged(&stream->metadata, stream->host);
+    kvs_view_end_fragment(&stream->view, offset, size);
+    (void)kvs_generator_end_fragment(&stream->generator);
+    return KVS_OK;
+}
+
+static int has_open_fragment(const struct kvs_stream *stream)
+{
+    if (kvs_view_is_empty(&stream->view)) return 0;
+    return !(kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED);
+}
+
+kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
+    if (!(stream->flags & KVS_KEY_FRAME_FRAGMENTS)) return KVS_E_EOFR_NEEDS_KEY_FRAGMENTS;
+    if (stream->order.mode == KVS_ORDER_DTS || stream->order.mode == KVS_ORDER_PTS) return KVS_E_EOFR_ORDER_MODE;
+    package_held(stream, 1, now_hns);
+    if (stream->is_ended) return KVS_E_DOUBLE_EOFR;
+    if (!has_open_fragment(stream)) return KVS_E_NO_FRAGMENT;
+    kvs_status status = write_trailer(stream, now_hns);
+    if (status != KVS_OK) return status;
+    stream->is_ended = stream->skip_until_key = 1;
+    stream->order.is_started = 0;
+    stream->force_key = stream->order.mode == KVS_ORDER_DTS_EOFR || stream->order.mode == KVS_ORDER_PTS_EOFR;
+    stream->metrics.last_put_hns = KVS_TIME_NONE;
+    ledger_handed_out(stream);
+    session_announce(stream);
+    return KVS_OK;
+}
+
+void package_trailer(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (!has_open_fragment(stream)) return;
+    if (write_trailer(stream, now_hns) == KVS_OK) return;
+    kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |= KVS_FRAGMENT_CLOSED; /* the reader adds the tag */
+}
+
+kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream == NULL) return KVS_E_NULL_ARG;
+    kvs_host_lock(stream->host, stream->writer);
+    stream_lock(stream);
+    kvs_status status = package_end_fragment(stream, now_hns);
+    stream_settle(stream, now_hns);
+    stream_unlock(stream);
+    kvs_host_unlock(stream->host, stream->writer);
+    return status;
+}

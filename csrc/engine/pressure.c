@@ -1,0 +1,68 @@
+/* pressure.c — warnings with hysteresis: an event when a level is passed, another when it is left again, a counter for
+ * each beginning. Storage: less than 5 % of the store is free (over at 10 %). Buffer: 95 % of the duration is used.
+ * Latency: what is unsent is longer than allowed. Stale: bytes go out and no ACK comes. */
+#include "engine/engine.h"
+
+#define FREE_LOW_PERCENT 5u
+#define FREE_OK_PERCENT 10u
+
+static void set(struct kvs_stream *stream, uint8_t *flag, int is_on, uint32_t kind, uint64_t value)
+{
+    if (*flag == is_on) return;
+    struct kvs_action action = { .kind = KVS_ACTION_PRESSURE, .result = kind, .a = (uint64_t)is_on, .b = value };
+    *flag = (uint8_t)is_on;
+    stream_notice(stream, &action);
+    if (!is_on) return;
+    if (kind == KVS_PRESSURE_STORE) stream->metrics.pressures_store++;
+    if (kind == KVS_PRESSURE_BUFFER) stream->metrics.pressures_buffer++;
+    if (kind == KVS_PRESSURE_LATENCY) stream->metrics.pressures_latency++;
+}
+
+static int is_under(uint64_t left, uint64_t limit, int was_on)
+{
+    return left <= limit / 100u * (was_on ? FREE_OK_PERCENT : FREE_LOW_PERCENT);
+}
+
+static uint64_t unsent_duration(const struct kvs_stream *stream)
+{
+    const struct kvs_view *view = &stream->view;
+    uint64_t frame = view->frame_tail;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads[i];
+        if (upload->state != KVS_UPLOAD_DEAD && upload->is_bound) frame = kvs_hns_max(frame, upload->at_frame);
+    }
+    if (frame >= view->frame_head) return 0;
+    return kvs_hns_sub(view->end_hns, kvs_view_frame(view, frame)->pts_hns);
+}
+
+void pressure_check(struct kvs_stream *stream)
+{
+    const struct kvs_pool *pool = &stream->client->pool;
+    if (stream->streaming_type == KVS_OFFLINE) return;
+    uint64_t slabs = stream->limits.slabs_max != 0 ? stream->limits.slabs_max : pool->slabs_max;
+    uint64_t used = stream->chain.held_count; /* a stream knows its own share; the whole store's level is a client metric */
+    set(stream, &stream->store_pressure, is_under(kvs_hns_sub(slabs, used) * KVS_SLAB_SIZE, slabs * KVS_SLAB_SIZE, stream->store_pressure),
+        KVS_PRESSURE_STORE, kvs_hns_sub(slabs, used) * KVS_SLAB_SIZE);
+    uint64_t limit = stream->limits.buffer_duration_hns;
+    if (limit != 0) {
+        uint64_t tail = kvs_view_is_empty(&stream->view) ? stream->view.end_hns : kvs_view_fragment(&stream->view, stream->view.fragment_tail)->pts_hns;
+        uint64_t left = kvs_hns_sub(limit, kvs_hns_sub(stream->view.end_hns, tail));
+        set(stream, &stream->buffer_pressure, is_under(left, limit, stream->buffer_pressure), KVS_PRESSURE_BUFFER, left);
+    }
+    if (stream->limits.latency_max_hns != 0) {
+        uint64_t unsent = unsent_duration(stream);
+        int is_on = unsent > (stream->latency_pressure ? stream->limits.latency_max_hns / 2u : stream->limits.latency_max_hns);
+        set(stream, &stream->latency_pressure, is_on, KVS_PRESSURE_LATENCY, unsent);
+    }
+}
+
+void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
+{
+    if (stream->limits.staleness_max_hns == 0 || upload->is_stale || upload->quiet_since_hns == KVS_TIME_NONE) return;
+    uint64_t quiet = kvs_hns_sub(now_hns, upload->quiet_since_hns);
+    if (quiet < stream->limits.staleness_max_hns) return;
+    struct kvs_action action = { .kind = KVS_ACTION_STALE, .upload = upload->handle, .a = quiet };
+    upload->is_stale = 1;
+    stream->metrics.stale_events++;
+    stream_notice(stream, &action);
+}

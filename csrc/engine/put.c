@@ -1,0 +1,339 @@
+/* put.c — a frame in: checked, given its place in the content store, copied once, packaged.
+ *
+ * Everything that can fail comes before the first change, so a put that fails changed nothing. One writer per stream
+ * at a time; a payload above LARGE_FRAME is copied while only the writer's lock is held, so the reader is not in its
+ * way. */
+#include "engine/engine.h"
+
+#include "media/nal.h"
+
+#define AUDIO_KEY_GAP_HNS (2 * KVS_HNS_PER_SECOND)
+#define SYNC_HNS KVS_HNS_PER_SECOND
+#define CPD_MAX (KVS_MKV_CPD_MAX)
+
+struct put {
+    const uint8_t *data;
+    uint32_t data_size, payload_size, flags, track, space;
+    uint64_t pts_hns, dts_hns, duration_hns, now_hns, shift_hns;
+    uint64_t offset;                 /* of the chunk: space, block header, payload */
+    struct kvs_nal_scan scan;
+    struct format *format;           /* new one made for this frame, not in the list yet */
+    uint8_t is_adapted, is_new_session, is_dropped_backward;
+};
+
+/* ---- times ---------------------------------------------------------------------------------------------------------------- */
+
+/* How much to add to this track's times so that they rise again: what another track already adds, if that fits (tracks
+ * stay in step), else what continues after the last frame by its usual step. */
+static uint64_t shift_for(const struct kvs_stream *stream, const struct put *put, const struct track *track)
+{
+    for (uint32_t i = 0; i < stream->track_count; i++) {
+        uint64_t shifted = put->dts_hns + stream->tracks[i].shift_hns;
+        if (stream->tracks[i].shift_hns > track->shift_hns && shifted > track->last_dts_hns &&
+            shifted < track->last_dts_hns + SYNC_HNS) return stream->tracks[i].shift_hns;
+    }
+    uint64_t step = kvs_hns_max(track->last_step_hns, stream->limits.scale_hns);
+    return track->last_dts_hns + step - put->dts_hns;
+}
+
+static kvs_status check_backward(struct kvs_stream *stream, struct put *put, const struct track *track)
+{
+    uint64_t scale = stream->limits.scale_hns;
+    put->shift_hns = track->shift_hns;
+    if (!track->is_seen) return KVS_OK;
+    uint64_t dts = put->dts_hns + track->shift_hns;
+    if (dts / scale > track->last_dts_hns / scale) return KVS_OK;
+    int is_tie = dts / scale == track->last_dts_hns / scale;
+    switch (stream->backward_policy) {
+    case KVS_BACKWARD_ERROR: return is_tie ? KVS_OK : KVS_E_FRAME_TIMESTAMP;
+    case KVS_BACKWARD_DROP: put->is_dropped_backward = 1; return KVS_OK;
+    case KVS_BACKWARD_SESSION:
+        if (is_tie) break;
+        put->is_new_session = 1;
+        return KVS_OK;
+    default: break;
+    }
+    if (is_tie) { /* two frames within one unit: this one moves to the next, the ones after it do not */
+        uint64_t bump = (track->last_dts_hns / scale + 1) * scale - dts;
+        put->dts_hns += bump;
+        put->pts_hns += bump;
+    } else {
+        put->shift_hns = shift_for(stream, put, track);
+    }
+    return KVS_OK;
+}
+
+static kvs_status set_times(struct kvs_stream *stream, struct put *put)
+{
+    struct track *track = &stream->tracks[put->track];
+    if (stream->flags & KVS_CLOCK_TIMECODES) put->pts_hns = put->dts_hns = put->now_hns;
+    kvs_status status = check_backward(stream, put, track);
+    put->pts_hns += put->shift_hns;
+    put->dts_hns += put->shift_hns;
+    if (put->pts_hns > KVS_HNS_MEDIA_MAX || put->dts_hns > KVS_HNS_MEDIA_MAX) return KVS_E_FRAME_TIMESTAMP_RANGE;
+    return status;
+}
+
+static void commit_times(struct kvs_stream *stream, const struct put *put)
+{
+    struct track *track = &stream->tracks[put->track];
+    if (put->shift_hns > track->shift_hns) {
+        struct kvs_action action = { .kind = KVS_ACTION_TIME_SHIFTED, .a = track->id, .b = put->shift_hns - track->shift_hns };
+        stream->metrics.times_shifted++;
+        stream_notice(stream, &action);
+    }
+    track->shift_hns = put->shift_hns;
+    if (track->is_seen && put->dts_hns > track->last_dts_hns) track->last_step_hns = kvs_hns_min(put->dts_hns - track->last_dts_hns, SYNC_HNS);
+    track->last_dts_hns = put->dts_hns;
+    track->is_seen = 1;
+}
+
+/* ---- what kind of frame it is --------------------------------------------------------------------------------------------- */
+
+static int is_lead(const struct kvs_stream *stream, uint32_t track)
+{
+    return stream->order.mode != KVS_ORDER_CUT || track == stream->order.lead;
+}
+
+static void set_key(struct kvs_stream *stream, struct put *put)
+{
+    if (stream->flags & KVS_AUDIO_KEYS) {
+        uint64_t last = stream->last_key_pts_hns;
+        int is_due = stream->skip_until_key || last == KVS_TIME_NONE || put->pts_hns >= kvs_hns_add(last, AUDIO_KEY_GAP_HNS);
+        put->flags = is_due ? put->flags | KVS_FRAME_KEY : put->flags & ~(uint32_t)KVS_FRAME_KEY;
+    }
+    if (stream->force_key && is_lead(stream, put->track)) put->flags |= KVS_FRAME_KEY;
+}
+
+static int is_key(const struct put *put) { return (put->flags & KVS_FRAME_KEY) != 0; }
+
+/* Frames that can not be decoded without what is missing. Ordered by time (DTS, PTS) it shows only when they leave. */
+static int is_skipped(const struct kvs_stream *stream, const struct put *put)
+{
+    if (!stream->skip_until_key || is_key(put)) return 0;
+    if (stream->order.mode == KVS_ORDER_NONE) return 1;
+    return stream->order.mode == KVS_ORDER_CUT && is_lead(stream, put->track) && kvs_order_count(&stream->order) == 0;
+}
+
+static struct kvs_cpd_format cpd_format_of(const struct kvs_stream *stream, uint32_t track)
+{
+    struct kvs_cpd_format format = { stream->kinds, stream->tracks[track].type, stream->nal_flags, stream->format->tracks[track].codec_id };
+    return format;
+}
+
+/* Codec private data found in a key frame: when it is not what the track has, a new format is made for it. Parameter
+ * sets that can not be read are left alone: the frame still goes out. */
+static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
+{
+    struct kvs_cpd_format cpd_format = cpd_format_of(stream, put->track);
+    const struct kvs_mkv_track *track = &stream->format->tracks[put->track];
+    uint32_t size = 0;
+    if (!is_key(put) || !stream->tracks[put->track].cpd_from_frames || !kvs_cpd_is_in_frames(&cpd_format)) return KVS_OK;
+    if (kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, NULL, 0, &size) != KVS_OK || size == 0 || size > CPD_MAX) return KVS_OK;
+    uint8_t *cpd = kvs_host_alloc(stream->host, size);
+    if (cpd == NULL) return KVS_E_NOMEM;
+    kvs_status status = kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, cpd, size, &size);
+    if (status == KVS_OK && (size != track->cpd_size || memcmp(cpd, track->cpd, size) != 0)) {
+        struct format_change change = { &cpd_format, put->track, stream->format->track_mask, size, cpd };
+        status = format_make(stream->host, stream->format, &change, &put->format);
+    }
+    kvs_host_free(stream->host, cpd);
+    return status == KVS_E_NOMEM ? status : KVS_OK;
+}
+
+static kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
+{
+    put->payload_size = put->data_size;
+    if (stream->tracks[put->track].type != KVS_TRACK_VIDEO) return KVS_OK;
+    kvs_status status = KVS_OK;
+    if (stream->nal_flags & KVS_NAL_ANNEXB_TO_AVCC) status = kvs_nal_scan(put->data, put->data_size, &put->scan);
+    else if (stream->nal_flags & KVS_NAL_AVCC_TO_ANNEXB) status = kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
+    else return KVS_OK;
+    if (status != KVS_OK) return status;
+    if (put->scan.adapted_size > UINT32_MAX - KVS_MKV_BLOCK_SIZE) return KVS_E_FRAME_TOO_LARGE;
+    put->is_adapted = put->scan.kind != KVS_NAL_UNCHANGED;
+    put->payload_size = (uint32_t)put->scan.adapted_size;
+    return KVS_OK;
+}
+
+/* ---- the copy -------------------------------------------------------------------------------------------------------------- */
+
+static void copy_payload(struct kvs_chain *chain, struct put *put, uint64_t offset)
+{
+    uint8_t prefix[KVS_NAL_PREFIX_SIZE];
+    if (!put->is_adapted) {
+        kvs_chain_write(chain, offset, put->data, put->data_size);
+        return;
+    }
+    kvs_chain_write(chain, offset, put->data, put->scan.lead_size);
+    offset += put->scan.lead_size;
+    do {
+        for (uint32_t i = 0; i < put->scan.count; i++) {
+            kvs_nal_prefix(&put->scan, put->scan.nal[i].size, prefix);
+            kvs_chain_write(chain, offset, prefix, sizeof prefix);
+            kvs_chain_write(chain, offset + sizeof prefix, put->data + put->scan.nal[i].offset, put->scan.nal[i].size);
+            offset += sizeof prefix + put->scan.nal[i].size;
+        }
+    } while (kvs_nal_scan_more(put->data, put->data_size, &put->scan));
+}
+
+static void store(struct kvs_stream *stream, struct put *put)
+{
+    uint64_t at = put->offset + put->space + KVS_MKV_BLOCK_SIZE;
+    if (put->payload_size <= LARGE_FRAME) {
+        copy_payload(&stream->chain, put, at);
+        return;
+    }
+    stream->inflight_offset = put->offset;
+    stream_unlock(stream);
+    copy_payload(&stream->chain, put, at);
+    stream_lock(stream);
+    stream->inflight_offset = UINT64_MAX;
+}
+
+/* ---- the sequence ---------------------------------------------------------------------------------------------------------- */
+
+static void count_put(struct kvs_stream *stream, const struct put *put)
+{
+    stream->metrics.frames_put++;
+    stream->metrics.bytes_put += put->payload_size;
+    stream->metrics.frames_buffered++;
+    stream->metrics.bytes_buffered += put->payload_size;
+}
+
+static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t reason)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->pts_hns, .b = 1, .c = put->payload_size };
+    stream->metrics.frames_put++;
+    stream->metrics.bytes_put += put->payload_size;
+    stream->metrics.frames_dropped[reason]++;
+    stream->metrics.bytes_dropped += put->payload_size;
+    stream_notice(stream, &action);
+}
+
+static void skip_put(struct kvs_stream *stream, const struct put *put)
+{
+    count_put(stream, put);
+    skip_frame(stream, put->pts_hns, put->payload_size);
+}
+
+/* Everything that can refuse the frame; nothing of the stream changes but for what room_make dropped. */
+static kvs_status prepare(struct kvs_stream *stream, struct put *put)
+{
+    struct kvs_generator_plan plan;
+    kvs_status status = find_cpd(stream, put);
+    if (status != KVS_OK) return status;
+    if (stream->order.mode == KVS_ORDER_NONE && !put->is_new_session) {
+        status = kvs_generator_plan(&stream->generator, put->pts_hns, put->dts_hns, put->flags, 1, &plan);
+        if (status != KVS_OK) return status;
+    }
+    if (is_key(put)) put->space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
+    status = kvs_view_reserve(&stream->view);
+    if (status == KVS_OK && stream->order.mode != KVS_ORDER_NONE) status = kvs_order_reserve(&stream->order, stream->host, put->track);
+    if (status != KVS_OK) return status;
+    return room_make(stream, (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size,
+                     kvs_hns_add(put->pts_hns, put->duration_hns), put->now_hns);
+}
+
+static void adopt_format(struct kvs_stream *stream, struct put *put)
+{
+    if (put->format == NULL) return;
+    stream->format->next = put->format;
+    stream->format = put->format;
+    put->format = NULL;
+}
+
+static void commit(struct kvs_stream *stream, struct put *put)
+{
+    struct kvs_held held = { .dts_hns = put->dts_hns, .arrival_hns = put->now_hns, .payload_size = put->payload_size };
+    adopt_format(stream, put);
+    commit_times(stream, put);
+    count_put(stream, put);
+    held.frame.offset = put->offset + put->space;
+    held.frame.pts_hns = put->pts_hns;
+    held.frame.size = put->payload_size + KVS_MKV_BLOCK_SIZE;
+    held.frame.duration_hns = put->duration_hns > UINT32_MAX ? UINT32_MAX : (uint32_t)put->duration_hns;
+    held.prefix_space = put->space;
+    held.format = stream->format->number;
+    held.flags = (uint16_t)put->flags;
+    held.track = (uint8_t)put->track;
+    stream->force_key = 0;
+    if (put->is_new_session) stream->starts_session = 1;
+    stream->metrics.last_put_hns = put->now_hns;
+    if (stream->order.mode == KVS_ORDER_NONE) {
+        if (package_frame(stream, &held, put->now_hns) != KVS_OK) skip_frame(stream, put->pts_hns, put->payload_size);
+    } else {
+        kvs_order_push(&stream->order, &held);
+        package_held(stream, 0, put->now_hns);
+    }
+}
+
+static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
+{
+    if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
+    kvs_status status = set_times(stream, put);
+    if (status != KVS_OK) return status;
+    if (put->is_dropped_backward) {
+        drop_put(stream, put, KVS_DROP_BACKWARD);
+        return KVS_OK;
+    }
+    set_key(stream, put);
+    if (is_skipped(stream, put)) {
+        skip_put(stream, put);
+        return KVS_OK;
+    }
+    status = prepare(stream, put);
+    if (status == KVS_E_STORE_FULL && stream->full_policy != KVS_FULL_REFUSE) { /* nothing left that could go instead */
+        drop_put(stream, put, KVS_DROP_STORE_FULL);
+        stream->skip_until_key = 1;
+        return KVS_OK;
+    }
+    if (status != KVS_OK) return status;
+    put->offset = kvs_chain_advance(&stream->chain, (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size);
+    store(stream, put);
+    commit(stream, put);
+    ledger_handed_out(stream);
+    if (!stream_waits_for_acks(stream)) ledger_trim(stream);
+    pressure_check(stream);
+    session_announce(stream);
+    return KVS_OK;
+}
+
+static uint32_t track_index(const struct kvs_stream *stream, uint64_t id)
+{
+    uint32_t i = 0;
+    while (i < stream->track_count && stream->tracks[i].id != id) i++;
+    return i;
+}
+
+kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, uint32_t data_size, uint64_t pts_hns, uint64_t dts_hns,
+                                uint64_t duration_hns, uint64_t track, uint32_t flags, uint64_t now_hns)
+{
+    if (stream == NULL) return KVS_E_NULL_ARG;
+    if (data == NULL || data_size == 0) return KVS_E_FRAME_DATA;
+    if (pts_hns > KVS_HNS_MEDIA_MAX || dts_hns > KVS_HNS_MEDIA_MAX || duration_hns > KVS_HNS_MEDIA_MAX) return KVS_E_FRAME_TIMESTAMP_RANGE;
+    struct put put;
+    put.data = data;
+    put.data_size = data_size;
+    put.flags = flags & (KVS_FRAME_KEY | KVS_FRAME_DISCARDABLE | KVS_FRAME_INVISIBLE);
+    put.space = 0;
+    put.pts_hns = pts_hns;
+    put.dts_hns = dts_hns;
+    put.duration_hns = duration_hns;
+    put.now_hns = now_hns;
+    put.shift_hns = 0;
+    put.format = NULL;
+    put.is_adapted = put.is_new_session = put.is_dropped_backward = 0;
+    put.track = track_index(stream, track);
+    if (put.track == stream->track_count) return KVS_E_UNKNOWN_TRACK;
+    kvs_host_lock(stream->host, stream->writer);
+    kvs_status status = scan_nals(stream, &put);
+    stream_lock(stream);
+    if (status == KVS_OK) status = put_locked(stream, &put);
+    if (status == KVS_OK) stream_settle(stream, now_hns);
+    else stream->metrics.frames_refused++;
+    kvs_host_free(stream->host, put.format);
+    stream_unlock(stream);
+    kvs_host_unlock(stream->host, stream->writer);
+    return status;
+}

@@ -1,0 +1,316 @@
+/* session.c — which upload handle covers which fragments.
+ *
+ * Every fragment that is not in the ledger yet is either covered by a live upload handle or lies in a gap; a gap is what
+ * a new session is opened for. So a fragment can not be forgotten, whatever order connections come and go in. Handles
+ * are kept by their first fragment, oldest first; at most the newest has an open end. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+static int is_live(const struct upload *upload) { return upload->state != KVS_UPLOAD_DEAD; }
+
+static int is_settled(const struct kvs_stream *stream, uint64_t number)
+{
+    return (kvs_view_fragment(&stream->view, number)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) != 0;
+}
+
+int session_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *last_out)
+{
+    const struct kvs_view *view = &stream->view;
+    uint64_t at = view->fragment_tail;
+    for (uint32_t i = 0; i <= UPLOADS_MAX; i++) {
+        const struct upload *upload = i < UPLOADS_MAX ? stream->uploads[i] : NULL;
+        if (upload != NULL && !is_live(upload)) continue;
+        uint64_t end = upload != NULL && upload->first < view->fragment_head ? upload->first : view->fragment_head;
+        while (at < end && is_settled(stream, at)) at++;
+        if (at < end) {
+            *first_out = at;
+            *last_out = upload != NULL ? upload->first - 1 : KVS_TIME_NONE;
+            return 1;
+        }
+        if (upload == NULL || upload->last == KVS_TIME_NONE) return 0;
+        if (upload->last + 1 > at) at = upload->last + 1;
+    }
+    return 0;
+}
+
+struct upload *session_find(const struct kvs_stream *stream, uint64_t handle)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (stream->uploads[i]->handle == handle) return stream->uploads[i];
+    }
+    return NULL;
+}
+
+void session_remove(struct kvs_stream *stream, struct upload *upload)
+{
+    uint32_t i = 0;
+    while (i < UPLOADS_MAX && stream->uploads[i] != upload) i++;
+    KVS_CHECK(i < UPLOADS_MAX);
+    for (; i + 1 < UPLOADS_MAX; i++) stream->uploads[i] = stream->uploads[i + 1];
+    stream->uploads[UPLOADS_MAX - 1] = NULL;
+    kvs_host_free(stream->host, upload->header);
+    kvs_host_free(stream->host, upload);
+}
+
+/* Handles that were told to end and never read again make room for new ones. */
+static int make_place(struct kvs_stream *stream)
+{
+    if (stream->uploads[UPLOADS_MAX - 1] == NULL) return 1;
+    for (uint32_t i = 0; i < UPLOADS_MAX; i++) {
+        if (is_live(stream->uploads[i])) continue;
+        session_remove(stream, stream->uploads[i]);
+        return 1;
+    }
+    return 0;
+}
+
+static void insert(struct kvs_stream *stream, struct upload *upload)
+{
+    uint32_t i = UPLOADS_MAX - 1;
+    while (i > 0 && (stream->uploads[i - 1] == NULL || stream->uploads[i - 1]->first > upload->first)) {
+        stream->uploads[i] = stream->uploads[i - 1];
+        i--;
+    }
+    stream->uploads[i] = upload;
+}
+
+/* Frames too old to be worth repeating, where the caller set a limit: the sent ones that lie further back than that. */
+static void apply_replay_limit(struct kvs_stream *stream, uint64_t *first, uint64_t last)
+{
+    uint64_t limit = stream->limits.replay_max_hns;
+    if (limit == 0) return;
+    uint64_t sent = *first;
+    while (sent < stream->view.fragment_head && sent <= last && (kvs_view_fragment(&stream->view, sent)->flags & KVS_FRAGMENT_SENT)) sent++;
+    if (sent == *first) return;
+    uint64_t end_hns = sent < stream->view.fragment_head ? kvs_view_fragment(&stream->view, sent)->pts_hns : stream->view.end_hns;
+    for (uint64_t i = *first; i < sent; i++) {
+        uint64_t fragment_end = i + 1 < stream->view.fragment_head ? kvs_view_fragment(&stream->view, i + 1)->pts_hns : end_hns;
+        if (kvs_hns_add(fragment_end, limit) > end_hns) break;
+        ledger_drop_fragment(stream, i, KVS_DROP_REPLAY_LIMIT);
+        *first = i + 1;
+    }
+}
+
+kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last, uint64_t now_hns)
+{
+    if (!make_place(stream)) return KVS_E_SESSION_LIMIT;
+    struct upload *upload = kvs_host_alloc_zero(stream->host, sizeof *upload);
+    if (upload == NULL) return KVS_E_NOMEM;
+    apply_replay_limit(stream, &first, last);
+    upload->handle = ++stream->upload_count;
+    upload->state = (uint8_t)kvs_upload_fsm.initial;
+    upload->first = upload->at_fragment = upload->done_next = upload->sent_next = first;
+    upload->last = last;
+    upload->quiet_since_hns = KVS_TIME_NONE;
+    kvs_ack_parser_init(&upload->parser);
+    insert(stream, upload);
+    struct kvs_action action = { .kind = KVS_ACTION_PUT_MEDIA, .attempt = stream->backoff.count, .upload = upload->handle };
+    stream_withdraw_request(stream);
+    action.request = stream->request = ++stream->request_count;
+    stream->request_kind = KVS_ACTION_PUT_MEDIA;
+    if (stream->wait_hns != 0) action.after_hns = kvs_hns_add(now_hns, stream->wait_hns);
+    stream->wait_hns = 0;
+    uint64_t start_hns = first < stream->view.fragment_head ? kvs_view_fragment(&stream->view, first)->pts_hns : now_hns;
+    action.a = start_hns / KVS_HNS_PER_MS;
+    stream_order(stream, &action);
+    return KVS_OK;
+}
+
+uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upload)
+{
+    const struct kvs_view *view = &stream->view;
+    uint64_t end = view->cum_bytes;
+    if (upload->last != KVS_TIME_NONE && upload->last + 1 < view->fragment_head && upload->last + 1 >= view->fragment_tail) {
+        end = kvs_view_fragment(view, upload->last + 1)->cum_bytes;
+    }
+    uint64_t from = upload->read_cum;
+    if (!upload->is_bound) {
+        if (upload->first >= view->fragment_head) return 0;
+        uint64_t first = kvs_hns_max(upload->first, view->fragment_tail);
+        from = kvs_view_fragment(view, first)->cum_bytes;
+    }
+    return kvs_hns_sub(end, from);
+}
+
+static void announce(struct kvs_stream *stream, struct upload *upload)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_DATA, .upload = upload->handle };
+    upload->is_waiting = 0;
+    action.a = upload_unsent(stream, upload);
+    if (upload->is_bound && upload->at_frame < stream->view.frame_head && upload->at_frame >= stream->view.frame_tail) {
+        action.b = kvs_hns_sub(stream->view.end_hns, kvs_view_frame(&stream->view, upload->at_frame)->pts_hns);
+    }
+    stream_order(stream, &action);
+}
+
+static int is_closed(const struct kvs_stream *stream, uint64_t number)
+{
+    if (number < stream->view.fragment_tail || number >= stream->view.fragment_head) return 0;
+    return (kvs_view_fragment(&stream->view, number)->flags & KVS_FRAGMENT_CLOSED) != 0;
+}
+
+/* Whether a reader that waits would get something now: bytes, or the news that the session is over. */
+static int has_news(const struct kvs_stream *stream, const struct upload *upload)
+{
+    switch (upload->state) {
+    case KVS_UPLOAD_READY:
+    case KVS_UPLOAD_STREAMING:
+        if (upload_unsent(stream, upload) != 0) return 1;
+        if (upload->last != KVS_TIME_NONE && upload->at_fragment > upload->last) return 1;
+        if (upload->part == PART_FRAME && is_closed(stream, upload->at_fragment)) return 1; /* nothing will follow in it */
+        return stream->is_stopped && upload->at_fragment >= stream->view.fragment_head && upload->is_bound;
+    case KVS_UPLOAD_DRAINING:
+    case KVS_UPLOAD_FINISHED: return 1;
+    default: return 0;
+    }
+}
+
+void session_announce(struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (stream->uploads[i]->is_waiting && has_news(stream, stream->uploads[i])) announce(stream, stream->uploads[i]);
+    }
+}
+
+void session_move(struct kvs_stream *stream, struct upload *upload, uint32_t event)
+{
+    uint32_t act = 0;
+    struct kvs_action end = { .kind = KVS_ACTION_UPLOAD_END, .upload = upload->handle };
+    if (kvs_fsm_move(&kvs_upload_fsm, &upload->state, event, &act) != KVS_OK) return;
+    if (act == KVS_UPLOAD_ACT_NOTIFY) {
+        upload->is_waiting = 1;
+        if (has_news(stream, upload)) announce(stream, upload);
+    }
+    if (act == KVS_UPLOAD_ACT_END) {
+        end.result = stream->last_result;
+        stream_order(stream, &end);
+    }
+}
+
+void session_abort(struct kvs_stream *stream, struct upload *upload, uint32_t result)
+{
+    stream->last_result = result;
+    session_move(stream, upload, KVS_UPLOAD_EV_ABORT);
+}
+
+void session_abort_all(struct kvs_stream *stream, uint32_t result)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (is_live(stream->uploads[i])) session_abort(stream, stream->uploads[i], result);
+    }
+}
+
+void session_limit(struct kvs_stream *stream, uint64_t last)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (!is_live(upload) || upload->last != KVS_TIME_NONE) continue;
+        if (upload->first > last) continue; /* it has not begun: it may as well take what comes */
+        upload->last = last;
+    }
+    session_announce(stream);
+}
+
+/* ---- a session that was lost -------------------------------------------------------------------------------------------- */
+
+static uint32_t lost_event(uint32_t result)
+{
+    switch (result) {
+    case KVS_RESULT_OK:
+    case KVS_RESULT_DEVICE_LIMIT:
+    case KVS_RESULT_STREAM_LIMIT: return KVS_STREAM_EV_ENDED_OK;
+    case KVS_RESULT_NOT_AUTHORIZED:
+    case KVS_RESULT_FORBIDDEN: return KVS_STREAM_EV_ENDED_AUTH;
+    case KVS_RESULT_REQUEST_TIMEOUT:
+    case KVS_RESULT_GATEWAY_TIMEOUT:
+    case KVS_RESULT_READ_TIMEOUT:
+    case KVS_RESULT_CONNECTION_TIMEOUT: return KVS_STREAM_EV_ENDED_TIMEOUT;
+    default: return KVS_STREAM_EV_ENDED_ERROR;
+    }
+}
+
+/* A handle whose connection is only being opened takes the fragments that just lost theirs. Relative times can not move:
+ * its start is on the wire already. */
+static void reaim_unread(struct kvs_stream *stream)
+{
+    uint64_t first = 0, last = 0;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (upload->state > KVS_UPLOAD_READY || upload->is_bound || !session_gap(stream, &first, &last)) continue;
+        if (stream->flags & KVS_RELATIVE_TIMES || last == KVS_TIME_NONE || last + 1 != upload->first) continue;
+        upload->first = upload->at_fragment = upload->done_next = upload->sent_next = first;
+    }
+}
+
+static int has_live(const struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (is_live(stream->uploads[i])) return 1;
+    }
+    return 0;
+}
+
+static int has_opening(const struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (stream->uploads[i]->state == KVS_UPLOAD_OPENING) return 1;
+    }
+    return 0;
+}
+
+static kvs_status lost_cause(uint32_t event, uint32_t result)
+{
+    if (event == KVS_STREAM_EV_ENDED_AUTH) return KVS_E_NOT_AUTHORIZED;
+    return result >= KVS_RESULT_STREAM_READ_ERROR && result < KVS_RESULT_CLIENT_LIMIT ? KVS_E_ERROR_ACK : KVS_E_CONNECTION_LOST;
+}
+
+/* Without recovery an ended session ends the stream's work, visibly; an orderly end that owes nothing is no error. */
+static void lost_for_good(struct kvs_stream *stream, uint32_t result, uint64_t now_hns)
+{
+    uint64_t first = 0, last = 0;
+    if (has_live(stream)) return;
+    if (result == KVS_RESULT_OK && !session_gap(stream, &first, &last)) {
+        stream_step(stream, KVS_STREAM_EV_ENDED_TIMEOUT, now_hns);
+        return;
+    }
+    stream_fail(stream, KVS_STREAM_EV_ENDED_FATAL, lost_cause(lost_event(result), result), result, now_hns);
+}
+
+void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns)
+{
+    uint64_t first = 0, last = 0, wait = 0;
+    uint32_t event = lost_event(result);
+    reaim_unread(stream);
+    stream->last_result = result;
+    if (stream->flags & KVS_NO_RECOVERY) {
+        lost_for_good(stream, result, now_hns);
+        return;
+    }
+    int was_flowing = stream->state == KVS_STREAM_STREAMING || (stream->state == KVS_STREAM_PUT_STREAM && !has_opening(stream));
+    if (!was_flowing) return; /* a way to the next session is under way already */
+    if (has_live(stream) && !session_gap(stream, &first, &last)) return;
+    int is_first = stream->session_backoff.count == 0;
+    if (!kvs_backoff_next(&stream->session_backoff, &stream->prng, &wait)) {
+        stream_fail(stream, KVS_STREAM_EV_ENDED_FATAL, lost_cause(event, result), result, now_hns);
+        return;
+    }
+    stream->metrics.retry_count++;
+    stream->wait_hns = is_first && event == KVS_STREAM_EV_ENDED_OK ? 0 : wait;
+    stream_step(stream, event, now_hns);
+}
+
+kvs_status kvs_upload_ended(struct kvs_stream *stream, uint64_t handle, uint32_t result, uint64_t now_hns)
+{
+    if (stream == NULL) return KVS_E_NULL_ARG;
+    stream_lock(stream);
+    struct upload *upload = session_find(stream, handle);
+    if (upload != NULL) {
+        int was_live = is_live(upload);
+        session_remove(stream, upload);
+        if (was_live) session_lost(stream, result, now_hns);
+        stream_settle(stream, now_hns);
+    }
+    stream_unlock(stream);
+    return KVS_OK;
+}

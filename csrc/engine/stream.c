@@ -1,0 +1,372 @@
+/* stream.c — a stream's life: making and freeing it, the calls that steer its machine (stop, retry, reset), and the one
+ * place where the machine steps. Answers of the service are classified in answer.c. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+#include "engine/validate.h"
+
+#define ORDER_WINDOW_HNS (500 * KVS_HNS_PER_MS)
+#define METADATA_DEFAULT 10u
+
+/* ---- the machine ---------------------------------------------------------------------------------------------------- */
+
+static uint32_t order_of(uint32_t act)
+{
+    switch (act) {
+    case KVS_STREAM_ACT_DESCRIBE: return KVS_ACTION_DESCRIBE_STREAM;
+    case KVS_STREAM_ACT_CREATE: return KVS_ACTION_CREATE_STREAM;
+    case KVS_STREAM_ACT_TAG: return KVS_ACTION_TAG_STREAM;
+    case KVS_STREAM_ACT_GET_ENDPOINT:
+    case KVS_STREAM_ACT_SKIP_TAG: return KVS_ACTION_GET_DATA_ENDPOINT;
+    case KVS_STREAM_ACT_GET_TOKEN: return KVS_ACTION_GET_TOKEN;
+    default: return KVS_ACTION_NONE;
+    }
+}
+
+static void request(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
+{
+    struct kvs_action action = { .kind = kind, .attempt = stream->backoff.count };
+    stream_withdraw_request(stream);
+    action.request = stream->request = ++stream->request_count;
+    stream->request_kind = kind;
+    if (stream->wait_hns != 0) action.after_hns = kvs_hns_add(now_hns, stream->wait_hns);
+    stream->wait_hns = 0;
+    stream_order(stream, &action);
+}
+
+static void report_failed(struct kvs_stream *stream, uint32_t old_state)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_FAILED, .status = stream->failure, .result = stream->last_result, .a = old_state };
+    stream_withdraw_request(stream);
+    stream_order(stream, &action);
+}
+
+static void carry_out(struct kvs_stream *stream, uint32_t act, uint32_t old_state, uint64_t now_hns)
+{
+    struct kvs_action ready = { .kind = KVS_ACTION_READY }, closed = { .kind = KVS_ACTION_CLOSED };
+    struct kvs_action skipped = { .kind = KVS_ACTION_TAG_SKIPPED, .result = stream->last_result, .status = KVS_E_TAG_FAILED };
+    switch (act) {
+    case KVS_STREAM_ACT_AWAIT_FRAME:
+        stream->has_waited = 1;
+        stream_withdraw_request(stream);
+        stream_notice(stream, &ready);
+        break;
+    case KVS_STREAM_ACT_STREAM:
+        stream_withdraw_request(stream);
+        session_announce(stream);
+        break;
+    case KVS_STREAM_ACT_REPORT_FAILED:
+        report_failed(stream, old_state);
+        break;
+    case KVS_STREAM_ACT_REPORT_CLOSED:
+        stream_withdraw_request(stream);
+        stream->is_closed = 1;
+        stream_order(stream, &closed);
+        break;
+    case KVS_STREAM_ACT_SKIP_TAG:
+        stream_notice(stream, &skipped);
+        break;
+    default:
+        break;
+    }
+    if (order_of(act) != KVS_ACTION_NONE) request(stream, order_of(act), now_hns);
+}
+
+/* No memory for one more session is told as what it is; what was to be sent may also be gone meanwhile. */
+static void put_media(struct kvs_stream *stream, uint64_t now_hns)
+{
+    uint64_t first = 0, last = 0;
+    if (!session_gap(stream, &first, &last)) {
+        stream_step(stream, KVS_STREAM_EV_ENDED_TIMEOUT, now_hns);
+        return;
+    }
+    kvs_status status = session_open(stream, first, last, now_hns);
+    if (status != KVS_OK) stream_fail(stream, KVS_STREAM_EV_SPENT, status, KVS_RESULT_UNKNOWN, now_hns);
+}
+
+/* A state further along the way re-arms the budget; DESCRIBE to CREATE may lead back to DESCRIBE and does not. */
+static int is_progress(uint32_t old_state, uint32_t state)
+{
+    return state > old_state && state != KVS_STREAM_CREATE;
+}
+
+void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns)
+{
+    uint32_t act = 0;
+    uint8_t old_state = stream->state;
+    if (kvs_fsm_move(&kvs_stream_fsm, &stream->state, event, &act) != KVS_OK) return;
+    if (stream->state != old_state) {
+        struct kvs_action action = { .kind = KVS_ACTION_STATE, .a = old_state, .b = stream->state };
+        if (is_progress(old_state, stream->state)) kvs_backoff_progress(&stream->backoff);
+        stream_notice(stream, &action);
+    }
+    if (act == KVS_STREAM_ACT_PUT_MEDIA) put_media(stream, now_hns);
+    else carry_out(stream, act, old_state, now_hns);
+}
+
+void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns)
+{
+    if (stream->state != KVS_STREAM_FAILED) {
+        stream->failure = cause;
+        stream->last_result = result;
+    }
+    stream_step(stream, event, now_hns);
+}
+
+int stream_waits_for_acks(const struct kvs_stream *stream) { return (stream->flags & KVS_WANT_ACKS) != 0; }
+
+/* Retention 0: nothing is ever persisted, RECEIVED is the last word. Before the first answer the caller's value stands. */
+int stream_done_on_received(const struct kvs_stream *stream)
+{
+    uint64_t retention = stream->described_retention_hns;
+    return (retention == KVS_TIME_NONE ? stream->limits.retention_hns : retention) == 0;
+}
+
+static int has_drained(const struct kvs_stream *stream)
+{
+    if (!stream->is_stopped || stream->is_closed || stream->metrics.frames_buffered != 0) return 0;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (stream->uploads[i]->state != KVS_UPLOAD_DEAD) return 0;
+    }
+    return 1;
+}
+
+/* An upload handle that never sent anything and never will keeps nobody waiting. */
+static void end_unused_sessions(struct kvs_stream *stream)
+{
+    if (!stream->is_stopped || stream->metrics.frames_buffered != 0) return;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (upload->state > KVS_UPLOAD_READY) continue;
+        session_abort(stream, upload, KVS_RESULT_OK);
+    }
+}
+
+void stream_settle(struct kvs_stream *stream, uint64_t now_hns)
+{
+    uint64_t first = 0, last = 0;
+    end_unused_sessions(stream);
+    if (has_drained(stream)) {
+        stream_step(stream, KVS_STREAM_EV_DRAINED, now_hns);
+        return;
+    }
+    if (stream->state == KVS_STREAM_READY && kvs_token_is_expired(&stream->token, now_hns) && session_gap(stream, &first, &last)) {
+        stream_step(stream, KVS_STREAM_EV_TOKEN_EXPIRING, now_hns);
+        return;
+    }
+    if (stream->state != KVS_STREAM_READY && stream->state != KVS_STREAM_STREAMING) return;
+    if (!session_gap(stream, &first, &last)) return;
+    stream_step(stream, stream->state == KVS_STREAM_READY ? KVS_STREAM_EV_FRAME : KVS_STREAM_EV_NEW_SESSION, now_hns);
+}
+
+/* ---- locks -------------------------------------------------------------------------------------------------------------- */
+
+void stream_lock(struct kvs_stream *stream) { kvs_host_lock(stream->host, stream->lock); }
+
+void stream_unlock(struct kvs_stream *stream)
+{
+    deadline_arm(stream);
+    int wake = stream->wants_wake;
+    stream->wants_wake = 0;
+    const struct kvs_host *host = stream->host;
+    kvs_host_unlock(host, stream->lock);
+    if (wake) kvs_host_wake(host);
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t hash_of(const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (const char *c = name; *c != 0; c++) hash = (hash ^ (uint8_t)*c) * 16777619u;
+    return hash;
+}
+
+static void set_limits(struct kvs_stream *stream, const struct kvs_stream_config *config)
+{
+    stream->limits.fragment_duration_hns = config->flags & KVS_KEY_FRAME_FRAGMENTS ? 0 : config->fragment_duration_hns;
+    stream->limits.buffer_duration_hns = config->buffer_duration_hns;
+    stream->limits.latency_max_hns = config->streaming_type == KVS_OFFLINE ? 0 : config->latency_max_hns;
+    stream->limits.staleness_max_hns = config->streaming_type == KVS_OFFLINE ? 0 : config->staleness_max_hns;
+    stream->limits.replay_max_hns = config->replay_max_hns;
+    stream->limits.eofr_idle_hns = config->flags & KVS_KEY_FRAME_FRAGMENTS ? config->eofr_idle_hns : 0;
+    stream->limits.retention_hns = config->retention_hns;
+    stream->limits.scale_hns = config->timecode_scale_hns != 0 ? config->timecode_scale_hns : KVS_HNS_PER_MS;
+    stream->limits.slabs_max = config->store_max / KVS_SLAB_SIZE;
+    stream->limits.frames_max = config->frames_max;
+    stream->limits.metadata_max = config->metadata_max != 0 ? config->metadata_max : METADATA_DEFAULT;
+}
+
+static void set_tracks(struct kvs_stream *stream, const struct kvs_stream_config *config)
+{
+    struct kvs_order_queue *order = &stream->order;
+    stream->track_count = config->track_count;
+    order->mode = config->order == KVS_ORDER_AV ? KVS_ORDER_DTS : config->order;
+    order->track_count = config->track_count;
+    order->scale_hns = stream->limits.scale_hns;
+    order->window_hns = config->order_window_hns != 0 ? config->order_window_hns : ORDER_WINDOW_HNS;
+    order->lead = UINT32_MAX;
+    for (uint32_t i = 0; i < config->track_count; i++) {
+        stream->tracks[i].id = config->tracks[i].id;
+        stream->tracks[i].type = config->tracks[i].type;
+        stream->tracks[i].cpd_from_frames = config->tracks[i].cpd_size == 0;
+        order->queues[i].is_video = config->tracks[i].type == KVS_TRACK_VIDEO;
+        if (order->queues[i].is_video && order->lead == UINT32_MAX) order->lead = i;
+    }
+    if (config->track_count == 1 && order->mode == KVS_ORDER_CUT) order->mode = KVS_ORDER_NONE;
+    if (order->mode == KVS_ORDER_CUT && order->lead == UINT32_MAX) order->mode = KVS_ORDER_DTS; /* no video: nothing to cut at */
+}
+
+static void set_up(struct kvs_stream *stream, struct kvs_client *client, const struct kvs_stream_config *config, uint64_t now_hns)
+{
+    struct kvs_generator_config generator = { 0 };
+    memset(stream, 0, sizeof *stream);
+    stream->client = client;
+    stream->host = &client->host;
+    stream->user = config->user;
+    stream->flags = config->flags;
+    stream->streaming_type = config->streaming_type;
+    stream->nal_flags = config->nal_flags;
+    stream->full_policy = config->streaming_type == KVS_OFFLINE ? (uint32_t)KVS_FULL_REFUSE : config->full_policy;
+    stream->backward_policy = config->backward_policy;
+    stream->kinds = kvs_kinds_of(config->content_type);
+    set_limits(stream, config);
+    set_tracks(stream, config);
+    kvs_backoff_init(&stream->backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
+    kvs_backoff_init(&stream->session_backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
+    kvs_token_clear(&stream->token);
+    stream->described_retention_hns = KVS_TIME_NONE;
+    kvs_view_init(&stream->view, stream->host);
+    generator.scale_hns = stream->limits.scale_hns;
+    generator.cluster_duration_hns = stream->limits.fragment_duration_hns;
+    generator.negative_block_time = (config->flags & KVS_NEGATIVE_BLOCK_TIME) != 0;
+    kvs_generator_init(&stream->generator, &generator);
+    stream->inflight_offset = UINT64_MAX;
+    stream->last_cluster_tc = KVS_TIME_NONE;
+    stream->last_key_pts_hns = KVS_TIME_NONE;
+    stream->skip_until_key = 1;
+    stream->armed_hns = KVS_TIME_NONE;
+    stream->heap_index = UINT32_MAX;
+    stream->metrics.created_hns = now_hns;
+    stream->metrics.last_put_hns = stream->metrics.last_ack_hns = KVS_TIME_NONE;
+}
+
+static void set_uuid(struct kvs_stream *stream, const uint8_t *uuid)
+{
+    if (uuid != NULL) {
+        memcpy(stream->segment_uuid, uuid, sizeof stream->segment_uuid);
+        return;
+    }
+    for (uint32_t i = 0; i < sizeof stream->segment_uuid; i += 8) {
+        uint64_t word = kvs_prng_next(&stream->prng);
+        memcpy(stream->segment_uuid + i, &word, 8);
+    }
+}
+
+static kvs_status allocate(struct kvs_stream *stream, const struct kvs_stream_config *config)
+{
+    size_t name_size = strlen(config->name) + 1u;
+    stream->name = kvs_host_alloc(stream->host, name_size);
+    if (stream->name == NULL) return KVS_E_NOMEM;
+    memcpy(stream->name, config->name, name_size);
+    stream->name_hash = hash_of(config->name);
+    kvs_status status = kvs_host_lock_new(stream->host, &stream->writer);
+    if (status == KVS_OK) status = kvs_host_lock_new(stream->host, &stream->lock);
+    if (status == KVS_OK) status = actions_init(&stream->actions, stream->host);
+    if (status == KVS_OK) status = format_from_config(stream->host, config, &stream->format);
+    stream->formats = stream->format;
+    return status;
+}
+
+void stream_destroy(struct kvs_stream *stream)
+{
+    const struct kvs_host *host = stream->host;
+    for (uint32_t i = 0; i < UPLOADS_MAX; i++) {
+        if (stream->uploads[i] == NULL) continue;
+        kvs_host_free(host, stream->uploads[i]->header);
+        kvs_host_free(host, stream->uploads[i]);
+    }
+    while (stream->formats != NULL) {
+        struct format *format = stream->formats;
+        stream->formats = format->next;
+        kvs_host_free(host, format);
+    }
+    kvs_metadata_clear(&stream->metadata, host);
+    kvs_order_free(&stream->order, host);
+    kvs_chain_free(&stream->chain, &stream->client->pool);
+    kvs_view_fini(&stream->view);
+    if (stream->actions.items != NULL) actions_fini(&stream->actions, host);
+    kvs_host_lock_free(host, stream->lock);
+    kvs_host_lock_free(host, stream->writer);
+    kvs_host_free(host, stream->name);
+    kvs_host_free(host, stream);
+}
+
+static int is_taken(const struct kvs_client *client, const struct kvs_stream *stream)
+{
+    for (const struct kvs_stream *other = client->streams; other != NULL; other = other->next) {
+        if (other->name_hash == stream->name_hash && strcmp(other->name, stream->name) == 0) return 1;
+    }
+    return 0;
+}
+
+static kvs_status enter(struct kvs_client *client, struct kvs_stream *stream)
+{
+    if (client->state != KVS_CLIENT_READY && !client->was_ready) return KVS_E_CLIENT_STATE;
+    if (client->stream_count >= client->stream_count_max) return KVS_E_STREAM_COUNT;
+    if (is_taken(client, stream)) return KVS_E_DUPLICATE_STREAM;
+    kvs_status status = deadline_reserve(client);
+    if (status != KVS_OK) return status;
+    stream->prng = client->prng;
+    stream->prng.state = kvs_prng_next(&client->prng);
+    stream->next = client->streams;
+    if (client->streams != NULL) client->streams->previous = stream;
+    client->streams = stream;
+    client->stream_count++;
+    return KVS_OK;
+}
+
+kvs_status kvs_stream_new(struct kvs_client *client, const struct kvs_stream_config *config, uint64_t now_hns,
+                          struct kvs_stream **stream_out)
+{
+    if (client == NULL || config == NULL || stream_out == NULL) return KVS_E_NULL_ARG;
+    kvs_status status = validate_stream(config);
+    if (status != KVS_OK) return status;
+    struct kvs_stream *stream = kvs_host_alloc(&client->host, sizeof *stream);
+    if (stream == NULL) return KVS_E_NOMEM;
+    set_up(stream, client, config, now_hns);
+    status = allocate(stream, config);
+    if (status == KVS_OK) {
+        kvs_host_lock(&client->host, client->lock);
+        status = enter(client, stream);
+        kvs_host_unlock(&client->host, client->lock);
+    }
+    if (status != KVS_OK) {
+        stream_destroy(stream);
+        return status;
+    }
+    *stream_out = stream;
+    stream_lock(stream);
+    set_uuid(stream, config->segment_uuid);
+    stream_step(stream, KVS_STREAM_EV_START, now_hns);
+    stream_unlock(stream);
+    return KVS_OK;
+}
+
+void kvs_stream_free(struct kvs_stream *stream)
+{
+    if (stream == NULL) return;
+    struct kvs_client *client = stream->client;
+    kvs_host_lock(&client->host, client->lock);
+    stream->is_dead = 1;
+    client_unlink(client, stream);
+    deadline_remove(client, stream);
+    if (stream->previous != NULL) stream->previous->next = stream->next;
+    else client->streams = stream->next;
+    if (stream->next != NULL) stream->next->previous = stream->previous;
+    client->stream_count--;
+    int last = stream->references == 0;
+    kvs_host_unlock(&client->host, client->lock);
+    if (last) stream_destroy(stream);
+}

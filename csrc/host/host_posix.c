@@ -1,0 +1,181 @@
+/* host_posix.c — struct kvs_host for Linux, macOS and other POSIX systems; see kvs_host.h. Empty on Windows.
+ *
+ * The wake is one non-blocking send() on a socket pair and nothing else: it takes no lock, allocates nothing, leaves
+ * errno as it was and raises no SIGPIPE, so the core may call it from an encoder's thread. */
+#if !defined(_WIN32) && !defined(_DEFAULT_SOURCE)
+#define _DEFAULT_SOURCE 1 /* with -std=c11 the system headers hide POSIX */
+#endif
+#if defined(__APPLE__) && !defined(_DARWIN_C_SOURCE)
+#define _DARWIN_C_SOURCE 1
+#endif
+#include "host/kvs_host.h"
+
+#if !defined(_WIN32)
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/prng.h"
+
+#if !defined(MSG_NOSIGNAL)
+#define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE does it */
+#endif
+
+struct kvs_host_wake {
+    int read_fd, write_fd;
+};
+
+static void *host_alloc(void *ctx, size_t size)
+{
+    (void)ctx;
+    return malloc(size > 0 ? size : 1);
+}
+
+static void host_free(void *ctx, void *block)
+{
+    (void)ctx;
+    free(block);
+}
+
+static void *host_lock_new(void *ctx)
+{
+    (void)ctx;
+    pthread_mutex_t *mutex = malloc(sizeof(*mutex));
+    if (mutex != NULL && pthread_mutex_init(mutex, NULL) != 0) {
+        free(mutex);
+        mutex = NULL;
+    }
+    return mutex;
+}
+
+static void host_lock(void *ctx, void *lock)
+{
+    (void)ctx;
+    pthread_mutex_lock(lock);
+}
+
+static void host_unlock(void *ctx, void *lock)
+{
+    (void)ctx;
+    pthread_mutex_unlock(lock);
+}
+
+static void host_lock_free(void *ctx, void *lock)
+{
+    (void)ctx;
+    pthread_mutex_destroy(lock);
+    free(lock);
+}
+
+static uint64_t clock_hns(clockid_t clock)
+{
+    struct timespec now = { 0, 0 };
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * KVS_HNS_PER_SECOND + (uint64_t)now.tv_nsec / 100;
+}
+
+static pthread_once_t started = PTHREAD_ONCE_INIT;
+static uint64_t wall_less_monotonic_hns;
+static _Atomic uint64_t random_state;
+
+/* Without /dev/urandom (a bare chroot) times and addresses have to do: the numbers spread retries and name segments,
+ * they keep no secret. */
+static uint64_t random_seed(void)
+{
+    uint64_t seed = 0;
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, &seed, sizeof(seed)) != (ssize_t)sizeof(seed)) seed = 0;
+    if (fd >= 0) close(fd);
+    return seed != 0 ? seed : clock_hns(CLOCK_REALTIME) ^ (uint64_t)(uintptr_t)&seed << 20;
+}
+
+static void start(void)
+{
+    wall_less_monotonic_hns = clock_hns(CLOCK_REALTIME) - clock_hns(CLOCK_MONOTONIC);
+    atomic_store(&random_state, random_seed());
+}
+
+uint64_t kvs_host_now_hns(void)
+{
+    pthread_once(&started, start);
+    return clock_hns(CLOCK_MONOTONIC) + wall_less_monotonic_hns;
+}
+
+/* The process id is mixed in, so that a forked child does not repeat its parent's segment UUIDs. */
+static uint32_t host_random(void *ctx)
+{
+    (void)ctx;
+    pthread_once(&started, start);
+    uint64_t step = atomic_fetch_add_explicit(&random_state, UINT64_C(0x9E3779B97F4A7C15), memory_order_relaxed);
+    struct kvs_prng prng = { .state = step ^ (uint64_t)getpid() << 40 };
+    return (uint32_t)(kvs_prng_next(&prng) >> 32);
+}
+
+static void host_wake(void *ctx)
+{
+    const struct kvs_host_wake *wake = ctx;
+    int kept = errno;
+    ssize_t sent = send(wake->write_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent; /* full means readable already, and a dead pair has nobody to tell */
+    errno = kept;
+}
+
+static int prepare_socket(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -1;
+#if defined(SO_NOSIGPIPE)
+    int on = 1;
+    if (setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on)) < 0) return -1;
+#endif
+    return fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+kvs_status kvs_host_wake_new(struct kvs_host_wake **out, intptr_t *read_fd_out)
+{
+    if (out == NULL || read_fd_out == NULL) return KVS_E_NULL_ARG;
+    int fds[2] = { -1, -1 };
+    struct kvs_host_wake *wake = malloc(sizeof(*wake));
+    if (wake == NULL) return KVS_E_NOMEM;
+    int is_made = socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0;
+    *wake = (struct kvs_host_wake){ .read_fd = fds[0], .write_fd = fds[1] };
+    if (!is_made || prepare_socket(fds[0]) < 0 || prepare_socket(fds[1]) < 0) {
+        kvs_host_wake_free(wake);
+        return KVS_E_HOST;
+    }
+    *out = wake;
+    *read_fd_out = fds[0];
+    return KVS_OK;
+}
+
+void kvs_host_wake_free(struct kvs_host_wake *wake)
+{
+    if (wake == NULL) return;
+    int kept = errno;
+    if (wake->read_fd >= 0) close(wake->read_fd);
+    if (wake->write_fd >= 0) close(wake->write_fd);
+    free(wake);
+    errno = kept;
+}
+
+void kvs_host_init(struct kvs_host *host, struct kvs_host_wake *wake_or_null)
+{
+    *host = (struct kvs_host){
+        .size = sizeof(*host),
+        .ctx = wake_or_null,
+        .alloc = host_alloc,
+        .free = host_free,
+        .lock_new = host_lock_new,
+        .lock = host_lock,
+        .unlock = host_unlock,
+        .lock_free = host_lock_free,
+        .random = host_random,
+        .wake = wake_or_null != NULL ? host_wake : NULL,
+    };
+}
+#endif

@@ -1,0 +1,219 @@
+/* order.c — see order.h. */
+#include "store/order.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hns.h"
+
+#define QUEUE_MIN 16u
+
+static struct kvs_held *item(const struct kvs_held_queue *queue, uint32_t number)
+{
+    return &queue->items[number & (queue->capacity - 1u)];
+}
+
+static struct kvs_held *front(const struct kvs_held_queue *queue)
+{
+    return queue->head == queue->tail ? NULL : item(queue, queue->tail);
+}
+
+static int is_timed(const struct kvs_order_queue *order) { return order->mode != KVS_ORDER_CUT; }
+
+kvs_status kvs_order_reserve(struct kvs_order_queue *order, const struct kvs_host *host, uint32_t track)
+{
+    struct kvs_held_queue *queue = &order->queues[track];
+    uint32_t count = queue->head - queue->tail;
+    if (is_timed(order) && count >= KVS_ORDER_QUEUE_MAX) return KVS_E_ORDER_FULL;
+    if (count < queue->capacity) return KVS_OK;
+    uint32_t capacity = queue->capacity == 0 ? QUEUE_MIN : queue->capacity * 2u;
+    struct kvs_held *items = kvs_host_alloc(host, capacity * sizeof *items);
+    if (items == NULL) return KVS_E_NOMEM;
+    for (uint32_t i = queue->tail; i != queue->head; i++) items[i & (capacity - 1u)] = *item(queue, i);
+    if (queue->items != NULL) kvs_host_free(host, queue->items);
+    queue->items = items;
+    queue->capacity = capacity;
+    return KVS_OK;
+}
+
+void kvs_order_push(struct kvs_order_queue *order, const struct kvs_held *held)
+{
+    struct kvs_held_queue *queue = &order->queues[held->track];
+    KVS_CHECK(queue->head - queue->tail < queue->capacity);
+    *item(queue, queue->head++) = *held;
+    if (!queue->is_seen || held->frame.pts_hns > queue->seen_pts_hns) queue->seen_pts_hns = held->frame.pts_hns;
+    queue->is_seen = 1;
+}
+
+static int leave(struct kvs_held_queue *queue, struct kvs_held *held_out)
+{
+    *held_out = *item(queue, queue->tail++);
+    return 1;
+}
+
+/* ---- DTS and PTS ------------------------------------------------------------------------------------------------ */
+
+static uint64_t key_of(const struct kvs_order_queue *order, const struct kvs_held *held)
+{
+    int by_pts = order->mode == KVS_ORDER_PTS || order->mode == KVS_ORDER_PTS_EOFR;
+    return (by_pts ? held->frame.pts_hns : held->dts_hns) / order->scale_hns;
+}
+
+/* Whether b (listed later) leaves before a; of a tie between types the loser is moved one unit, once. */
+static int leaves_first(const struct kvs_order_queue *order, struct kvs_held *a, struct kvs_held *b)
+{
+    uint64_t key_a = key_of(order, a), key_b = key_of(order, b);
+    if (key_a != key_b) return key_b < key_a;
+    if (order->queues[a->track].is_video == order->queues[b->track].is_video) return 0;
+    int b_first = (b->flags & KVS_FRAME_KEY) != 0 && (a->flags & KVS_FRAME_KEY) == 0;
+    struct kvs_held *loser = b_first ? a : b;
+    if (!loser->is_moved) {
+        loser->frame.pts_hns += order->scale_hns;
+        loser->is_moved = 1;
+    }
+    return b_first;
+}
+
+static int timed_next(struct kvs_order_queue *order, int flush, struct kvs_held *held_out)
+{
+    struct kvs_held *best = NULL;
+    for (uint32_t i = 0; i < order->track_count; i++) {
+        struct kvs_held *held = front(&order->queues[i]);
+        if (held == NULL && !flush) return 0;
+        if (held == NULL) continue;
+        if (best == NULL || leaves_first(order, best, held)) best = held;
+    }
+    return best == NULL ? 0 : leave(&order->queues[best->track], held_out);
+}
+
+/* ---- CUT -------------------------------------------------------------------------------------------------------- */
+
+static int waited_enough(const struct kvs_order_queue *order, const struct kvs_held_queue *queue, uint64_t now_hns)
+{
+    const struct kvs_held *held = front(queue);
+    if (queue->head - queue->tail > KVS_ORDER_CUT_QUEUE_MAX) return 1;
+    return held != NULL && now_hns >= kvs_hns_add(held->arrival_hns, order->window_hns);
+}
+
+/* The least pts of the key frame at the lead's front and its leading pictures; *known_out: a later frame ends them. */
+static uint64_t find_cut(const struct kvs_held_queue *lead, int *known_out)
+{
+    uint64_t key_pts = item(lead, lead->tail)->frame.pts_hns, cut = key_pts;
+    *known_out = 0;
+    for (uint32_t i = lead->tail + 1u; i != lead->head; i++) {
+        uint64_t pts = item(lead, i)->frame.pts_hns;
+        if (pts > key_pts) {
+            *known_out = 1;
+            break;
+        }
+        if (pts < cut) cut = pts;
+    }
+    return cut;
+}
+
+/* The follower front with the least pts below `limit` (inclusive: limit itself too). */
+static struct kvs_held_queue *earliest_follower(struct kvs_order_queue *order, uint64_t limit, int inclusive)
+{
+    struct kvs_held_queue *best = NULL;
+    for (uint32_t i = 0; i < order->track_count; i++) {
+        struct kvs_held_queue *queue = &order->queues[i];
+        const struct kvs_held *held = front(queue);
+        if (i == order->lead || held == NULL || queue->is_silent) continue;
+        if (held->frame.pts_hns > limit || (held->frame.pts_hns == limit && !inclusive)) continue;
+        if (best == NULL || held->frame.pts_hns < front(best)->frame.pts_hns) best = queue;
+    }
+    return best;
+}
+
+static int followers_have_come(const struct kvs_order_queue *order, uint64_t cut)
+{
+    for (uint32_t i = 0; i < order->track_count; i++) {
+        const struct kvs_held_queue *queue = &order->queues[i];
+        if (i == order->lead || queue->is_silent) continue;
+        if (!queue->is_seen) return 0;
+        if (order->is_started && queue->seen_pts_hns < cut) return 0;
+    }
+    return 1;
+}
+
+static int release_key(struct kvs_order_queue *order, uint64_t now_hns, int flush, struct kvs_held *held_out)
+{
+    struct kvs_held_queue *lead = &order->queues[order->lead];
+    int enough = flush || waited_enough(order, lead, now_hns), is_known = 0;
+    uint64_t cut = find_cut(lead, &is_known);
+    if (order->is_started && (is_known || enough)) {
+        struct kvs_held_queue *follower = earliest_follower(order, cut, 0);
+        if (follower != NULL) return leave(follower, held_out);
+    }
+    if (!enough && ((order->is_started && !is_known) || !followers_have_come(order, cut))) return 0;
+    order->is_started = 1;
+    return leave(lead, held_out);
+}
+
+static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, struct kvs_held *held_out)
+{
+    struct kvs_held_queue *lead = &order->queues[order->lead];
+    const struct kvs_held *held = front(lead);
+    int done = 0;
+    if (held != NULL) {
+        done = (held->flags & KVS_FRAME_KEY) != 0 ? release_key(order, now_hns, flush, held_out) : leave(lead, held_out);
+        if (done && held_out->track == order->lead && held_out->frame.pts_hns > order->lead_pts_hns) {
+            order->lead_pts_hns = held_out->frame.pts_hns;
+        }
+        if (done) return 1;
+    }
+    if (!order->is_started) return 0;
+    struct kvs_held_queue *follower = earliest_follower(order, order->lead_pts_hns, 1);
+    if (follower != NULL) return leave(follower, held_out);
+    for (uint32_t i = 0; i < order->track_count && front(lead) == NULL; i++) {
+        struct kvs_held_queue *queue = &order->queues[i];
+        if (i == order->lead || queue->is_silent || front(queue) == NULL) continue;
+        if (flush || waited_enough(order, queue, now_hns)) return leave(queue, held_out);
+    }
+    return 0;
+}
+
+int kvs_order_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, struct kvs_held *held_out)
+{
+    return is_timed(order) ? timed_next(order, flush, held_out) : cut_next(order, now_hns, flush, held_out);
+}
+
+uint64_t kvs_order_next_deadline(const struct kvs_order_queue *order)
+{
+    uint64_t least = KVS_TIME_NONE;
+    if (is_timed(order)) return least;
+    for (uint32_t i = 0; i < order->track_count; i++) {
+        const struct kvs_held_queue *queue = &order->queues[i];
+        const struct kvs_held *held = front(queue);
+        if (held == NULL || (i != order->lead && (queue->is_silent || !order->is_started))) continue;
+        if (i != order->lead && front(&order->queues[order->lead]) != NULL) continue; /* the lead's deadline decides */
+        uint64_t due = kvs_hns_add(held->arrival_hns, order->window_hns);
+        if (due < least) least = due;
+    }
+    return least;
+}
+
+uint64_t kvs_order_floor(const struct kvs_order_queue *order)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < order->track_count; i++) {
+        const struct kvs_held *held = front(&order->queues[i]);
+        if (held != NULL && held->frame.offset < least) least = held->frame.offset;
+    }
+    return least;
+}
+
+uint32_t kvs_order_count(const struct kvs_order_queue *order)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < order->track_count; i++) count += order->queues[i].head - order->queues[i].tail;
+    return count;
+}
+
+void kvs_order_free(struct kvs_order_queue *order, const struct kvs_host *host)
+{
+    for (uint32_t i = 0; i < KVS_TRACKS_MAX; i++) {
+        if (order->queues[i].items != NULL) kvs_host_free(host, order->queues[i].items);
+        memset(&order->queues[i], 0, sizeof order->queues[i]);
+    }
+}

@@ -1,0 +1,61 @@
+/* order.h — the order of frames across tracks. The payload of a held frame already lies in the chain; only its record
+ * waits here, so holding costs no second copy.
+ *
+ * CUT (enum kvs_order): fragments open at key frames of the lead video track. Such a frame K is held until a later
+ * video frame has a greater pts; the cut is the least pts of K and of the frames between (its leading pictures). Frames
+ * of the other tracks with pts before the cut leave before K, the rest after it. K waits for a track that has not come
+ * that far, but at most `window_hns`; a track left out (`is_silent`) is not waited for and leaves only behind a K.
+ * DTS, PTS: the earliest front leaves once every track has one. Of two fronts of different type at the same time the
+ * key frame leaves first, else the one listed first; the other is moved one timecode unit later.
+ *   Always  frames of one track leave in the order they came. */
+#ifndef KVS_STORE_ORDER_H
+#define KVS_STORE_ORDER_H
+
+#include "base/host.h"
+#include "kvspic.h"
+#include "store/view.h"
+
+#define KVS_ORDER_QUEUE_MAX 61u       /* DTS, PTS: frames of one track that may wait */
+#define KVS_ORDER_CUT_QUEUE_MAX 1024u /* CUT: beyond it the front is treated as waited for long enough */
+
+struct kvs_held {
+    struct kvs_frame frame;
+    uint64_t dts_hns;
+    uint64_t arrival_hns;
+    uint32_t payload_size;
+    uint32_t prefix_space; /* bytes kept free in the chain right before frame.offset, for tags and a cluster header */
+    uint32_t format;       /* the number of the format that it was put with */
+    uint16_t flags;     /* enum kvs_frame_flag */
+    uint8_t track;      /* index */
+    uint8_t is_moved;   /* its pts has been moved by the tie rule */
+};
+
+struct kvs_held_queue {
+    struct kvs_held *items; /* item i is items[i & (capacity - 1)] */
+    uint32_t capacity, tail, head;
+    uint64_t seen_pts_hns;  /* greatest pts so far */
+    uint8_t is_seen, is_silent, is_video;
+};
+
+struct kvs_order_queue {
+    uint32_t mode;           /* enum kvs_order; AV acts as DTS */
+    uint32_t track_count;
+    uint32_t lead;           /* CUT: index of the video track that opens fragments */
+    uint64_t scale_hns, window_hns;
+    uint64_t lead_pts_hns;   /* greatest pts of the lead frames that have left */
+    uint8_t is_started;      /* the first key frame has left */
+    struct kvs_held_queue queues[KVS_TRACKS_MAX];
+};
+
+/* Room for one more frame of this track.   KVS_E_ORDER_FULL (DTS, PTS), KVS_E_NOMEM; nothing changed */
+kvs_status kvs_order_reserve(struct kvs_order_queue *order, const struct kvs_host *host, uint32_t track);
+void kvs_order_push(struct kvs_order_queue *order, const struct kvs_held *held);
+/* 1 and the frame that may leave now, or 0. flush: nothing more will come for now, all may leave. */
+int kvs_order_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, struct kvs_held *held_out);
+/* When a held frame will have waited long enough; KVS_TIME_NONE. */
+uint64_t kvs_order_next_deadline(const struct kvs_order_queue *order);
+uint64_t kvs_order_floor(const struct kvs_order_queue *order); /* least chain offset held; UINT64_MAX when empty */
+uint32_t kvs_order_count(const struct kvs_order_queue *order);
+void kvs_order_free(struct kvs_order_queue *order, const struct kvs_host *host);
+
+#endif

@@ -1,0 +1,169 @@
+/* view.c — see view.h. */
+#include "store/view.h"
+
+#include <string.h>
+
+#include "base/check.h"
+
+#define FRAMES_MIN 32u
+#define FRAGMENTS_MIN 8u
+
+void kvs_view_init(struct kvs_view *view, const struct kvs_host *host)
+{
+    memset(view, 0, sizeof *view);
+    view->host = host;
+}
+
+void kvs_view_fini(struct kvs_view *view)
+{
+    if (view->frames != NULL) kvs_host_free(view->host, view->frames);
+    if (view->fragments != NULL) kvs_host_free(view->host, view->fragments);
+    view->frames = NULL;
+    view->fragments = NULL;
+}
+
+void kvs_view_check(const struct kvs_view *view)
+{
+    KVS_CHECK(view->frame_tail <= view->frame_head);
+    KVS_CHECK(view->frame_head - view->frame_tail <= view->frame_capacity);
+    KVS_CHECK(view->fragment_tail <= view->fragment_head);
+    KVS_CHECK(view->fragment_head - view->fragment_tail <= view->fragment_capacity);
+    if (kvs_view_is_empty(view)) KVS_CHECK(view->frame_tail == view->frame_head);
+    else KVS_CHECK(kvs_view_fragment(view, view->fragment_tail)->first_frame == view->frame_tail);
+}
+
+uint64_t kvs_view_fragment_end(const struct kvs_view *view, uint64_t number)
+{
+    return number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->first_frame : view->frame_head;
+}
+
+uint64_t kvs_view_fragment_bytes(const struct kvs_view *view, uint64_t number)
+{
+    uint64_t end = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->cum_bytes : view->cum_bytes;
+    return end - kvs_view_fragment(view, number)->cum_bytes;
+}
+
+uint64_t kvs_view_fragment_payload(const struct kvs_view *view, uint64_t number)
+{
+    uint64_t end = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->cum_payload : view->cum_payload;
+    return end - kvs_view_fragment(view, number)->cum_payload;
+}
+
+static kvs_status grow_frames(struct kvs_view *view)
+{
+    if (view->frame_head - view->frame_tail < view->frame_capacity) return KVS_OK;
+    uint32_t capacity = view->frame_capacity == 0 ? FRAMES_MIN : view->frame_capacity * 2u;
+    struct kvs_frame *frames = kvs_host_alloc(view->host, capacity * sizeof *frames);
+    if (frames == NULL) return KVS_E_NOMEM;
+    for (uint64_t i = view->frame_tail; i < view->frame_head; i++) frames[i & (capacity - 1u)] = *kvs_view_frame(view, i);
+    if (view->frames != NULL) kvs_host_free(view->host, view->frames);
+    view->frames = frames;
+    view->frame_capacity = capacity;
+    return KVS_OK;
+}
+
+static kvs_status grow_fragments(struct kvs_view *view)
+{
+    if (view->fragment_head - view->fragment_tail < view->fragment_capacity) return KVS_OK;
+    uint32_t capacity = view->fragment_capacity == 0 ? FRAGMENTS_MIN : view->fragment_capacity * 2u;
+    struct kvs_fragment *fragments = kvs_host_alloc(view->host, capacity * sizeof *fragments);
+    if (fragments == NULL) return KVS_E_NOMEM;
+    for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
+        fragments[i & (capacity - 1u)] = *kvs_view_fragment(view, i);
+    }
+    if (view->fragments != NULL) kvs_host_free(view->host, view->fragments);
+    view->fragments = fragments;
+    view->fragment_capacity = capacity;
+    return KVS_OK;
+}
+
+kvs_status kvs_view_reserve(struct kvs_view *view)
+{
+    kvs_status status = grow_frames(view);
+    return status == KVS_OK ? grow_fragments(view) : status;
+}
+
+/* Floors never fall from one fragment to the next: a frame that was stored early and released late lowers those before. */
+static void lower_floor(struct kvs_view *view, uint64_t offset)
+{
+    for (uint64_t i = view->fragment_head; i > view->fragment_tail; i--) {
+        struct kvs_fragment *fragment = kvs_view_fragment(view, i - 1);
+        if (fragment->floor_offset <= offset) return;
+        fragment->floor_offset = offset;
+    }
+}
+
+static void raise_ceiling(struct kvs_view *view, uint64_t end)
+{
+    struct kvs_fragment *fragment = kvs_view_fragment(view, view->fragment_head - 1);
+    if (fragment->ceiling_offset < end) fragment->ceiling_offset = end;
+}
+
+void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fragment)
+{
+    KVS_CHECK(view->fragment_head - view->fragment_tail < view->fragment_capacity);
+    if (!kvs_view_is_empty(view)) kvs_view_fragment(view, view->fragment_head - 1)->flags |= KVS_FRAGMENT_CLOSED;
+    struct kvs_fragment *slot = kvs_view_fragment(view, view->fragment_head++);
+    *slot = *fragment;
+    slot->first_frame = view->frame_head;
+    slot->floor_offset = fragment->prefix_offset;
+    slot->ceiling_offset = fragment->prefix_offset + fragment->prefix_size;
+    if (view->fragment_head - 1 > view->fragment_tail) {
+        uint64_t before = kvs_view_fragment(view, view->fragment_head - 2)->ceiling_offset;
+        if (before > slot->ceiling_offset) slot->ceiling_offset = before;
+    }
+    slot->cum_bytes = view->cum_bytes;
+    slot->cum_payload = view->cum_payload;
+    slot->read_hns = KVS_TIME_NONE;
+    view->cum_bytes += fragment->prefix_size;
+    lower_floor(view, fragment->prefix_offset);
+}
+
+void kvs_view_push_frame(struct kvs_view *view, const struct kvs_frame *frame, uint32_t payload_size)
+{
+    KVS_CHECK(view->frame_head - view->frame_tail < view->frame_capacity);
+    KVS_CHECK(!kvs_view_is_empty(view));
+    *kvs_view_frame(view, view->frame_head++) = *frame;
+    view->cum_bytes += frame->size;
+    view->cum_payload += payload_size;
+    uint64_t end = frame->pts_hns + frame->duration_hns;
+    if (end > view->end_hns) view->end_hns = end;
+    lower_floor(view, frame->offset);
+    raise_ceiling(view, frame->offset + frame->size);
+}
+
+void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint32_t trailer_size)
+{
+    KVS_CHECK(!kvs_view_is_empty(view));
+    struct kvs_fragment *fragment = kvs_view_fragment(view, view->fragment_head - 1);
+    fragment->trailer_offset = trailer_offset;
+    fragment->trailer_size = trailer_size;
+    fragment->flags |= KVS_FRAGMENT_CLOSED | KVS_FRAGMENT_ENDED;
+    view->cum_bytes += trailer_size;
+    raise_ceiling(view, trailer_offset + trailer_size);
+}
+
+void kvs_view_pop_fragment(struct kvs_view *view)
+{
+    KVS_CHECK(!kvs_view_is_empty(view));
+    view->frame_tail = kvs_view_fragment_end(view, view->fragment_tail);
+    view->fragment_tail++;
+}
+
+static uint64_t in_ms(const struct kvs_view *view, uint64_t number, const struct kvs_view_query *query)
+{
+    uint64_t timecode = kvs_view_fragment(view, number)->timecode;
+    timecode = timecode > query->base_tc ? timecode - query->base_tc : 0;
+    return query->scale_hns == KVS_HNS_PER_MS ? timecode : timecode * query->scale_hns / KVS_HNS_PER_MS;
+}
+
+uint64_t kvs_view_find(const struct kvs_view *view, const struct kvs_view_query *query)
+{
+    uint64_t low = query->from, high = query->to;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (in_ms(view, middle, query) < query->wanted_ms) low = middle + 1;
+        else high = middle;
+    }
+    return low < query->to && in_ms(view, low, query) == query->wanted_ms ? low : KVS_TIME_NONE;
+}

@@ -1,0 +1,96 @@
+/* view.h — the content view: which frames are held, and the fragments they form.
+ *
+ * Two rings with numbers that never come back: frame records (where a packaged block lies in the chain) and fragments
+ * (their first frame, cluster time, what the service said of them). The oldest fragment is the tail; the newest, the
+ * head, is the one that still grows. Sums are kept as prefix sums, so no question is answered by walking frames.
+ *   Always     every frame belongs to a fragment; frames of one fragment are consecutive; kvs_view_check asserts it.
+ *   Ownership  The view owns its rings (host memory). Payload bytes are the chain's.
+ *   Borrowing  A returned pointer is borrowed until the next call that is not const. */
+#ifndef KVS_STORE_VIEW_H
+#define KVS_STORE_VIEW_H
+
+#include "base/host.h"
+#include "kvspic.h"
+
+struct kvs_frame {
+    uint64_t offset;      /* of the block (header and payload) in the chain */
+    uint64_t pts_hns;
+    uint32_t size;        /* block header included */
+    uint32_t duration_hns; /* saturated */
+};
+
+enum kvs_fragment_flag {
+    KVS_FRAGMENT_CLOSED = 1,   /* complete: no frame will follow */
+    KVS_FRAGMENT_DONE = 2,     /* in the ledger as done */
+    KVS_FRAGMENT_DROPPED = 4,  /* in the ledger as dropped; not sent any more */
+    KVS_FRAGMENT_ENDED = 8,    /* its trailer holds an end-of-fragment tag */
+    KVS_FRAGMENT_NEW_SESSION = 16, /* must be the first of its session */
+    KVS_FRAGMENT_SENT = 32,    /* read to its end at least once */
+    KVS_FRAGMENT_BUFFERING = 64,
+    KVS_FRAGMENT_RECEIVED = 128
+};
+
+struct kvs_fragment {
+    uint64_t first_frame;
+    uint64_t prefix_offset;   /* tags and cluster header in the chain */
+    uint64_t trailer_offset;  /* tags after its last frame */
+    uint64_t floor_offset;    /* least chain offset of this and of all later fragments */
+    uint64_t ceiling_offset;  /* one past the greatest chain offset of this and of all earlier fragments */
+    uint64_t timecode;        /* absolute cluster time, in timecode units */
+    uint64_t pts_hns;
+    uint64_t cum_bytes;       /* packaged bytes of all fragments before it, ever */
+    uint64_t cum_payload;     /* payload bytes of all frames before it, ever */
+    uint64_t read_hns;        /* when its first byte was last read; KVS_TIME_NONE before */
+    uint32_t prefix_size, trailer_size;
+    uint32_t format;          /* which set of tracks (engine/format.h) */
+    uint32_t flags;           /* enum kvs_fragment_flag */
+};
+
+struct kvs_view {
+    const struct kvs_host *host;
+    struct kvs_frame *frames;        /* frame i is frames[i & (frame_capacity - 1)] */
+    struct kvs_fragment *fragments;
+    uint32_t frame_capacity, fragment_capacity;
+    uint64_t frame_tail, frame_head;
+    uint64_t fragment_tail, fragment_head;
+    uint64_t cum_bytes, cum_payload; /* of everything put, ever */
+    uint64_t end_hns;                /* greatest pts + duration put so far */
+};
+
+void kvs_view_init(struct kvs_view *view, const struct kvs_host *host);
+void kvs_view_fini(struct kvs_view *view);
+void kvs_view_check(const struct kvs_view *view);
+
+static inline struct kvs_frame *kvs_view_frame(const struct kvs_view *view, uint64_t number)
+{
+    return &view->frames[number & (view->frame_capacity - 1u)];
+}
+static inline struct kvs_fragment *kvs_view_fragment(const struct kvs_view *view, uint64_t number)
+{
+    return &view->fragments[number & (view->fragment_capacity - 1u)];
+}
+static inline int kvs_view_is_empty(const struct kvs_view *view) { return view->fragment_tail == view->fragment_head; }
+/* One past the last frame of a fragment. */
+uint64_t kvs_view_fragment_end(const struct kvs_view *view, uint64_t number);
+/* Packaged bytes and payload bytes of a fragment as far as it has grown. */
+uint64_t kvs_view_fragment_bytes(const struct kvs_view *view, uint64_t number);
+uint64_t kvs_view_fragment_payload(const struct kvs_view *view, uint64_t number);
+
+/* Makes sure that one more frame and one more fragment fit.   KVS_E_NOMEM: nothing changed */
+kvs_status kvs_view_reserve(struct kvs_view *view);
+/* Opens a fragment (closing the one before); copies what the caller filled in: prefix, timecode, pts, format, flags. */
+void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fragment);
+/* Appends a frame to the head fragment. */
+void kvs_view_push_frame(struct kvs_view *view, const struct kvs_frame *frame, uint32_t payload_size);
+/* Adds a trailer to the head fragment and closes it. */
+void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint32_t trailer_size);
+/* Forgets the oldest fragment. */
+void kvs_view_pop_fragment(struct kvs_view *view);
+/* The fragment in [from, to) whose timecode is the one asked for; KVS_TIME_NONE when there is none. Timecodes rise
+ * within the range; minus `base` and in milliseconds (floor) they are compared with `wanted_ms`. */
+struct kvs_view_query {
+    uint64_t from, to, base_tc, scale_hns, wanted_ms;
+};
+uint64_t kvs_view_find(const struct kvs_view *view, const struct kvs_view_query *query);
+
+#endif

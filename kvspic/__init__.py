@@ -1,0 +1,131 @@
+"""kvspic: the Amazon Kinesis Video Streams producer for Python. The public names, nothing else.
+
+Each name loads its module at first use, so that ``import kvspic`` is quick and loads none of boto3, asyncio and PyAV.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvspic.actions import (
+        AckReceived,
+        AckType,
+        CredentialsRotated,
+        ErrorAck,
+        Event,
+        EventsLost,
+        FragmentEnded,
+        FragmentPersisted,
+        FramesDropped,
+        LateErrorAck,
+        Pressure,
+        PressureKind,
+        Recovered,
+        RetentionDiffers,
+        RoomAvailable,
+        Stalled,
+        StateChanged,
+        StreamClosed,
+        StreamFailed,
+        StreamReady,
+        TagsSkipped,
+        TimesShifted,
+        TrackSilent,
+    )
+    from kvspic.errors import (
+        InternalError,
+        KvsError,
+        MediaError,
+        ResourceError,
+        ServiceError,
+        StateError,
+        StoreFullError,
+        StreamStoppedError,
+        TimedOutError,
+        UnknownTrackError,
+        UsageError,
+    )
+    from kvspic.producer import AsyncProducer, Producer
+    from kvspic.retry import (
+        DefaultRetryPolicy,
+        GiveUp,
+        Keep,
+        ResetConnection,
+        RetryPolicy,
+        RetryStream,
+        Situation,
+    )
+    from kvspic.stream import AsyncStream, Stream
+    from kvspic.types import (
+        AacTrack,
+        BackwardPolicy,
+        ClientMetrics,
+        DropReason,
+        FullPolicy,
+        H264Track,
+        H265Track,
+        Health,
+        MjpegTrack,
+        Order,
+        PcmTrack,
+        StreamMetrics,
+        StreamOptions,
+        StreamReport,
+        StreamState,
+        Track,
+        TrackType,
+    )
+
+__all__ = [
+    "AacTrack", "AckReceived", "AckType", "AsyncProducer", "AsyncStream", "BackwardPolicy", "ClientMetrics",
+    "CredentialsRotated", "DefaultRetryPolicy", "DropReason", "ErrorAck", "Event", "EventsLost", "FragmentEnded",
+    "FragmentPersisted", "FramesDropped", "FullPolicy", "GiveUp", "H264Track", "H265Track", "Health",
+    "InternalError", "Keep", "KvsError", "LateErrorAck", "MediaError", "MjpegTrack", "Order", "PcmTrack",
+    "Pressure", "PressureKind", "Producer", "Recovered", "ResetConnection", "ResourceError", "RetentionDiffers",
+    "RetryPolicy", "RetryStream", "RoomAvailable", "ServiceError", "Situation", "Stalled", "StateChanged",
+    "StateError", "StoreFullError", "Stream", "StreamClosed", "StreamFailed", "StreamMetrics", "StreamOptions",
+    "StreamReady", "StreamReport", "StreamState", "StreamStoppedError", "TagsSkipped", "TimedOutError",
+    "TimesShifted", "Track", "TrackSilent", "TrackType", "UnknownTrackError", "UsageError", "__version__",
+]
+
+__version__ = "0.1.0.dev0"
+
+HOMES = {
+    "kvspic.actions": (
+        "AckReceived", "AckType", "CredentialsRotated", "ErrorAck", "Event", "EventsLost", "FragmentEnded",
+        "FragmentPersisted", "FramesDropped", "LateErrorAck", "Pressure", "PressureKind", "Recovered",
+        "RetentionDiffers", "RoomAvailable", "Stalled", "StateChanged", "StreamClosed", "StreamFailed",
+        "StreamReady", "TagsSkipped", "TimesShifted", "TrackSilent",
+    ),
+    "kvspic.errors": (
+        "InternalError", "KvsError", "MediaError", "ResourceError", "ServiceError", "StateError",
+        "StoreFullError", "StreamStoppedError", "TimedOutError", "UnknownTrackError", "UsageError",
+    ),
+    "kvspic.producer": ("AsyncProducer", "Producer"),
+    "kvspic.stream": ("AsyncStream", "Stream"),
+    "kvspic.retry": (
+        "DefaultRetryPolicy", "GiveUp", "Keep", "ResetConnection", "RetryPolicy", "RetryStream", "Situation",
+    ),
+    "kvspic.types": (
+        "AacTrack", "BackwardPolicy", "ClientMetrics", "DropReason", "FullPolicy", "H264Track", "H265Track",
+        "Health", "MjpegTrack", "Order", "PcmTrack", "StreamMetrics", "StreamOptions", "StreamReport",
+        "StreamState", "Track", "TrackType",
+    ),
+}
+HOME_OF = {name: module for module, names in HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value  # the next use is a plain lookup
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

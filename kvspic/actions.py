@@ -1,0 +1,344 @@
+"""What the core says: actions as they leave C, and the typed events that users see of them.
+
+An action is a plain tuple, cheap to make by the thousand. Orders ask for a service call and are answered; notices tell
+what happened, and most of them become an event. Layout and numbers are those of kvspic.h; the boundary checks the size.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kvspic.types import DropReason, StreamState
+
+__all__ = [
+    "ACTION_FORMAT",
+    "ORDERS",
+    "AckReceived",
+    "AckType",
+    "Action",
+    "ActionKind",
+    "CredentialsRotated",
+    "ErrorAck",
+    "Event",
+    "EventsLost",
+    "FragmentEnded",
+    "FragmentPersisted",
+    "FramesDropped",
+    "LateErrorAck",
+    "Pressure",
+    "PressureKind",
+    "Recovered",
+    "RetentionDiffers",
+    "RoomAvailable",
+    "Stalled",
+    "StateChanged",
+    "StreamClosed",
+    "StreamFailed",
+    "StreamReady",
+    "TagsSkipped",
+    "TimesShifted",
+    "TrackSilent",
+    "event_of",
+]
+
+ACTION_FORMAT = struct.Struct("@IIiI4Q3Q72s")
+TIME_NONE = 2**64 - 1
+
+
+class ActionKind(enum.IntEnum):
+    """``enum kvs_action_kind``."""
+
+    NONE = 0
+    GET_CREDENTIALS = 1
+    PROVISION = 2
+    EXCHANGE_TOKEN = 3
+    CREATE_DEVICE = 4
+    TAG_CLIENT = 5
+    DESCRIBE_STREAM = 10
+    CREATE_STREAM = 11
+    TAG_STREAM = 12
+    GET_DATA_ENDPOINT = 13
+    GET_TOKEN = 14
+    PUT_MEDIA = 15
+    DATA = 20
+    UPLOAD_END = 21
+    CLIENT_READY = 30
+    CLIENT_FAILED = 31
+    STATE = 32
+    READY = 33
+    FAILED = 34
+    CLOSED = 35
+    TOKEN_ROTATED = 36
+    ACK = 40
+    FRAGMENT_DONE = 41
+    ERROR_ACK = 42
+    DROPPED = 43
+    ROOM = 44
+    PRESSURE = 45
+    STALE = 46
+    TIME_SHIFTED = 47
+    RETENTION_DIFFERS = 48
+    TAG_SKIPPED = 49
+    TRACK_SILENT = 50
+    LATE_ERROR_ACK = 51
+    FRAGMENT_ENDED = 52
+    NOTICES_LOST = 53
+
+
+# Orders that are answered; the others need no answer.
+ORDERS = frozenset(kind for kind in ActionKind if ActionKind.GET_CREDENTIALS <= kind <= ActionKind.PUT_MEDIA)
+
+
+class Action(NamedTuple):
+    """``struct kvs_action``; what ``a``, ``b`` and ``c`` mean depends on ``kind`` and stands in kvspic.h."""
+
+    kind: int
+    result: int
+    status: int
+    attempt: int
+    user: int
+    request: int
+    upload: int
+    after_hns: int
+    a: int
+    b: int
+    c: int
+    raw_text: bytes
+
+    @property
+    def text(self) -> str:
+        """The text up to its NUL."""
+        return self.raw_text.partition(b"\0")[0].decode("utf-8", "replace")
+
+
+class AckType(enum.IntEnum):
+    """``enum kvs_ack_type``."""
+
+    UNDEFINED = 0
+    BUFFERING = 1
+    RECEIVED = 2
+    PERSISTED = 3
+    ERROR = 4
+    IDLE = 5
+
+
+class PressureKind(enum.IntEnum):
+    """What is under pressure: the producer's store, the stream's buffer duration, or its latency."""
+
+    STORE = 0
+    BUFFER = 1
+    LATENCY = 2
+
+
+@dataclass(frozen=True)
+class Event:
+    """Root of the events: ``stream`` is the name of the stream it is about."""
+
+    stream: str
+
+
+@dataclass(frozen=True)
+class StateChanged(Event):
+    """The stream's machine moved."""
+
+    old: StreamState
+    new: StreamState
+
+
+@dataclass(frozen=True)
+class StreamReady(Event):
+    """The stream may stream; comes after each way through READY."""
+
+
+@dataclass(frozen=True)
+class StreamFailed(Event):
+    """The core gave up for ``cause``; the stream keeps its frames and takes more. With ``is_final`` nobody will try
+    again unless ``stream.retry()`` is called; else the retry policy does."""
+
+    status: int
+    cause: str
+    result: int
+    state: StreamState
+    is_final: bool
+
+
+@dataclass(frozen=True)
+class StreamClosed(Event):
+    """The stream was stopped and everything buffered is done or dropped."""
+
+
+@dataclass(frozen=True)
+class AckReceived(Event):
+    """A fragment ACK of the service. ``latency_ns`` counts from the fragment's first byte; None if it is not known."""
+
+    upload: int
+    type: AckType
+    timecode_ms: int
+    pts_ns: int
+    number: str
+    latency_ns: int | None
+
+
+@dataclass(frozen=True)
+class FragmentPersisted(Event):
+    """A fragment is done: the service keeps it (without retention: has received it)."""
+
+    pts_ns: int
+    frames: int
+    size: int
+
+
+@dataclass(frozen=True)
+class ErrorAck(Event):
+    """The service refused a fragment; ``error_id`` as in its documentation of PutMedia, 4000 and up."""
+
+    upload: int
+    error_id: int
+    status: int
+    timecode_ms: int
+    pts_ns: int
+    number: str
+
+
+@dataclass(frozen=True)
+class LateErrorAck(Event):
+    """The service refused a fragment that it had already acknowledged."""
+
+    error_id: int
+
+
+@dataclass(frozen=True)
+class FramesDropped(Event):
+    """Frames left the buffer without being done."""
+
+    reason: DropReason
+    pts_ns: int
+    frames: int
+    size: int
+
+
+@dataclass(frozen=True)
+class RoomAvailable(Event):
+    """A put was refused for lack of room, and now there is some."""
+
+
+@dataclass(frozen=True)
+class Pressure(Event):
+    """A limit is near (``begins``), or no longer; ``value`` is the core's measure: bytes, or ticks of 100 ns."""
+
+    kind: PressureKind
+    begins: bool
+    value: int
+
+
+@dataclass(frozen=True)
+class Stalled(Event):
+    """Bytes were sent, and no ACK came for ``silent_ns``."""
+
+    silent_ns: int
+
+
+@dataclass(frozen=True)
+class Recovered(Event):
+    """Fragments are done again after a failure or a stall."""
+
+
+@dataclass(frozen=True)
+class CredentialsRotated(Event):
+    """Uploads go on with new credentials."""
+
+
+@dataclass(frozen=True)
+class TimesShifted(Event):
+    """A track's times went back; ``shift_ns`` was added to them."""
+
+    track: int
+    shift_ns: int
+
+
+@dataclass(frozen=True)
+class RetentionDiffers(Event):
+    """The stream existed with another retention than asked for; the existing one counts."""
+
+    asked_ns: int
+    described_ns: int
+
+
+@dataclass(frozen=True)
+class TagsSkipped(Event):
+    """The stream goes on without its tags; ``result`` is the service's."""
+
+    result: int
+
+
+@dataclass(frozen=True)
+class TrackSilent(Event):
+    """A track without frames was left out of the upload (``is_left_out``), or is back."""
+
+    track: int
+    is_left_out: bool
+
+
+@dataclass(frozen=True)
+class FragmentEnded(Event):
+    """The idle deadline ended the fragment that began at ``pts_ns``."""
+
+    pts_ns: int
+
+
+@dataclass(frozen=True)
+class EventsLost(Event):
+    """So many events found no room: the reader was too slow, or the core's queue was full."""
+
+    count: int
+
+
+def _ns(ticks: int) -> int:
+    return ticks * 100
+
+
+def _ack(action: Action, name: str) -> AckReceived:
+    latency = None if action.c == TIME_NONE else _ns(action.c)
+    return AckReceived(name, action.upload, AckType(action.result), action.a, _ns(action.b), action.text, latency)
+
+
+def _error_ack(action: Action, name: str) -> ErrorAck:
+    return ErrorAck(name, action.upload, action.result, action.status, action.a, _ns(action.b), action.text)
+
+
+def _dropped(action: Action, name: str) -> FramesDropped:
+    return FramesDropped(name, DropReason(action.result), _ns(action.a), action.b, action.c)
+
+
+K = ActionKind
+# FAILED is not here: whether it is final is for the retry policy to say.
+EVENTS: dict[int, Callable[[Action, str], Event]] = {
+    K.STATE: lambda action, name: StateChanged(name, StreamState(action.a), StreamState(action.b)),
+    K.READY: lambda action, name: StreamReady(name),
+    K.CLOSED: lambda action, name: StreamClosed(name),
+    K.TOKEN_ROTATED: lambda action, name: CredentialsRotated(name),
+    K.ACK: _ack,
+    K.FRAGMENT_DONE: lambda action, name: FragmentPersisted(name, _ns(action.a), action.b, action.c),
+    K.ERROR_ACK: _error_ack,
+    K.DROPPED: _dropped,
+    K.ROOM: lambda action, name: RoomAvailable(name),
+    K.PRESSURE: lambda action, name: Pressure(name, PressureKind(action.result), bool(action.a), action.b),
+    K.STALE: lambda action, name: Stalled(name, _ns(action.a)),
+    K.TIME_SHIFTED: lambda action, name: TimesShifted(name, action.a, _ns(action.b)),
+    K.RETENTION_DIFFERS: lambda action, name: RetentionDiffers(name, _ns(action.a), _ns(action.b)),
+    K.TAG_SKIPPED: lambda action, name: TagsSkipped(name, action.result),
+    K.TRACK_SILENT: lambda action, name: TrackSilent(name, action.a, bool(action.b)),
+    K.LATE_ERROR_ACK: lambda action, name: LateErrorAck(name, action.result),
+    K.FRAGMENT_ENDED: lambda action, name: FragmentEnded(name, _ns(action.a)),
+    K.NOTICES_LOST: lambda action, name: EventsLost(name, action.a),
+}
+
+
+def event_of(action: Action, stream_name: str) -> Event | None:
+    """Return the event of a notice; None for orders and for what is not told to users."""
+    make = EVENTS.get(action.kind)
+    return make(action, stream_name) if make else None

@@ -1,0 +1,312 @@
+"""Client and Stream over the C core: thin, one C call per method, Python values in and out.
+
+Below the facade all times are ticks of 100 ns and each call that changes something takes ``now_hns``. Nothing here
+waits, logs or starts anything: after a change the caller drains :meth:`Client.next_actions` and reads the deadline.
+Any thread may call. After :meth:`Stream.close` or :meth:`Client.close` calls raise ``NullArgError``; the C memory goes
+when the last call inside it has returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kvspic._lib import ClientHandle, check, ffi, keep_stream, lib, new_struct
+from kvspic.actions import ACTION_FORMAT, Action
+from kvspic.types import (
+    BackwardPolicy,
+    Buffer,
+    ClientMetrics,
+    DropReason,
+    FullPolicy,
+    Order,
+    StreamMetrics,
+    StreamOptions,
+    StreamState,
+    Track,
+    TrackType,
+    hns,
+)
+
+__all__ = ["TIME_NONE", "Client", "Stream", "StreamSetup", "UploadReader"]
+
+ACTIONS_PER_READ = 64
+TIME_NONE: int = 2**64 - 1
+BUFFER_DEFAULT_HNS = 120 * 10_000_000
+STALE_DEFAULT_HNS = 30 * 10_000_000
+_AUTH_TOKEN = 1
+_OK = 200
+
+_put_frame = lib.kvs_stream_put_frame
+_from_buffer = ffi.from_buffer
+
+
+class Client:
+    """One core: streams share its content store. ``wake_fd`` becomes readable when there are actions."""
+
+    def __init__(self, now_hns: int, *, store_size: int = 0, client_id: str = "", seed: int = 0) -> None:
+        if ACTION_FORMAT.size != ffi.sizeof("struct kvs_action"):
+            raise RuntimeError("the extension kvspic._native is of another version: build it again")
+        config = new_struct("kvs_client_config")
+        config.store_max = store_size
+        config.seed = seed
+        name = ffi.new("char[]", client_id.encode()) if client_id else ffi.NULL
+        config.client_id = name
+        self._handle = ClientHandle(config, now_hns)
+        self.wake_fd = self._handle.wake_fd
+        self._actions = ffi.new("struct kvs_action[]", ACTIONS_PER_READ)
+        self._action_bytes = memoryview(ffi.buffer(self._actions))
+
+    def next_actions(self) -> list[Action]:
+        """Take what the core says, oldest first; an empty list when there is nothing. One thread at a time."""
+        count = check(lib.kvs_client_next_actions(self._handle.ptr, self._actions, ACTIONS_PER_READ))
+        if not count:
+            return []
+        filled = self._action_bytes[: count * ACTION_FORMAT.size]
+        return [Action._make(row) for row in ACTION_FORMAT.iter_unpack(filled)]
+
+    def next_deadline_hns(self) -> int | None:
+        """When :meth:`poke` is due; None for never."""
+        deadline = int(lib.kvs_client_next_deadline(self._handle.ptr))
+        return None if deadline == TIME_NONE else deadline
+
+    def poke(self, now_hns: int) -> None:
+        """Let what is due happen."""
+        check(lib.kvs_client_poke(self._handle.ptr, now_hns))
+
+    def answer(self, request: int, now_hns: int, *, result: int = _OK, expires_hns: int = TIME_NONE) -> None:
+        """Answer one of the client's own orders.
+
+        Raises:
+            StaleAnswerError: the request is not outstanding any more. TokenExpiryError: less than 30 s are left.
+        """
+        answer = new_struct("kvs_client_answer")
+        answer.request, answer.result = request, result
+        answer.auth, answer.expires_hns = _AUTH_TOKEN, expires_hns
+        check(lib.kvs_client_answer(self._handle.ptr, answer, now_hns))
+
+    def open_stream(self, setup: StreamSetup, now_hns: int) -> Stream:
+        """Open a stream; its first order is DescribeStream."""
+        client_ptr = self._handle.ptr
+        out = ffi.new("struct kvs_stream **")
+        check(lib.kvs_stream_new(client_ptr, setup.config, now_hns, out))
+        return Stream(keep_stream(client_ptr, out[0]))
+
+    def metrics(self) -> ClientMetrics:
+        """The counters of the client and its store."""
+        found = new_struct("kvs_client_metrics")
+        check(lib.kvs_client_metrics(self._handle.ptr, found))
+        return ClientMetrics(**{name: int(getattr(found, name)) for name in ClientMetrics.__dataclass_fields__})
+
+    def close(self) -> None:
+        """Give the client up; what its streams hold is lost once they are closed too."""
+        self._handle.close()
+
+
+class StreamSetup:
+    """``struct kvs_stream_config`` made from options; keeps alive what it points to while the stream is opened.
+
+    ``user`` comes back in each action of the stream; above 0.
+    """
+
+    def __init__(self, name: str, tracks: Sequence[Track], options: StreamOptions, user: int) -> None:
+        self._kept: list[Any] = []
+        self.config = config = new_struct("kvs_stream_config")
+        config.user = user
+        config.name = self._text(name)
+        config.content_type = self._text(",".join(track.content_type for track in tracks if track.content_type))
+        config.track_count = len(tracks)
+        config.tracks = self._tracks(tracks)
+        config.flags = _flags(tracks, options)
+        config.streaming_type = lib.KVS_OFFLINE if options.offline else lib.KVS_REALTIME
+        if any(track.nal for track in tracks):
+            config.nal_flags = lib.KVS_NAL_ANNEXB_TO_AVCC | lib.KVS_NAL_ANNEXB_CPD
+        config.order = _order(tracks, options)
+        config.full_policy = FullPolicy.REFUSE if options.offline else options.full_policy
+        config.backward_policy = BackwardPolicy(options.backward_policy)
+        self._durations(options)
+        config.store_max = options.store_size
+
+    def _durations(self, options: StreamOptions) -> None:
+        config = self.config
+        buffer_default = 0 if options.offline else BUFFER_DEFAULT_HNS
+        buffer, stale = options.buffer_duration, options.stale_after
+        config.buffer_duration_hns = buffer_default if buffer is None else hns(buffer)
+        config.staleness_max_hns = STALE_DEFAULT_HNS if stale is None else hns(stale)
+        config.retention_hns = hns(options.retention)
+        config.fragment_duration_hns = hns(options.fragment_duration)
+        config.latency_max_hns = hns(options.latency_max)
+        config.replay_max_hns = hns(options.replay_max)
+        config.eofr_idle_hns = 0 if options.fragment_duration else hns(options.end_idle_fragment)
+        config.order_window_hns = hns(options.order_window)
+
+    def _tracks(self, tracks: Sequence[Track]) -> Any:
+        made = ffi.new("struct kvs_track_config[]", max(len(tracks), 1))
+        for index, (track, out) in enumerate(zip(tracks, made)):
+            out.id = track.number or index + 1
+            out.type = TrackType(track.type)
+            out.codec_id, out.name = self._text(track.codec_id), self._text(track.name)
+            if track.cpd:
+                cpd = bytes(track.cpd)
+                out.cpd, out.cpd_size = self._keep(ffi.from_buffer("uint8_t[]", cpd)), len(cpd)
+            out.sampling_rate = track.sample_rate
+            out.width, out.height = track.width, track.height
+            out.channels, out.bit_depth = track.channels, track.bit_depth
+        return self._keep(made)
+
+    def _text(self, text: str) -> Any:
+        return self._keep(ffi.new("char[]", _c_text(text))) if text else ffi.NULL
+
+    def _keep(self, made: Any) -> Any:
+        self._kept.append(made)
+        return made
+
+
+def _flags(tracks: Sequence[Track], options: StreamOptions) -> int:
+    flags = lib.KVS_NEGATIVE_BLOCK_TIME
+    flags |= lib.KVS_WANT_ACKS * options.want_acks | lib.KVS_ALLOW_CREATE * options.create
+    flags |= lib.KVS_RELATIVE_TIMES * options.relative_times | lib.KVS_HAS_TAGS * bool(options.tags)
+    flags |= lib.KVS_KEY_FRAME_FRAGMENTS * (not options.fragment_duration)
+    if tracks and all(track.type == TrackType.AUDIO for track in tracks):
+        flags |= lib.KVS_AUDIO_KEYS
+    return int(flags)
+
+
+def _order(tracks: Sequence[Track], options: StreamOptions) -> Order:
+    if options.order is not None:
+        return Order(options.order)
+    return Order.CUT if len(tracks) > 1 else Order.NONE
+
+
+class Stream:
+    """One stream of a client; made by :meth:`Client.open_stream`."""
+
+    def __init__(self, ptr: Any) -> None:
+        self._ptr = ptr
+
+    def put_frame(
+        self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
+    ) -> None:
+        """Package one access unit, copied from anything contiguous with the buffer protocol; never waits.
+
+        Raises:
+            StoreFullError: no room, and the policy is to refuse. UnknownTrackError, StreamStoppedError, MediaError.
+            TypeError, ValueError: ``data`` is not bytes-like, or not contiguous.
+        """
+        if type(data) is bytes:
+            status = _put_frame(self._ptr, data, len(data), pts_hns, dts_hns, duration_hns, track, flags, now_hns)
+        else:
+            view = _from_buffer("uint8_t[]", data)
+            status = _put_frame(self._ptr, view, len(view), pts_hns, dts_hns, duration_hns, track, flags, now_hns)
+        if status:
+            check(status)
+
+    def end_fragment(self, now_hns: int) -> None:
+        """End the open fragment; frames are skipped until a key frame comes."""
+        check(lib.kvs_stream_end_fragment(self._ptr, now_hns))
+
+    def put_metadata(self, name: str, value: str, persistent: bool) -> None:
+        """Queue a name and value for the next fragment, or for every one from then on."""
+        check(lib.kvs_stream_put_metadata(self._ptr, _c_text(name), _c_text(value), persistent))
+
+    def put_event(self, types: int, image_prefix: str, pairs: Iterable[tuple[str, str]]) -> None:
+        """Mark the next fragment with an image or notification event."""
+        pairs = list(pairs)
+        names = [ffi.new("char[]", _c_text(name)) for name, _ in pairs]
+        values = [ffi.new("char[]", _c_text(value)) for _, value in pairs]
+        prefix = _c_text(image_prefix) if image_prefix else ffi.NULL
+        c_names, c_values = ffi.new("char *[]", names or 1), ffi.new("char *[]", values or 1)
+        check(lib.kvs_stream_put_event(self._ptr, types, prefix, len(names), c_names, c_values))
+
+    def set_cpd(self, track: int, cpd: bytes) -> None:
+        """New codec private data: the next key frame opens a new session with it."""
+        check(lib.kvs_stream_set_cpd(self._ptr, track, cpd or ffi.NULL, len(cpd)))
+
+    def stop(self, now_hns: int) -> None:
+        """No more frames; what is buffered drains."""
+        check(lib.kvs_stream_stop(self._ptr, now_hns))
+
+    def retry(self, now_hns: int) -> None:
+        """Describe again, nothing dropped, budgets fresh."""
+        check(lib.kvs_stream_retry(self._ptr, now_hns))
+
+    def reset(self, now_hns: int) -> None:
+        """Drop all that is buffered and describe again."""
+        check(lib.kvs_stream_reset(self._ptr, now_hns))
+
+    def reset_connection(self, now_hns: int) -> None:
+        """End the open sessions and open a new one; nothing is dropped."""
+        check(lib.kvs_stream_reset_connection(self._ptr, now_hns))
+
+    def answer(
+        self,
+        request: int,
+        now_hns: int,
+        *,
+        result: int = _OK,
+        status: int = 0,
+        retention_hns: int = 0,
+        expires_hns: int = TIME_NONE,
+    ) -> None:
+        """Answer an order. ``status`` and ``retention_hns`` belong to DescribeStream, ``expires_hns`` to GetToken.
+
+        Raises:
+            StaleAnswerError: the request is not outstanding any more. TokenExpiryError: less than 30 s are left.
+            ServiceError: the answer moved the stream to FAILED.
+        """
+        answer = new_struct("kvs_stream_answer")
+        answer.request, answer.result = request, result
+        answer.stream_status, answer.retention_hns, answer.expires_hns = status, retention_hns, expires_hns
+        check(lib.kvs_stream_answer(self._ptr, answer, now_hns))
+
+    def upload_ended(self, upload: int, result: int, now_hns: int) -> None:
+        """The connection of ``upload`` is gone; ``result`` says why (200: an orderly end by the service)."""
+        check(lib.kvs_upload_ended(self._ptr, upload, result, now_hns))
+
+    def ack_bytes(self, upload: int, data: bytes, now_hns: int) -> int:
+        """Bytes of the answer as they came; returns how many ACKs were applied."""
+        return check(lib.kvs_upload_ack_bytes(self._ptr, upload, data, len(data), now_hns))
+
+    def upload_read(self, upload: int, reader: UploadReader, now_hns: int) -> tuple[int, int]:
+        """Copy the session's next bytes into the reader's buffer; return their count and ``enum kvs_read_state``."""
+        count = lib.kvs_upload_read(self._ptr, upload, reader.c_buffer, reader.size, reader.c_state, now_hns)
+        return check(count), int(reader.c_state[0])
+
+    def metrics(self) -> StreamMetrics:
+        """The counters and the ledger."""
+        found = new_struct("kvs_stream_metrics")
+        check(lib.kvs_stream_metrics(self._ptr, found))
+        values: dict[str, Any] = {name: int(getattr(found, name)) for name in METRIC_NAMES}
+        values["state"] = StreamState(values["state"])
+        dropped = {reason: int(found.frames_dropped[reason]) for reason in DropReason}
+        return StreamMetrics(dropped=dropped, **values)
+
+    def close(self) -> None:
+        """Free the stream, with what it buffers, once no call is inside it. Twice is harmless."""
+        self._ptr = ffi.NULL
+
+    def leave(self) -> object:
+        """Close without freeing: return what keeps the C object alive."""
+        kept, self._ptr = self._ptr, ffi.NULL
+        return kept
+
+
+METRIC_NAMES = tuple(name for name in StreamMetrics.__dataclass_fields__ if name != "dropped")
+
+
+class UploadReader:
+    """The buffer of one upload, reused for each read; ``view`` shows it as bytes."""
+
+    def __init__(self, size: int = 65536) -> None:
+        self.size = size
+        self._memory = bytearray(size)
+        self.view = memoryview(self._memory)
+        self.c_buffer = ffi.from_buffer("uint8_t[]", self._memory)
+        self.c_state = ffi.new("enum kvs_read_state *")
+
+
+def _c_text(text: str) -> bytes:
+    encoded = text.encode()
+    if b"\0" in encoded:
+        raise ValueError("a text for the service may not contain a NUL character")
+    return encoded

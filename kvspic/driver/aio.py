@@ -1,0 +1,145 @@
+"""The driver on asyncio: turns on one event loop, whenever the core wakes it or a deadline has come.
+
+The core wakes the loop by a byte on a socket, from whatever thread changed it; the loop awaits ``sock_recv``, which
+every event loop has. All tasks are kept by strong references; an exception that nobody expected ends the driver and
+reaches whoever asks it for anything next, nothing is swallowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from kvspic.driver.turn import Turn
+
+__all__ = ["AioDriver", "Clock"]
+
+logger = logging.getLogger("kvspic.driver")
+
+WAKE_SIZE = 4096  # any number of wake-up bytes is one turn
+
+
+class Clock:
+    """The core's time: the wall clock when the object is made, plus the monotonic time since. It never goes back."""
+
+    def __init__(self) -> None:
+        self.offset_hns = time.time_ns() // 100 - time.monotonic_ns() // 100
+
+    def now_hns(self) -> int:
+        """Ticks of 100 ns since 1970."""
+        return time.monotonic_ns() // 100 + self.offset_hns
+
+
+class AioDriver:
+    """Runs turns from :meth:`start` to :meth:`close`, both on the loop's thread.
+
+    Args:
+        turn: the turn to take. wake_fd: the reading end of the core's wake-up socket; it stays the core's.
+        on_fault: called once with an exception that ended the driver.
+    """
+
+    def __init__(self, turn: Turn, wake_fd: int, clock: Clock, on_fault: Callable[[BaseException], None]) -> None:
+        self._turn = turn
+        self._clock = clock
+        self._on_fault = on_fault
+        self._wake = _duplicate(wake_fd)
+        self._wake.setblocking(False)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_closed = False
+        self._is_turning = False
+        self.turn_count = 0
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the driver was started on."""
+        if self._loop is None:
+            raise RuntimeError("the driver has not been started")
+        return self._loop
+
+    def start(self) -> None:
+        """Take the first turn and go on; call it on the loop's thread."""
+        self._loop = asyncio.get_running_loop()
+        self.spawn(self._listen(), "kvspic-driver")
+        self.take_turn()
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run ``work`` beside the turns; an exception of it ends the driver."""
+        task = self.loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def take_turn(self) -> None:
+        """Take a turn now, unless one is being taken (which will see what has changed)."""
+        if self._is_closed or self._is_turning:
+            return
+        self._is_turning = True
+        try:
+            deadline = self._turn.take(self._clock.now_hns())
+        except Exception as error:
+            self._fault(error)
+        else:
+            self.turn_count += 1
+            self._arm(deadline)
+        finally:
+            self._is_turning = False
+
+    async def close(self) -> None:
+        """End all tasks and take no more turns. Twice is harmless."""
+        self._is_closed = True
+        self._disarm()
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._wake.close()
+
+    async def _listen(self) -> None:
+        while await self.loop.sock_recv(self._wake, WAKE_SIZE):
+            self.take_turn()
+
+    def _arm(self, deadline_hns: int | None) -> None:
+        self._disarm()
+        if deadline_hns is not None:
+            delay_s = max(0.0, (deadline_hns - self._clock.now_hns()) / 10_000_000)
+            self._timer = self.loop.call_later(delay_s, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        self._timer = None
+        self.take_turn()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._fault(error)
+
+    def _fault(self, error: BaseException) -> None:
+        if self._is_closed:
+            logger.error("after the driver was closed: %r", error, exc_info=error)
+            return
+        self._is_closed = True
+        self._disarm()
+        logger.error("the driver stopped: %r", error, exc_info=error)
+        self._on_fault(error)
+
+
+def _duplicate(fd: int) -> socket.socket:
+    """Return a socket of our own on the same connection: the core closes its end when it is freed."""
+    borrowed = socket.socket(fileno=fd)
+    try:
+        return borrowed.dup()
+    finally:
+        borrowed.detach()

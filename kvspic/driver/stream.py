@@ -1,0 +1,361 @@
+"""One open stream behind the facades: its actions become orders, events and figures; the retry policy is asked.
+
+Frames do not pass here: the facade puts them into the core from any thread. Everything else runs on the loop's thread.
+Always: a stream is in charge of its core from its first action to :meth:`StreamWork.close`, which returns by its
+deadline and leaves the final report.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kvspic import errors
+from kvspic.actions import (
+    AckReceived,
+    Action,
+    ActionKind,
+    Event,
+    PressureKind,
+    Recovered,
+    StreamFailed,
+    event_of,
+)
+from kvspic.core import Stream
+from kvspic.driver.aio import AioDriver, Clock
+from kvspic.driver.orders import StreamOrders
+from kvspic.driver.watch import EventQueue, Latency, Waiters, Watchers
+from kvspic.retry import Decision, GiveUp, ResetConnection, RetryPolicy, RetryStream, Situation, Trouble
+from kvspic.types import DropReason, Health, StreamMetrics, StreamReport, StreamState
+
+__all__ = ["StreamParts", "StreamWork"]
+
+logger = logging.getLogger("kvspic.stream")
+
+HNS_PER_S = 10_000_000
+# Frames dropped for these reasons were buffered before; the others never were.
+FROM_BUFFER = (
+    DropReason.STORE_FULL,
+    DropReason.BUFFER_DURATION,
+    DropReason.ERROR_ACK,
+    DropReason.REPLAY_LIMIT,
+    DropReason.RESET,
+)
+
+
+@dataclass(frozen=True)
+class StreamParts:
+    """What a stream is made of; all of it belongs to the producer but the core."""
+
+    name: str
+    core: Stream
+    orders: StreamOrders
+    driver: AioDriver
+    clock: Clock
+    policy: RetryPolicy
+
+
+class StreamWork:
+    """The life of one stream."""
+
+    def __init__(self, parts: StreamParts) -> None:
+        self.name = parts.name
+        self.core = parts.core
+        self._orders = parts.orders
+        self._driver = parts.driver
+        self._clock = parts.clock
+        self._policy = parts.policy
+        self._watchers = Watchers(self.name)
+        self._waiters = Waiters()
+        self._latency = Latency()
+        self._state = StreamState.NEW
+        self._since_hns = self._clock.now_hns()
+        self._trouble = ""  # in words while the stream has failed or stalled
+        self._attempt = 0
+        self._was_streaming = False
+        self._was_refreshed = False
+        self._was_ready = False
+        self._is_drained = False
+        self._is_closing = False
+        self._final: StreamMetrics | None = None
+        self.failure: errors.KvsError | None = None  # why nobody tries again
+        self.room_count = 0  # how often room was announced
+        self.on_room: Callable[[], None] = lambda: None
+        self._table: dict[int, Callable[[Action], None]] = {
+            ActionKind.STATE: self._moved,
+            ActionKind.READY: self._ready,
+            ActionKind.FAILED: self._failed,
+            ActionKind.CLOSED: self._drained,
+            ActionKind.FRAGMENT_DONE: self._fragment_done,
+            ActionKind.STALE: self._stale,
+            ActionKind.PRESSURE: self._pressure,
+            ActionKind.ROOM: self._room,
+            **self._orders.table,
+        }
+
+    # ---- what the facades ask for
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` has finished."""
+        return self._final is not None
+
+    @property
+    def callbacks(self) -> list[Callable[[Event], None]]:
+        """Functions that get every event, on the loop's thread."""
+        return self._watchers.callbacks
+
+    def events(self, size_max: int) -> EventQueue:
+        """Return a new queue of events."""
+        return self._watchers.new_queue(size_max)
+
+    def metrics(self) -> StreamMetrics:
+        """The counters now; after :meth:`close` the final ones. Any thread."""
+        try:
+            return self._final or self.core.metrics()
+        except errors.NullArgError:  # closed by another thread just now
+            return self._closed_metrics()
+
+    def report(self) -> StreamReport:
+        """The ledger now; after :meth:`close` the final one. Any thread."""
+        found = self.metrics()
+        return StreamReport(
+            name=self.name,
+            state=found.state,
+            frames_put=found.frames_put,
+            frames_done=found.frames_done,
+            frames_dropped=found.frames_dropped,
+            frames_buffered=found.frames_buffered,
+            dropped=found.dropped,
+            bytes_put=found.bytes_put,
+            bytes_done=found.bytes_done,
+            bytes_dropped=found.bytes_dropped,
+            bytes_buffered=found.bytes_buffered,
+            bytes_sent=found.bytes_sent,
+            fragments_done=found.fragments_done,
+            fragments_resent=found.fragments_resent,
+            ack_latency_ns_p50=self._latency.quantile_ns(0.50),
+            ack_latency_ns_p99=self._latency.quantile_ns(0.99),
+            adds_up=found.adds_up,
+            failure=str(self.failure) if self.failure else self._trouble,
+        )
+
+    def health(self, next_deadline_hns: int | None) -> Health:
+        """How the stream is now. Any thread."""
+        state = self.metrics().state
+        is_up = state in (StreamState.READY, StreamState.PUT_STREAM, StreamState.STREAMING)
+        reason = self._trouble or ("" if is_up else self._orders.last_error or f"the stream is in {state.name}")
+        deadline_ns = None if next_deadline_hns is None else next_deadline_hns * 100
+        return Health(state, is_up and not self._trouble, reason, self._since_hns * 100, deadline_ns)
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Return when the stream has been ready once.
+
+        Raises:
+            KvsError: the policy gave up; TimedOutError: not ready in time.
+        """
+        is_settled = await self._until(lambda: self._was_ready or self.failure is not None, timeout_s)
+        if self.failure is not None:
+            raise self.failure
+        if not is_settled:
+            raise self._timed_out(f"the stream {self.name} was not ready within {timeout_s:g} s")
+
+    async def wait_room(self, seen_count: int, timeout_s: float) -> bool:
+        """Return True when room was announced since ``room_count`` was ``seen_count``."""
+        await self._until(lambda: self.room_count != seen_count or self._is_closing, timeout_s)
+        return self.room_count != seen_count
+
+    async def flush(self, timeout_s: float, end_fragment: bool) -> None:
+        """Return when every frame that is buffered now is done or dropped.
+
+        Raises:
+            KvsError: the policy gave up; TimedOutError: not in time.
+        """
+        if end_fragment:
+            self._end_fragment()
+        found = self.core.metrics()
+        goal = _left(found) + found.frames_buffered
+        is_flushed = await self._until(lambda: _left(self.metrics()) >= goal or self.failure is not None, timeout_s)
+        if _left(self.metrics()) >= goal:
+            return
+        if self.failure is not None:
+            raise self.failure
+        if not is_flushed:
+            raise self._timed_out(f"{goal - _left(self.metrics())} frames were not acknowledged within {timeout_s:g} s")
+
+    async def close(self, timeout_s: float) -> StreamReport:
+        """Stop, drain for at most ``timeout_s``, free; return the final ledger. A second call waits for the first."""
+        if self._is_closing:
+            await self._until(lambda: self.is_closed, None)
+            return self.report()
+        self._is_closing = True
+        try:
+            self.core.stop(self._clock.now_hns())
+            self._driver.take_turn()
+            await self._until(lambda: self._is_drained or self.failure is not None, timeout_s)
+        finally:
+            self.shut()
+        return self.report()
+
+    def shut(self) -> None:
+        """Free the stream at once, keeping the ledger."""
+        if self._final is not None:
+            return
+        self._is_closing = True
+        self._final = self.core.metrics()
+        self._orders.stop()
+        self.core.close()
+        self._watchers.end()
+        self._pulse()
+        logger.info("closed: %s", self.report())
+
+    def fail(self, failure: errors.KvsError) -> None:
+        """Nobody will try again: everybody who waits is told."""
+        self.failure = failure
+        self._trouble = str(failure)
+        self._pulse()
+
+    def retry(self) -> None:
+        """Try again after a failure, with fresh budgets; nothing is dropped."""
+        self.failure = None
+        self.core.retry(self._clock.now_hns())
+        self._driver.take_turn()
+
+    # ---- what the core says
+
+    def on_action(self, action: Action) -> None:
+        """Handle one action of this stream."""
+        handler = self._table.get(action.kind)
+        if handler is not None:
+            handler(action)
+        event = event_of(action, self.name)
+        if event is not None:
+            self._tell(event)
+        self._pulse()
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, AckReceived):
+            self._latency.add(event)
+        logger.debug("%r", event)
+        self._watchers.tell(event)
+
+    def _moved(self, action: Action) -> None:
+        self._state = StreamState(action.b)
+        self._since_hns = self._clock.now_hns()
+
+    def _ready(self, action: Action) -> None:
+        self._was_ready = True
+
+    def _drained(self, action: Action) -> None:
+        self._is_drained = True
+
+    def _room(self, action: Action) -> None:
+        self.room_count += 1
+        self.on_room()
+
+    def _fragment_done(self, action: Action) -> None:
+        self._attempt = 0
+        self._was_streaming = True
+        self._was_refreshed = False
+        if self._trouble:
+            self._trouble = ""
+            self._since_hns = self._clock.now_hns()
+            self._tell(Recovered(self.name))
+
+    def _stale(self, action: Action) -> None:
+        self._trouble = f"nothing was acknowledged for {action.a / HNS_PER_S:.0f} s"
+        self._since_hns = self._clock.now_hns()
+        self._ask(Situation(Trouble.STALE, attempt=self._attempt, was_streaming=self._was_streaming))
+
+    def _pressure(self, action: Action) -> None:
+        if action.a and action.result == PressureKind.LATENCY:
+            self._ask(Situation(Trouble.LATENCY, attempt=self._attempt, was_streaming=self._was_streaming))
+
+    def _failed(self, action: Action) -> None:
+        failure = errors.from_status(action.status, self._orders.last_error)
+        self._trouble = str(failure)
+        self._since_hns = self._clock.now_hns()
+        decision = self._ask(
+            Situation(
+                trouble=Trouble.FAILED,
+                status=action.status,
+                status_name=failure.name,
+                status_class=failure.status_class,
+                result=action.result,
+                attempt=self._attempt,
+                was_streaming=self._was_streaming,
+                credentials_were_refreshed=self._was_refreshed,
+            )
+        )
+        is_final = not isinstance(decision, (RetryStream, ResetConnection))
+        if is_final:
+            self.failure = failure
+        level = logging.ERROR if is_final else logging.WARNING
+        logger.log(level, "%s failed: %s%s", self.name, failure, "" if is_final else "; trying again")
+        state = StreamState(action.a)
+        self._tell(StreamFailed(self.name, action.status, str(failure), action.result, state, is_final))
+
+    # ---- what the policy decides
+
+    def _ask(self, situation: Situation) -> Decision:
+        decision = self._policy.decide(situation)
+        self._attempt += 1
+        if isinstance(decision, ResetConnection):
+            self._later(0, self._reset_connection)
+        elif isinstance(decision, RetryStream):
+            self._orders.refresh_next = decision.refresh_credentials
+            self._was_refreshed = self._was_refreshed or decision.refresh_credentials
+            self._later(decision.after_hns, self._try_again)
+        elif isinstance(decision, GiveUp):
+            logger.info("%s: the retry policy gives up: %s", self.name, decision.cause)
+        return decision
+
+    def _later(self, after_hns: int, act: Callable[[int], None]) -> None:
+        def run() -> None:
+            if self._final is not None:
+                return
+            try:
+                act(self._clock.now_hns())
+            except errors.StateError as error:
+                logger.debug("%s: %s", self.name, error)  # the stream went on or was stopped meanwhile
+            self._driver.take_turn()
+
+        self._driver.loop.call_later(after_hns / HNS_PER_S, run)
+
+    def _try_again(self, now_hns: int) -> None:
+        if self.core.metrics().state == StreamState.FAILED:
+            self.core.retry(now_hns)
+
+    def _reset_connection(self, now_hns: int) -> None:
+        self.core.reset_connection(now_hns)
+
+    # ---- helpers
+
+    def _end_fragment(self) -> None:
+        try:
+            self.core.end_fragment(self._clock.now_hns())
+        except (errors.StateError, errors.UsageError) as error:
+            logger.debug("%s: %s", self.name, error)  # nothing is open, or fragments are cut by time
+        self._driver.take_turn()
+
+    async def _until(self, is_so: Callable[[], bool], timeout_s: float | None) -> bool:
+        return await self._waiters.until(is_so, timeout_s)
+
+    def _pulse(self) -> None:
+        self._waiters.pulse()
+
+    def _closed_metrics(self) -> StreamMetrics:
+        if self._final is None:
+            raise errors.named("STREAM_STOPPED", f"the stream {self.name} is gone")
+        return self._final
+
+    def _timed_out(self, what: str) -> errors.KvsError:
+        why = self._trouble or self._orders.last_error
+        cause = f": {why}" if why else ""
+        return errors.named("TIMED_OUT", f"{what}{cause}; check the network and the endpoint, or allow more time")
+
+
+def _left(metrics: StreamMetrics) -> int:
+    """How many frames have left the buffer."""
+    return metrics.frames_done + sum(metrics.dropped[reason] for reason in FROM_BUFFER)

@@ -1,0 +1,178 @@
+"""A producer behind the facades: one client, its driver, the control plane, and the streams that are open.
+
+The client's own orders are answered at once: credentials are fetched when a stream wants them, so a camera that boots
+without a network can open its streams and put frames. Runs on one event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvspic import errors
+from kvspic.actions import ORDERS, Action
+from kvspic.core import Client, StreamSetup
+from kvspic.driver.aio import AioDriver, Clock
+from kvspic.driver.orders import OrderSettings, StreamOrders
+from kvspic.driver.stream import StreamParts, StreamWork
+from kvspic.driver.turn import Turn
+from kvspic.provider.endpoints import EndpointCache
+from kvspic.retry import DefaultRetryPolicy, RetryPolicy
+from kvspic.types import ClientMetrics, StreamOptions, StreamReport, Track
+
+if TYPE_CHECKING:
+    from kvspic.provider.credentials import CredentialSource
+
+__all__ = ["ProducerSettings", "ProducerWork"]
+
+logger = logging.getLogger("kvspic.producer")
+
+STORE_DEFAULT = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ProducerSettings:
+    """How a producer is made; see :class:`kvspic.producer.Producer` for what the fields mean."""
+
+    region: str | None = None
+    endpoint_url: str | None = None
+    credentials: CredentialSource | None = None
+    store_size: int = STORE_DEFAULT
+    client_id: str = ""
+    retry_policy: RetryPolicy | None = None
+
+
+class ProducerWork:
+    """Made on any thread; :meth:`start` and everything awaited runs on one loop."""
+
+    def __init__(self, settings: ProducerSettings) -> None:
+        self._settings = settings
+        self.clock = Clock()
+        now_hns, seed = self.clock.now_hns(), random.getrandbits(64)
+        self._client = Client(now_hns, store_size=settings.store_size, client_id=settings.client_id, seed=seed)
+        self._turn = Turn(self._client)
+        self._turn.handlers[0] = self._on_client_action
+        self._driver = AioDriver(self._turn, self._client.wake_fd, self.clock, self._on_fault)
+        self._policy = settings.retry_policy or DefaultRetryPolicy(random.random)
+        self._endpoints = EndpointCache()
+        self._last_user = 0
+        self._fault: errors.KvsError | None = None
+        self.streams: dict[int, StreamWork] = {}
+        self.is_closed = False
+        self.is_forked = False
+
+    def start(self) -> None:
+        """Begin to take turns; on the loop's thread. The client is ready after the first."""
+        from kvspic.provider.control import ControlPlane
+
+        settings = self._settings
+        self._plane = ControlPlane(
+            region=settings.region,
+            endpoint_url=settings.endpoint_url,
+            credentials=settings.credentials,
+            user_agent_extra=settings.client_id,
+        )
+        self._driver.start()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the producer runs on."""
+        return self._driver.loop
+
+    def open_stream(self, name: str, tracks: Sequence[Track], options: StreamOptions) -> StreamWork:
+        """Open a stream; it takes frames at once and becomes ready by itself."""
+        self._check_open()
+        self._last_user += 1
+        user = self._last_user
+        core = self._client.open_stream(StreamSetup(name, tracks, options, user), self.clock.now_hns())
+        orders = StreamOrders(
+            _order_settings(name, tracks, options), core, self._plane, self._endpoints, self._driver.spawn, self.clock
+        )
+        work = StreamWork(StreamParts(name, core, orders, self._driver, self.clock, self._policy))
+        self.streams[user] = work
+        self._turn.handlers[user] = work.on_action
+        self._driver.take_turn()
+        return work
+
+    async def close_stream(self, work: StreamWork, timeout_s: float) -> StreamReport:
+        """Drain and free one stream."""
+        try:
+            return await work.close(timeout_s)
+        finally:
+            self._forget(work)
+
+    async def close(self, timeout_s: float) -> list[StreamReport]:
+        """Close all streams side by side within ``timeout_s``, then the producer; return their reports."""
+        self.is_closed = True
+        try:
+            works = list(self.streams.values())
+            return list(await asyncio.gather(*(self.close_stream(work, timeout_s) for work in works)))
+        finally:
+            await self.abandon()
+
+    async def abandon(self) -> None:
+        """Free everything at once; what is buffered is lost."""
+        self.is_closed = True
+        for work in list(self.streams.values()):
+            work.shut()
+            self._forget(work)
+        await self._driver.close()
+        self._client.close()
+
+    def metrics(self) -> ClientMetrics:
+        """The counters of the content store that the streams share."""
+        return self._client.metrics()
+
+    def next_deadline_hns(self) -> int | None:
+        """When the core acts next by itself."""
+        return None if self.is_closed else self._client.next_deadline_hns()
+
+    def forget_in_child(self) -> None:
+        """In a forked child: touch nothing that the parent uses; the memory is kept until the child ends."""
+        self.is_closed = self.is_forked = True
+        _kept_after_fork.append((self._client, [work.core.leave() for work in self.streams.values()]))
+
+    def _check_open(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+        if self.is_closed:
+            raise errors.named("CLIENT_STATE", "the producer is closed: make a new one")
+
+    def _forget(self, work: StreamWork) -> None:
+        for user, found in list(self.streams.items()):
+            if found is work:
+                del self.streams[user]
+                self._turn.handlers.pop(user, None)
+
+    def _on_client_action(self, action: Action) -> None:
+        if action.kind in ORDERS:
+            try:
+                self._client.answer(action.request, self.clock.now_hns())
+            except errors.StateError as error:
+                logger.debug("the client's order %d: %s", action.kind, error)
+
+    def _on_fault(self, error: BaseException) -> None:
+        self._fault = errors.named("INTERNAL", f"{type(error).__name__}: {error}")
+        self._fault.__cause__ = error
+        for work in self.streams.values():
+            work.fail(self._fault)
+
+
+_kept_after_fork: list[object] = []
+
+
+def _order_settings(name: str, tracks: Sequence[Track], options: StreamOptions) -> OrderSettings:
+    retention_hns = int(options.retention.total_seconds()) * 10_000_000
+    return OrderSettings(
+        name=name,
+        retention_hns=retention_hns,
+        media_type=",".join(track.content_type for track in tracks if track.content_type),
+        tags=dict(options.tags),
+        kms_key_id=options.kms_key_id,
+        is_absolute=not options.relative_times,
+        wants_acks=options.want_acks,
+    )

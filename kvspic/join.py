@@ -1,0 +1,287 @@
+"""Joins stored fragments into one Matroska file that players like: one Segment, known sizes, Duration, Cues.
+
+GetMedia and GetMediaForFragmentList answer with one EBML document for each fragment. ffmpeg reads that with an error
+line for each and breaks where a session restarted its times; mkvmerge stops after the first. :class:`Joiner` takes such
+an answer, cut anywhere, and writes seekable files. It holds one fragment and an index entry for each, never the media.
+
+Times start at 0; when that was goes to DateUTC. A fragment's place is its producer time, so relative times of several
+sessions come out right. Of two fragments with the same producer time and tracks the later one counts. What the file's
+Tracks cannot describe (another codec or codec private data) starts the next part. Element layout: RFC 8794, RFC 9559.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from kvspic.local.ebml import ProblemKind
+from kvspic.local.mkv_events import Block, ClusterEnd, ClusterStart, DocumentStart, Event, Header, Problem, Tags, Track
+from kvspic.local.mkv_reader import MkvReader
+from kvspic.mkv_file import NS_PER_MS, MkvCluster, MkvError, MkvFile, MkvFrame, TagList, track_entries
+
+__all__ = ["JoinError", "JoinReport", "JoinedPart", "Joiner", "part_path"]
+
+AWS_PREFIX = "AWS_KINESISVIDEO_"
+FRAGMENT_NUMBER_TAG = AWS_PREFIX + "FRAGMENT_NUMBER"
+PRODUCER_TIME_TAGS = (AWS_PREFIX + "PRODUCER_TIMESTAMP", AWS_PREFIX + "PRODUCER_SIDE_TIMESTAMP")
+ERROR_TAGS = (AWS_PREFIX + "ERROR_CODE", AWS_PREFIX + "EXCEPTION_ERROR_CODE")
+ERROR_TEXT_TAGS = (AWS_PREFIX + "ERROR_ID", AWS_PREFIX + "EXCEPTION_MESSAGE")
+
+
+class JoinError(Exception):
+    """The bytes are no fragments, or end inside one. What was complete before is in the file once it is closed."""
+
+
+@dataclass(frozen=True)
+class JoinedPart:
+    """One file: what it holds. ``start_ms`` is its time 0 as milliseconds since 1970, None if nobody knows it."""
+
+    number: int
+    tracks: tuple[Track, ...]
+    fragments: int
+    frames: int
+    duration_ms: int
+    start_ms: int | None
+    size: int
+
+
+@dataclass(frozen=True)
+class JoinReport:
+    """The parts that were written, what the user should know about them, and the errors that came instead of media."""
+
+    parts: tuple[JoinedPart, ...]
+    replaced: int
+    notices: tuple[str, ...]
+    errors: tuple[str, ...]
+
+
+def part_path(path: Path, number: int) -> Path:
+    """Return where part ``number`` goes: ``FILE.mkv``, then ``FILE-2.mkv``, ``FILE-3.mkv``."""
+    return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+class Joiner:
+    """Takes fragments as bytes and writes parts.
+
+    Args:
+        open_part: gives a binary file, open for writing and seekable, for the part of a number; the joiner closes it.
+        app: what goes to MuxingApp and WritingApp.
+
+    Ownership: a part is closed when the next one starts or on :meth:`close`, whatever happened before.
+    """
+
+    def __init__(self, open_part: Callable[[int], BinaryIO], *, app: str = "kvspic") -> None:
+        self._open_part = open_part
+        self._app = app
+        self._reader = MkvReader()
+        self._held = bytearray()  # from the first byte that a later event can point into
+        self._held_base = 0
+        self._next_offset: int | None = None  # where the document after one without Tracks begins
+        self._document = _Document()
+        self._cluster: _Cluster | None = None
+        self._file: MkvFile | None = None
+        self._parts: list[JoinedPart] = []
+        self._notices: list[str] = []
+        self._errors: list[str] = []
+        self._replaced = 0
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes, cut anywhere.
+
+        Raises:
+            JoinError: the bytes are not Matroska. Fragments before are safe; call :meth:`close`.
+        """
+        self._held += data
+        self._take(self._reader.feed(data))
+        while self._passes_over_tags():
+            self._take(self._reader.feed(self._held))
+
+    def close(self) -> JoinReport:
+        """Finish the open part and say what was written. A fragment that was cut is left out, with a notice."""
+        try:
+            self._take(self._reader.close())
+        except JoinError as error:
+            self._notices.append(str(error))
+        self._end_document()
+        self._finish_part()
+        return JoinReport(tuple(self._parts), self._replaced, tuple(self._notices), tuple(self._errors))
+
+    def _take(self, events: Iterable[Event]) -> None:
+        try:
+            for event in events:
+                self._take_one(event)
+        except MkvError as error:
+            raise JoinError(f"The media cannot be joined after {self._count()} fragments: {error}.") from error
+
+    def _take_one(self, event: Event) -> None:
+        if isinstance(event, Block):
+            if self._cluster is not None:
+                self._cluster.blocks.append(event)
+        elif isinstance(event, ClusterStart):
+            self._cluster = _Cluster(event.timecode)
+        elif isinstance(event, ClusterEnd):
+            self._end_cluster()
+            self._release(event.end_offset)
+        elif isinstance(event, Tags):
+            self._take_tags(event)
+        elif isinstance(event, Header):
+            self._document.scale_ns = event.timestamp_scale_ns
+            self._document.tracks = event.tracks
+            self._document.entries = track_entries(self._bytes(event.segment_offset, event.end_offset))
+            self._release(event.end_offset)
+        elif isinstance(event, DocumentStart):
+            self._end_document()
+        elif isinstance(event, Problem) and event.kind is ProblemKind.NO_TRACKS and self._document.aws:
+            self._next_offset = event.offset
+        elif isinstance(event, Problem):
+            raise JoinError(f"The media is broken after {self._count()} fragments: {event.text}; fetch it again.")
+
+    def _passes_over_tags(self) -> bool:
+        """Begin anew behind a document that had tags of the service and nothing else; tell whether there was one.
+
+        That is how the service says that a fragment cannot be had, and what it sends at the live edge. To the reader a
+        document without Tracks is broken, and it reads nothing after it.
+        """
+        if self._next_offset is None:
+            return False
+        self._end_document()
+        del self._held[: self._next_offset - self._held_base]
+        self._held_base, self._next_offset = 0, None
+        self._reader = MkvReader()
+        return True
+
+    def _count(self) -> int:
+        return sum(part.fragments for part in self._parts) + (self._file.cluster_count if self._file else 0)
+
+    def _bytes(self, begin: int, end: int) -> bytes:
+        return bytes(memoryview(self._held)[begin - self._held_base : end - self._held_base])
+
+    def _release(self, end: int) -> None:
+        """Forget the bytes before a place that no later event points behind."""
+        del self._held[: end - self._held_base]
+        self._held_base = end
+
+    def _end_document(self) -> None:
+        """A document that brought no Cluster is how the service says that a fragment cannot be had."""
+        if error := self._document.error():
+            self._errors.append(error)
+        self._document = _Document()
+
+    def _take_tags(self, event: Tags) -> None:
+        document = self._document
+        document.aws.update((tag.name, tag.value) for tag in event.tags if tag.name.startswith(AWS_PREFIX))
+        kept = tuple((tag.group, tag.name, tag.value) for tag in event.tags if not tag.name.startswith(AWS_PREFIX))
+        is_of_header = not document.has_cluster and FRAGMENT_NUMBER_TAG not in document.aws
+        if kept and document.has_cluster and self._file is not None:
+            self._file.write_tags(kept, owner_ms=document.last_ms)
+        elif kept:
+            document.tags.append((is_of_header, kept))
+
+    def _end_cluster(self) -> None:
+        cluster, self._cluster = self._cluster, None
+        document = self._document
+        if cluster is None or not cluster.blocks:
+            return
+        unknown = {block.track for block in cluster.blocks} - {track.number for track in document.tracks}
+        if unknown:
+            raise MkvError(f"a block names track {min(unknown)}, which Tracks does not describe")
+        if document.shift_ms is None:
+            document.shift_ms = document.find_shift_ms(cluster.timecode)
+        placed = self._place(cluster, document.shift_ms)
+        file = self._file_for(placed)
+        for is_of_header, tags in document.tags:
+            file.write_tags(tags, owner_ms=None if is_of_header else placed.time_ms)
+        document.tags.clear()
+        document.has_cluster, document.last_ms = True, placed.time_ms
+        if file.overlaps(placed):
+            self._notices.append(f"Fragment {document.name()} begins before the one before it has ended.")
+        self._replaced += file.write_cluster(placed)
+
+    def _place(self, cluster: _Cluster, shift_ms: int) -> MkvCluster:
+        scale = self._document.scale_ns
+        frames = tuple(
+            MkvFrame(
+                block.track,
+                block.timecode * scale // NS_PER_MS + shift_ms,
+                self._bytes(block.payload_offset, block.payload_offset + block.payload_size),
+                is_key_frame=block.is_key_frame,
+                is_discardable=block.is_discardable,
+                is_invisible=block.is_invisible,
+                padding_ns=block.discard_padding_ns,
+            )
+            for block in cluster.blocks
+        )
+        return MkvCluster(cluster.timecode * scale // NS_PER_MS + shift_ms, frames)
+
+    def _file_for(self, cluster: MkvCluster) -> MkvFile:
+        """Return the part that takes the cluster: the open one if its Tracks can say what the cluster is."""
+        document = self._document
+        if self._file is not None:
+            used = {frame.track for frame in cluster.frames}
+            tracks = tuple(track for track in document.tracks if track.number in used)
+            reason = self._file.admit(cluster, tracks, document.entries)
+            if reason is None:
+                return self._file
+            self._notices.append(f"Part {len(self._parts) + 2} begins at fragment {document.name()}, because {reason}.")
+            self._finish_part()
+        file = self._open_part(len(self._parts) + 1)
+        self._file = MkvFile(file, app=self._app)
+        self._file.begin(cluster, document.tracks, document.entries)
+        return self._file
+
+    def _finish_part(self) -> None:
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        size = file.finish()
+        counts = (file.cluster_count, file.frame_count)
+        self._parts.append(
+            JoinedPart(len(self._parts) + 1, file.tracks, *counts, file.duration_ms, file.start_ms, size)
+        )
+
+
+@dataclass
+class _Document:
+    """What one document said so far. ``tags`` wait for the cluster that decides to which part they go."""
+
+    scale_ns: int = NS_PER_MS
+    tracks: tuple[Track, ...] = ()
+    entries: dict[int, bytes] = field(default_factory=dict)
+    aws: dict[str, str] = field(default_factory=dict)
+    tags: list[tuple[bool, TagList]] = field(default_factory=list)
+    has_cluster: bool = False
+    shift_ms: int | None = None
+    last_ms: int = 0  # time of the cluster before
+
+    def find_shift_ms(self, timecode: int) -> int:
+        """Return what is to be added to the document's times, so that its first cluster lies at its producer time.
+
+        The service writes that as seconds with three decimals; without it, times are taken as they are.
+        """
+        for name in PRODUCER_TIME_TAGS:
+            seconds, _, decimals = self.aws.get(name, "").partition(".")
+            if seconds.isdecimal() and (decimals or "0").isdecimal():
+                return int(seconds) * 1000 + int((decimals + "000")[:3]) - timecode * self.scale_ns // NS_PER_MS
+        return 0
+
+    def name(self) -> str:
+        """Return what the service calls the fragment."""
+        return self.aws.get(FRAGMENT_NUMBER_TAG, "without a number")
+
+    def error(self) -> str | None:
+        """Return the service's words if the document stands for a fragment that could not be had."""
+        code = next((self.aws[name] for name in ERROR_TAGS if name in self.aws), None)
+        if code is None:
+            return None
+        text = next((self.aws[name] for name in ERROR_TEXT_TAGS if name in self.aws), "")
+        return f"Fragment {self.name()}: {code} {text}".rstrip()
+
+
+@dataclass
+class _Cluster:
+    """A cluster as it came, until it is whole."""
+
+    timecode: int
+    blocks: list[Block] = field(default_factory=list)

@@ -1,0 +1,107 @@
+"""The service without its socket: streams, fragment numbers, PutMedia sessions. Pure; time comes as an argument.
+
+The owner (the HTTP application, or a simulation) calls it, stores ``streams.changed`` and carries out the effects that
+sessions return. Every decision of the service is made here or in ``streams.py`` and ``put_session.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from kvspic.local import fields
+from kvspic.local.errors import ServiceError
+from kvspic.local.fields import Request
+from kvspic.local.put_session import Phase, PutSession, SessionStart
+from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
+from kvspic.local.streams import StreamRecord, Streams
+
+__all__ = ["Service", "fragment_counter"]
+
+_API_NAMES = (
+    "PUT_MEDIA",
+    "GET_MEDIA",
+    "LIST_FRAGMENTS",
+    "GET_MEDIA_FOR_FRAGMENT_LIST",
+    "GET_HLS_STREAMING_SESSION_URL",
+    "GET_DASH_STREAMING_SESSION_URL",
+    "GET_CLIP",
+    "GET_IMAGES",
+)
+_MASK_64 = 2**64 - 1
+
+
+def fragment_counter(number: str) -> int:
+    """Return the stream's counter inside one of our fragment numbers."""
+    return int(number) >> 92 & _MASK_64
+
+
+def _fragment_number(stream: StreamRecord, now_hns: int) -> str:
+    """A number of the shape seen from the service: 47 digits, growing, with the server time inside."""
+    mixed = (stream.fragment_count * 0x9E3779B97F4A7C15 ^ stream.created_hns) & _MASK_64
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK_64
+    low = (mixed ^ mixed >> 27) & (2**28 - 1)
+    server_ms = now_hns // HNS_PER_MS & _MASK_64
+    return str(1 << 156 | stream.fragment_count << 92 | server_ms << 28 | low)
+
+
+class Service:
+    """The model of the service; see the top of the file."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.streams = Streams(self.settings)
+        self._sessions: dict[int, list[PutSession]] = {}
+
+    def call(self, operation: str, request: Request, now_hns: int) -> dict[str, Any]:
+        """Answer a control-plane operation, or raise :class:`ServiceError`."""
+        answer = self.streams.operations[operation](request, now_hns)
+        for stream_id in self.streams.deleted:
+            self._sessions.pop(stream_id, None)  # they end by themselves, see SessionStart.is_stream_gone
+        return answer
+
+    def get_data_endpoint(self, request: Request, base_url: str) -> dict[str, Any]:
+        """Answer GetDataEndpoint: all APIs are where the caller already is."""
+        fields.one_of(request, "APIName", _API_NAMES)
+        self.streams.find(request)
+        return {"DataEndpoint": base_url}
+
+    def open_put(self, headers: Mapping[str, str], now_hns: int) -> PutSession:
+        """Check the head of a PutMedia request (names in lower case) and open the session it asks for."""
+        request = {
+            "StreamName": headers.get("x-amzn-stream-name"),
+            "StreamARN": headers.get("x-amzn-stream-arn"),
+        }
+        timecode_type = fields.one_of(
+            {"x-amzn-fragment-timecode-type": headers.get("x-amzn-fragment-timecode-type")},
+            "x-amzn-fragment-timecode-type",
+            ("ABSOLUTE", "RELATIVE"),
+        )
+        start_hns = _start_timestamp(headers.get("x-amzn-producer-start-timestamp"))
+        stream = self.streams.find_active(request, now_hns)
+        sessions = [one for one in self._sessions.get(stream.stream_id, []) if one.phase is not Phase.CLOSED]
+        if self.settings.sessions_max and len(sessions) >= self.settings.sessions_max:
+            raise ServiceError("ConnectionLimitExceededException", "The stream has as many connections as it may have.")
+        start = SessionStart(
+            stream=stream,
+            is_absolute=timecode_type == "ABSOLUTE",
+            start_hns=start_hns,
+            next_number=lambda server_hns: self._next_number(stream, server_hns),
+            is_stream_gone=lambda: not self.streams.has(stream),
+        )
+        session = PutSession(start, self.settings, now_hns)
+        self._sessions[stream.stream_id] = [*sessions, session]
+        return session
+
+    def _next_number(self, stream: StreamRecord, server_hns: int) -> str:
+        stream.fragment_count += 1
+        return _fragment_number(stream, server_hns)
+
+
+def _start_timestamp(value: str | None) -> int:
+    """Seconds since 1970 as a decimal number; forms with and without a fraction are in use."""
+    if value is None or re.fullmatch(r"\d{1,12}(\.\d{1,9})?", value) is None:
+        raise fields.invalid("x-amzn-producer-start-timestamp must be seconds since 1970, such as 1511852108.513.")
+    return int(Decimal(value) * HNS_PER_SECOND)

@@ -1,0 +1,208 @@
+"""PutMedia on a socket: the body comes in, ACKs go out meanwhile. It decides nothing; ``put_session`` does.
+
+One task reads the body and feeds the model; the handler itself writes ACKs; a timer calls the model's deadline; the
+store's completions come from its writer thread by the loop. Bounded: bytes not yet written and ACKs not yet sent both
+stop the reading task, so a slow disk or a client that reads nothing slows the upload down instead of filling memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from kvspic.local.hub import Hub
+from kvspic.local.put_session import PutSession
+from kvspic.local.records import CloseSession, Effect, FragmentRecord, KeepFragment, KeepHeader, SendAck
+from kvspic.local.settings import HNS_PER_SECOND
+
+__all__ = ["PutConnection"]
+
+_log = logging.getLogger(__name__)
+
+_FLUSH_SIZE = 256 * 1024  # bytes collected before they go to the writer thread: fewer, larger writes
+_UNWRITTEN_MAX = 1024 * 1024
+_UNSENT_ACKS_MAX = 4096
+
+# What a body that breaks off raises: a reset, a connection closed in mid-body. Of chunk coding that is none aiohttp
+# tells only after the handler ended, so such an upload ends at the idle limit.
+_BROKEN = (OSError, EOFError, ClientError, HttpProcessingError, web.RequestPayloadError)
+
+
+class PutConnection:
+    """One PutMedia request whose head was accepted."""
+
+    def __init__(self, hub: Hub, request: web.Request, session: PutSession) -> None:
+        self._hub = hub
+        self._request = request
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._file = hub.store.open_session(session.stream.stream_id)
+        self._collected: list[bytes] = []
+        self._collected_size = 0
+        self._unwritten_size = 0
+        self._unsent: list[bytes] = []
+        self._is_closed = False
+        self._is_polite = True  # the body ended as it should: the connection may be used again
+        self._wake = asyncio.Event()  # for the ACK writer: something to send, or closed
+        self._room = asyncio.Event()  # for the reader: bytes were written, or ACKs were sent
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self, response: web.StreamResponse) -> web.StreamResponse:
+        """Serve the request to its end. The head is sent when the first body bytes are there, as the service does."""
+        pokes = self._hub.live.setdefault(self._session.stream.stream_id, set())
+        pokes.add(self._tick)
+        reader: asyncio.Task[None] | None = None
+        try:
+            first = await self._first_bytes()
+            await response.prepare(self._request)
+            reader = self._loop.create_task(self._read(first))
+            reader.add_done_callback(self._reader_ended)
+            await self._write_acks(response)
+            if not self._is_polite:
+                response.force_close()
+            with contextlib.suppress(OSError):
+                await response.write_eof()
+        except OSError:
+            _log.debug("the producer of %s is gone", self._session.stream.name)
+        finally:
+            pokes.discard(self._tick)
+            await self._stop(reader)
+        return response
+
+    async def _stop(self, reader: asyncio.Task[None] | None) -> None:
+        self._session.cut()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._hub.store.close_session(self._file)
+        self._hub.expire(self._session.stream)
+        if reader is not None:
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader
+
+    def _reader_ended(self, reader: asyncio.Task[None]) -> None:
+        """A bug in the reading task must end the answer too; :meth:`_stop` raises it."""
+        if not reader.cancelled() and reader.exception() is not None:
+            self._session.cut()
+            self._close()
+
+    async def _first_bytes(self) -> bytes:
+        """Wait for the body to begin; a body that does not within the idle limit counts as empty."""
+        limit = self._hub.service.settings.idle_max_hns / HNS_PER_SECOND
+        try:
+            return await asyncio.wait_for(self._request.content.readany(), limit)
+        except asyncio.TimeoutError:
+            return b""
+        except _BROKEN as error:
+            raise ConnectionResetError("the body broke off before it began") from error
+
+    async def _read(self, data: bytes) -> None:
+        """Feed the body to the model until it ends, breaks, or the session closes."""
+        try:
+            while data and not self._is_closed:
+                self._collected.append(data)
+                self._collected_size += len(data)
+                self._apply(self._session.feed(data, self._hub.now_hns()))
+                if self._collected_size >= _FLUSH_SIZE:
+                    self._flush()
+                await self._wait_for_room()
+                data = await self._request.content.readany()
+        except _BROKEN:
+            self._session.cut()
+            self._close()
+            return
+        if not self._is_closed:
+            self._apply(self._session.end_of_body(self._hub.now_hns()))
+
+    async def _wait_for_room(self) -> None:
+        while not self._is_closed and (self._unwritten_size > _UNWRITTEN_MAX or len(self._unsent) > _UNSENT_ACKS_MAX):
+            self._room.clear()
+            await self._room.wait()
+
+    async def _write_acks(self, response: web.StreamResponse) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            lines, self._unsent = self._unsent, []
+            self._room.set()
+            if lines:
+                await response.write(b"".join(lines))
+            elif self._is_closed:
+                return
+            if self._is_closed:
+                self._wake.set()
+
+    def _apply(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, SendAck):
+                self._unsent.append(effect.ack.line())
+                self._wake.set()
+                if self._hub.on_ack is not None:
+                    self._hub.on_ack(self._session.stream.name, effect.ack)
+            elif isinstance(effect, KeepFragment):
+                self._keep(effect.fragment)
+            elif isinstance(effect, KeepHeader):
+                self._flush()
+                self._hub.store.keep_header(self._file, effect.header)
+            elif isinstance(effect, CloseSession):
+                self._is_polite = not effect.is_error and self._request.content.is_eof()
+                self._close()
+        self._arm()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self._wake.set()
+        self._room.set()
+
+    def _flush(self) -> None:
+        pieces, size = self._collected, self._collected_size
+        if not pieces:
+            return
+        self._collected, self._collected_size = [], 0
+        self._unwritten_size += size
+
+        def written(_: Exception | None) -> None:
+            self._unwritten_size -= size
+            self._room.set()
+
+        self._hub.store.append(self._file, pieces, written)
+
+    def _keep(self, fragment: FragmentRecord) -> None:
+        self._flush()
+
+        def kept(error: Exception | None) -> None:
+            now_hns = self._hub.now_hns()
+            if error is None:
+                self._hub.fragment_stored(fragment.stream_id)
+                self._apply(self._session.stored(fragment.number, now_hns))
+            else:
+                _log.error("a fragment of %s was not stored: %s", self._session.stream.name, error)
+                self._apply(self._session.store_failed(fragment.number, now_hns))
+
+        self._hub.store.keep_fragment(self._file, fragment, kept)
+
+    # Time.
+
+    def _arm(self) -> None:
+        """Make the timer ring at the model's deadline or before; one that rings early only sets itself again."""
+        deadline_hns = self._session.deadline_hns
+        if deadline_hns is None:
+            return
+        delay = max(deadline_hns - self._hub.now_hns(), 0) / HNS_PER_SECOND
+        at = self._loop.time() + delay
+        if self._timer is not None and self._timer.when() <= at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._tick()
+
+    def _tick(self) -> None:
+        self._apply(self._session.tick(self._hub.now_hns()))

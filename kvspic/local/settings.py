@@ -1,0 +1,42 @@
+"""What the local endpoint can be told: limits of the service, delays, and who it says it is.
+
+Pure data. Sizes in bytes, times in 100 ns ticks. Defaults are the published limits of PutMedia (AWS developer guide,
+"Kinesis Video Streams quotas"); tests and simulations shorten what they need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["HNS_PER_HOUR", "HNS_PER_MS", "HNS_PER_SECOND", "Settings"]
+
+HNS_PER_MS = 10_000
+HNS_PER_SECOND = 1_000 * HNS_PER_MS
+HNS_PER_HOUR = 3_600 * HNS_PER_SECOND
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the model; the socket side has its own in ``server.py``."""
+
+    region: str = "us-east-1"
+    account: str = "123456789012"
+    creating_hns: int = 0
+    """How long a new stream is CREATING."""
+    persist_delay_hns: int = 0
+    """Added between durable on disk and the PERSISTED ACK, to behave like a service that is far away."""
+    idle_interval_hns: int = 5 * HNS_PER_SECOND
+    """An IDLE ACK after each such time without data."""
+    idle_max_hns: int = 30 * HNS_PER_SECOND
+    """A session without data this long is closed."""
+    session_age_max_hns: int = 45 * 60 * HNS_PER_SECOND
+    sessions_max: int = 0
+    """PutMedia sessions of one stream at the same time; 0 is no limit, because rotating a token overlaps two."""
+    fragment_size_max: int = 50 * 1024 * 1024
+    fragment_duration_max_hns: int = 20 * HNS_PER_SECOND
+    header_size_max: int = 8 * 1024 * 1024
+    """Not published; it bounds what a session may send before its first Cluster."""
+    tracks_max: int = 3
+    tags_max: int = 10
+    host_buffer_hns: int = 5 * 60 * HNS_PER_SECOND
+    """How long fragments of a stream with retention 0 can still be read."""

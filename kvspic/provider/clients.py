@@ -1,0 +1,180 @@
+"""boto3 for the Kinesis Video planes, blocking; runs in threads only.
+
+One client per process, plane, region and endpoint, made without boto3's own signing: a hook signs each request as it
+leaves, with the keys and the clock of the call that made it. boto3 retries nothing: the core decides what to repeat.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from kvspic.provider.clock import ServiceClock, server_time
+from kvspic.provider.credentials import Credentials, NoCredentialsError
+from kvspic.provider.results import (
+    ServiceError,
+    ServiceResult,
+    classify,
+    classify_transport,
+    is_credential_problem,
+    safe_text,
+    safe_url,
+)
+
+__all__ = ["Plane", "call", "configured_region", "is_loopback_http", "read_piece", "translate"]
+
+CLIENTS_MAX = 32  # endpoints of the reading side change now and then
+PIECE_SIZE = 64 * 1024
+
+_lock = threading.Lock()
+_clients: dict[tuple[object, ...], Any] = {}
+_current = threading.local()  # .sign: the signature of the call that runs in this thread
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One client: a service of botocore at an endpoint; no endpoint means AWS's own for the region."""
+
+    service: str
+    region: str
+    endpoint_url: str | None = None
+    user_agent_extra: str = ""
+
+    @property
+    def place(self) -> str:
+        return safe_url(self.endpoint_url) if self.endpoint_url else f"AWS in {self.region}"
+
+
+def call(plane: Plane, operation: str, params: Mapping[str, Any], keys: Credentials, clock: ServiceClock) -> Any:
+    """One request, e.g. ``call(plane, "DescribeStream", {...}, keys, clock)``; the parsed answer.
+
+    Raises:
+        ServiceError: anything that went wrong; ``clock`` has learned the service's time from a refused signature.
+    """
+    import botocore
+    import botocore.exceptions
+
+    from kvspic.provider import signing
+
+    _current.sign = lambda request: signing.sign_prepared(
+        request, signing.ServiceSigner(keys, plane.region, clock.now())
+    )
+    try:
+        return getattr(_client(plane), botocore.xform_name(operation))(**params)
+    except botocore.exceptions.ClientError as error:
+        raise _refused(operation, error, clock) from None  # botocore's text may quote the request
+    except (botocore.exceptions.BotoCoreError, OSError) as error:
+        raise translate(operation, plane.place, error) from None
+    finally:
+        del _current.sign
+
+
+def translate(operation: str, place: str, error: Exception) -> ServiceError:
+    """The error of a call that got no answer. An unknown kind may quote keys: then only its kind is told."""
+    import botocore.exceptions
+
+    known = isinstance(error, (botocore.exceptions.BotoCoreError, OSError, NoCredentialsError))
+    text = " ".join(str(error).split()) if known else type(error).__name__
+    return ServiceError(operation, classify_transport(error), detail=f"{safe_text(text)} (at {place})")
+
+
+def read_piece(payload: Any) -> bytes:
+    """The next bytes of a streaming answer as soon as there are any, b"" at its end; blocks."""
+    raw = getattr(payload, "_raw_stream", None)
+    read: Callable[[int], bytes] = getattr(raw, "read1", None) or payload.read  # read waits until the piece is full
+    return read(PIECE_SIZE)
+
+
+def is_loopback_http(url: str | None) -> bool:
+    """Whether the URL is plain http to this machine, where no real keys are needed."""
+    parts = urlsplit(url or "")
+    if parts.scheme != "http" or not parts.hostname:
+        return False
+    try:
+        return ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        return parts.hostname == "localhost" or parts.hostname.endswith(".localhost")
+
+
+def configured_region() -> str | None:
+    """The user's region: AWS_REGION, else what botocore finds (AWS_DEFAULT_REGION, the profile); blocks."""
+    import botocore.exceptions
+    import botocore.session
+
+    if os.environ.get("AWS_REGION"):
+        return os.environ["AWS_REGION"]
+    try:
+        region = botocore.session.Session().get_config_variable("region")
+    except botocore.exceptions.BotoCoreError:
+        return None
+    return str(region) if region else None
+
+
+def _client(plane: Plane) -> Any:
+    key = (os.getpid(), plane)
+    with _lock:
+        if key not in _clients:
+            while len(_clients) >= CLIENTS_MAX:
+                del _clients[next(iter(_clients))]
+            _clients[key] = _make_client(plane)
+        return _clients[key]
+
+
+def _make_client(plane: Plane) -> Any:
+    import boto3.session
+    import botocore
+    from botocore.config import Config
+
+    config = Config(
+        signature_version=botocore.UNSIGNED,
+        connect_timeout=5,
+        read_timeout=10,
+        retries={"total_max_attempts": 1},
+        user_agent_extra=plane.user_agent_extra,
+        proxies={} if is_loopback_http(plane.endpoint_url) else None,  # a proxy cannot reach our loopback
+    )
+    session: Any = boto3.session.Session()
+    client = session.client(plane.service, region_name=plane.region, endpoint_url=plane.endpoint_url, config=config)
+    client.meta.events.register("before-send", _sign)
+    logging.getLogger("botocore.parsers").addFilter(_hide_token)  # the same filter again changes nothing
+    return client
+
+
+def _hide_token(record: logging.LogRecord) -> bool:
+    """A refused signature is answered with our canonical request, session token included, and botocore's debug log
+    shows every answer: that one line is replaced."""
+    if "x-amz-security-token" in record.getMessage().lower():
+        record.msg, record.args = "Response body: withheld, it quotes a session token", ()
+    return True
+
+
+def _sign(request: Any, **_: object) -> None:
+    _current.sign(request)
+
+
+def _refused(operation: str, error: Any, clock: ServiceClock) -> ServiceError:
+    about = error.response.get("Error", {})
+    meta = error.response.get("ResponseMetadata", {})
+    headers = meta.get("HTTPHeaders", {})
+    status = int(meta.get("HTTPStatusCode") or 0)
+    name = str(about.get("Code") or "")
+    name = "" if name.isdigit() else name  # botocore puts the status where the service gave no name
+    message = str(about.get("Message") or about.get("message") or "")
+    if is_credential_problem(status, name):
+        clock.learn(server_time(str(headers.get("date", "")), message))
+    wait = str(headers.get("retry-after", ""))
+    result = classify(status, name)
+    return ServiceError(
+        operation,
+        ServiceResult.UNKNOWN if result is ServiceResult.OK else result,
+        error_name=name,
+        http_status=status,
+        retry_after_s=float(wait) if wait.isdigit() and len(wait) <= 6 else None,
+        detail=message,
+    )

@@ -1,0 +1,305 @@
+"""The control plane and the reading side of the service, awaited; boto3 does the calls in threads.
+
+Each call is made once. The one exception: when the service refuses the keys or the time of a signature, the keys are
+refreshed, the clock is corrected and the call is repeated once; a refused call has changed nothing. boto3 ignores
+GetDataEndpoint, so its answer is given to the reading clients as their endpoint.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime
+import functools
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kvspic.provider import clients
+from kvspic.provider.clients import Plane
+from kvspic.provider.clock import ServiceClock
+from kvspic.provider.credentials import BotocoreCredentials, Credentials, CredentialSource, loopback_credentials
+from kvspic.provider.endpoints import EndpointCache
+from kvspic.provider.results import ServiceError, ServiceResult, is_credential_problem
+from kvspic.provider.session import PutMediaTarget
+from kvspic.provider.threads import in_thread
+
+__all__ = ["ControlPlane", "FragmentInfo", "StreamDescription", "user_agent"]
+
+HNS_PER_HOUR = 36_000_000_000
+FRAGMENTS_PER_CALL = 1000  # both ListFragments and GetMediaForFragmentList
+PAGES_MAX = 100_000  # a service that repeats its token for ever must not hold us
+LOOPBACK_REGION = "us-east-1"
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+MEDIA = "kinesis-video-media"
+ARCHIVED_MEDIA = "kinesis-video-archived-media"
+
+
+@dataclass(frozen=True)
+class StreamDescription:
+    """What DescribeStream says. ``status`` is CREATING, ACTIVE, UPDATING or DELETING; an unknown word counts as the
+    last. ``creation_time`` is in seconds since 1970."""
+
+    name: str
+    arn: str
+    status: str
+    retention_hours: int
+    media_type: str | None = None
+    kms_key_id: str | None = None
+    version: str | None = None
+    creation_time: float | None = None
+    device_name: str | None = None
+
+    @property
+    def retention_hns(self) -> int:
+        return self.retention_hours * HNS_PER_HOUR
+
+
+@dataclass(frozen=True)
+class FragmentInfo:
+    """One stored fragment. ``number`` orders as an integer; times are in 100 ns since 1970."""
+
+    number: str
+    size: int
+    producer_time_hns: int
+    server_time_hns: int
+    duration_hns: int
+
+
+class ControlPlane:
+    """The calls around an upload. Safe for any number of tasks of one loop; needs no closing.
+
+    Args:
+        region: default: the user's configuration; us-east-1 for a loopback http endpoint.
+        endpoint_url: of the control plane, default AWS_ENDPOINT_URL_KINESIS_VIDEO or AWS itself.
+        credentials: default: botocore's chain; see ``loopback_credentials`` for a loopback http endpoint.
+        user_agent_extra: names the user's program in the User-Agent.
+        executor: where boto3 runs, default eight threads shared by the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        credentials: CredentialSource | None = None,
+        user_agent_extra: str = "",
+        executor: concurrent.futures.Executor | None = None,
+    ) -> None:
+        self.endpoint_url = endpoint_url or _configured_endpoint()
+        is_local = clients.is_loopback_http(self.endpoint_url)
+        self.credentials = credentials or (loopback_credentials() if is_local else BotocoreCredentials())
+        self.clock = ServiceClock(time.time)
+        self.user_agent = user_agent(user_agent_extra)
+        self._region = region or (LOOPBACK_REGION if is_local else None)
+        self._executor = executor
+        self._reading_endpoints = EndpointCache()
+
+    async def describe_stream(self, name: str) -> StreamDescription:
+        """Raises ServiceError; with RESOURCE_NOT_FOUND when there is no such stream."""
+        answer = await self._control("DescribeStream", {"StreamName": name})
+        info = answer.get("StreamInfo")
+        if not isinstance(info, dict):
+            raise _incomplete("DescribeStream", "StreamInfo")
+        return _description(name, info)
+
+    async def create_stream(
+        self,
+        name: str,
+        *,
+        retention_hours: int,
+        media_type: str,
+        kms_key_id: str | None = None,
+        device_name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Create the stream and return its ARN; it is usable once DescribeStream says ACTIVE."""
+        wanted: dict[str, Any] = {
+            "StreamName": name,
+            "DataRetentionInHours": retention_hours,
+            "MediaType": media_type,
+            "KmsKeyId": kms_key_id,
+            "DeviceName": device_name,
+            "Tags": dict(tags or {}),
+        }
+        optional = ("MediaType", "KmsKeyId", "DeviceName", "Tags")
+        params = {key: value for key, value in wanted.items() if value or key not in optional}
+        arn = (await self._control("CreateStream", params)).get("StreamARN")
+        if not arn:
+            raise _incomplete("CreateStream", "StreamARN")
+        return str(arn)
+
+    async def tag_stream(self, arn_or_name: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a stream, replacing those of the same key."""
+        which = "StreamARN" if arn_or_name.startswith("arn:") else "StreamName"
+        await self._control("TagStream", {which: arn_or_name, "Tags": dict(tags)})
+
+    async def get_data_endpoint(self, name: str, api_name: str = "PUT_MEDIA") -> str:
+        """The URL that the stream's data calls go to, asked of the service each time."""
+        answer = await self._control("GetDataEndpoint", {"StreamName": name, "APIName": api_name})
+        url = answer.get("DataEndpoint")
+        if not url:
+            raise _incomplete("GetDataEndpoint", "DataEndpoint")
+        return str(url)
+
+    async def put_media_target(self, endpoint_url: str) -> PutMediaTarget:
+        """Where and as whom to upload to a data endpoint: this object's region, keys and clock."""
+        return PutMediaTarget(endpoint_url, await self.region(), self.credentials, clock=self.clock)
+
+    async def region(self) -> str:
+        """The region that signatures name. Raises ServiceError INVALID_ARG when none is configured."""
+        if self._region is None:
+            self._region = await in_thread(clients.configured_region, self._executor)
+        if self._region is None:
+            raise ServiceError(
+                "Finding the AWS region",
+                ServiceResult.INVALID_ARG,
+                error_name="NoRegion",
+                detail="none is configured: pass region, or set AWS_REGION or the profile's region",
+            )
+        return self._region
+
+    async def list_fragments(self, name: str) -> list[FragmentInfo]:
+        """Every stored fragment, all pages, in the order of their numbers (as integers)."""
+        until = datetime.datetime.fromtimestamp(self.clock.now(), datetime.timezone.utc) + datetime.timedelta(days=1)
+        span = {"StartTimestamp": EPOCH, "EndTimestamp": until}
+        selector = {"FragmentSelectorType": "SERVER_TIMESTAMP", "TimestampRange": span}
+        params: dict[str, Any] = {"FragmentSelector": selector}
+        found: list[FragmentInfo] = []
+        for _ in range(PAGES_MAX):
+            params["MaxResults"] = FRAGMENTS_PER_CALL
+            page = await self._reading(ARCHIVED_MEDIA, "ListFragments", name, params)
+            found += [_fragment(entry) for entry in page.get("Fragments") or []]
+            token = page.get("NextToken")
+            if not token:
+                return sorted(found, key=lambda fragment: int(fragment.number))
+            params = {"NextToken": token}
+        raise ServiceError("ListFragments", ServiceResult.UNKNOWN, http_status=200, detail="the list has no end")
+
+    async def get_media_for_fragment_list(self, name: str, numbers: Sequence[str]) -> AsyncIterator[bytes]:
+        """The fragments' media in the order asked, as it arrives; one EBML document per fragment."""
+        for start in range(0, len(numbers), FRAGMENTS_PER_CALL):
+            batch = list(numbers[start : start + FRAGMENTS_PER_CALL])
+            operation = "GetMediaForFragmentList"
+            answer = await self._reading(ARCHIVED_MEDIA, operation, name, {"Fragments": batch})
+            async for piece in self._pieces(operation, answer["Payload"]):
+                yield piece
+
+    async def get_media(self, name: str, start_selector: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        """Media from ``start_selector`` on (``{"StartSelectorType": "NOW"}``), as it arrives, until the service ends
+        it; a long watch repeats the call with the last continuation token."""
+        answer = await self._reading(MEDIA, "GetMedia", name, {"StartSelector": dict(start_selector)})
+        async for piece in self._pieces("GetMedia", answer["Payload"]):
+            yield piece
+
+    # ---- how a call is made
+
+    async def _control(self, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call("kinesisvideo", self.endpoint_url, operation, params)
+
+    async def _reading(self, service: str, operation: str, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        url = await self._reading_endpoint(name, _api_name(operation))
+        try:
+            return await self._call(service, url, operation, {"StreamName": name, **params})
+        except ServiceError:
+            self._reading_endpoints.drop(name)  # whatever it was: the next call asks again
+            raise
+
+    async def _reading_endpoint(self, name: str, api_name: str) -> str:
+        now_hns = time.monotonic_ns() // 100
+        url = self._reading_endpoints.get(name, now_hns, api_name)
+        if url is None:
+            url = await self.get_data_endpoint(name, api_name)
+            self._reading_endpoints.put(name, url, now_hns, api_name)
+        return url
+
+    async def _call(
+        self, service: str, endpoint_url: str | None, operation: str, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        plane = Plane(service, await self.region(), endpoint_url, self.user_agent)
+        try:
+            return await self._once(plane, operation, params, await self._keys(operation, refresh=False))
+        except ServiceError as error:
+            if not is_credential_problem(error.http_status, error.error_name):
+                raise
+        return await self._once(plane, operation, params, await self._keys(operation, refresh=True))
+
+    async def _once(self, plane: Plane, operation: str, params: Mapping[str, Any], keys: Credentials) -> dict[str, Any]:
+        work = functools.partial(clients.call, plane, operation, params, keys, self.clock)
+        answer: dict[str, Any] = await in_thread(work, self._executor)
+        return answer
+
+    async def _keys(self, operation: str, *, refresh: bool) -> Credentials:
+        try:
+            return await self.credentials.get(refresh=refresh)
+        except Exception as error:  # a source of the user's may raise anything
+            raise clients.translate(operation, "the credential source", error) from None
+
+    async def _pieces(self, operation: str, payload: Any) -> AsyncIterator[bytes]:
+        try:
+            while piece := await in_thread(functools.partial(clients.read_piece, payload), self._executor):
+                yield piece
+        except Exception as error:
+            raise clients.translate(operation, "the data endpoint", error) from None
+        finally:
+            payload.close()
+
+
+def user_agent(extra: str = "") -> str:
+    """``kvspic/<version> Python/<version> <system>/<release> <machine> [extra]``, at most 256 characters."""
+    try:
+        version = importlib.metadata.version("kvspic")
+    except importlib.metadata.PackageNotFoundError:
+        version = "0"
+    system = f"{platform.system()}/{platform.release()} {platform.machine()}"
+    text = f"kvspic/{version} Python/{platform.python_version()} {system} {extra}".strip()
+    return "".join(char if char.isascii() and char.isprintable() else "_" for char in text)[:256]
+
+
+def _configured_endpoint() -> str | None:
+    """The endpoint variables, read here because a loopback endpoint also decides about keys and region."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    return os.environ.get("AWS_ENDPOINT_URL_KINESIS_VIDEO") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _api_name(operation: str) -> str:
+    words = {"ListFragments": "LIST_FRAGMENTS", "GetMediaForFragmentList": "GET_MEDIA_FOR_FRAGMENT_LIST"}
+    return words.get(operation, "GET_MEDIA")
+
+
+def _incomplete(operation: str, member: str) -> ServiceError:
+    return ServiceError(operation, ServiceResult.UNKNOWN, http_status=200, detail=f"the answer has no {member}")
+
+
+def _description(name: str, info: Mapping[str, Any]) -> StreamDescription:
+    created = info.get("CreationTime")
+    status = str(info.get("Status") or "")
+    return StreamDescription(
+        name=str(info.get("StreamName") or name),
+        arn=str(info.get("StreamARN") or ""),
+        status=status if status in ("CREATING", "ACTIVE", "UPDATING", "DELETING") else "DELETING",
+        retention_hours=int(info.get("DataRetentionInHours") or 0),
+        media_type=info.get("MediaType"),
+        kms_key_id=info.get("KmsKeyId"),
+        version=info.get("Version"),
+        creation_time=created.timestamp() if isinstance(created, datetime.datetime) else created,
+        device_name=info.get("DeviceName"),
+    )
+
+
+def _fragment(entry: Mapping[str, Any]) -> FragmentInfo:
+    return FragmentInfo(
+        number=str(entry["FragmentNumber"]),
+        size=int(entry.get("FragmentSizeInBytes") or 0),
+        producer_time_hns=_hns(entry.get("ProducerTimestamp")),
+        server_time_hns=_hns(entry.get("ServerTimestamp")),
+        duration_hns=int(entry.get("FragmentLengthInMilliseconds") or 0) * 10_000,
+    )
+
+
+def _hns(moment: datetime.datetime | None) -> int:
+    return 0 if moment is None else (moment - EPOCH) // datetime.timedelta(microseconds=1) * 10

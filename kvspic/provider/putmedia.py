@@ -1,0 +1,216 @@
+"""PutMedia as bytes: the request head, the chunked body, and the answer that arrives while the body goes up.
+
+Pure: h11 does the HTTP/1.1 rules, nothing here touches a socket. The answer may come in any cut; what went out and
+what came in are independent, so the reading half goes on after the writing half failed. Acknowledgements are passed
+on as bytes (one JSON object per line, cut anywhere); the core parses them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import h11
+
+from kvspic.provider.results import safe_text, short_error_name
+
+__all__ = ["AckBytes", "End", "Event", "Head", "PutMediaConnection", "PutMediaHead", "host_header", "put_media_url"]
+
+REFUSAL_MAX = 64 * 1024  # bytes of an error answer that are kept; the rest is read and dropped
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class PutMediaHead:
+    """What one upload says about itself before its first byte.
+
+    ``start_timestamp_ms`` is the pts of the first cluster in milliseconds since 1970; the service ignores it when
+    ``absolute``. ``want_acks`` asks for fragment ACKs.
+    """
+
+    stream_name: str
+    start_timestamp_ms: int
+    absolute: bool = True
+    want_acks: bool = True
+    user_agent: str = "kvspic"
+
+    def headers(self, endpoint_url: str) -> list[tuple[str, str]]:
+        """The request's headers without signature, in the order they are sent."""
+        seconds, milliseconds = divmod(self.start_timestamp_ms, 1000)
+        return [
+            ("Host", host_header(endpoint_url)),
+            ("User-Agent", self.user_agent),
+            ("x-amzn-stream-name", self.stream_name),
+            # Milliseconds are padded: "1234.5" would mean half a second, not five milliseconds.
+            ("x-amzn-producer-start-timestamp", f"{seconds}.{milliseconds:03d}"),
+            ("x-amzn-fragment-acknowledgment-required", "1" if self.want_acks else "0"),
+            ("x-amzn-fragment-timecode-type", "ABSOLUTE" if self.absolute else "RELATIVE"),
+            ("Transfer-Encoding", "chunked"),
+            ("Connection", "keep-alive"),
+        ]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The answer's status line and headers. For a refusal the name may still be empty; :class:`End` then has it."""
+
+    status: int
+    error_name: str = ""
+    message: str = ""
+    request_id: str = ""
+    date: str = ""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class AckBytes:
+    """A piece of the ACK stream of an accepted upload."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class End:
+    """The answer is over. ``complete`` is False when the connection broke or spoke no HTTP; of a refusal the name
+    and the message from its body are here."""
+
+    complete: bool
+    error_name: str = ""
+    message: str = ""
+
+
+Event = Head | AckBytes | End
+
+
+def put_media_url(endpoint_url: str) -> str:
+    """The URL of PutMedia under a data endpoint (which has no path of its own)."""
+    return endpoint_url.rstrip("/") + "/putMedia"
+
+
+def host_header(endpoint_url: str) -> str:
+    """The Host header of a URL: IPv6 in brackets, the port unless it is the scheme's own."""
+    parts = urlsplit(endpoint_url)
+    name = parts.hostname or ""
+    name = f"[{name}]" if ":" in name else name
+    own_port = 443 if parts.scheme == "https" else 80
+    return name if parts.port in (None, own_port) else f"{name}:{parts.port}"
+
+
+class PutMediaConnection:
+    """One PutMedia request and its answer. Give received bytes to :meth:`receive`, b"" at the end of the input.
+
+    Always: at most one :class:`Head`, then :class:`AckBytes`, then exactly one :class:`End`, after which nothing.
+    Borrowing: a view returned by :meth:`body` is valid until the next call of :meth:`body`; its buffer is reused.
+    """
+
+    def __init__(self) -> None:
+        self._http = h11.Connection(h11.CLIENT)
+        self._buffer = bytearray()
+        self._status = 0
+        self._refusal = bytearray()
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether :class:`End` was given out."""
+        return self._is_over
+
+    def request(self, headers: Headers) -> bytes:
+        """The request line and headers, ready to send."""
+        data = self._http.send(h11.Request(method="POST", target="/putMedia", headers=list(headers)))
+        return data or b""
+
+    def body(self, piece: memoryview | bytes | bytearray) -> memoryview:
+        """``piece`` in chunked coding, in one view of a buffer that the next call reuses."""
+        view = memoryview(piece).cast("B")
+        if not view:
+            return memoryview(b"")
+        return self._gather(self._http.send_with_data_passthrough(h11.Data(data=view)) or [])  # type: ignore[arg-type]
+
+    def end_of_body(self) -> bytes:
+        """The terminating chunk; the answer goes on."""
+        return self._http.send(h11.EndOfMessage()) or b""
+
+    def receive(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes; b"" says that the server sends no more."""
+        if self._is_over:
+            return []
+        events: list[Event] = []
+        try:
+            self._http.receive_data(data)
+            while not isinstance(events[-1] if events else None, End):
+                event = self._http.next_event()
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    break
+                self._translate(event, events)
+        except h11.RemoteProtocolError as error:
+            events.append(self._end(complete=False, fault="" if not data else str(error)))
+        return events
+
+    def _gather(self, pieces: Iterable[bytes]) -> memoryview:
+        parts = list(pieces)
+        size = sum(map(len, parts))
+        if size > len(self._buffer):
+            self._buffer = bytearray(size)  # a new one: views of the old one may still be looked at
+        view, offset = memoryview(self._buffer), 0
+        for part in parts:
+            view[offset : offset + len(part)] = part
+            offset += len(part)
+        return view[:size]
+
+    def _translate(self, event: object, events: list[Event]) -> None:
+        if isinstance(event, h11.Response):
+            self._status = event.status_code
+            events.append(_head(event))
+        elif isinstance(event, h11.Data):
+            self._take_body(bytes(event.data), events)
+        elif isinstance(event, h11.EndOfMessage):
+            events.append(self._end(complete=True))
+        elif isinstance(event, h11.ConnectionClosed):
+            events.append(self._end(complete=False))
+
+    def _take_body(self, data: bytes, events: list[Event]) -> None:
+        if self._status == 200:
+            events.append(AckBytes(data))
+        else:
+            self._refusal += data[: REFUSAL_MAX - len(self._refusal)]
+
+    def _end(self, *, complete: bool, fault: str = "") -> End:
+        self._is_over = True
+        name, message = _refusal(bytes(self._refusal))
+        return End(complete, name, message or safe_text(fault))
+
+
+def _head(response: h11.Response) -> Head:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+    raw_name = headers.get("x-amzn-errortype") or headers.get("x-amz-errortype") or ""
+    return Head(
+        status=response.status_code,
+        error_name=short_error_name(raw_name),
+        request_id=headers.get("x-amzn-requestid") or headers.get("x-amz-requestid") or "",
+        date=headers.get("date", ""),
+        retry_after_s=_seconds(headers.get("retry-after", "")),
+    )
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
+
+
+def _refusal(body: bytes) -> tuple[str, str]:
+    """Name and message from an error answer's JSON; both empty when it has none.
+
+    Modelled errors say ``Message``, the authentication layer says ``message``.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(answer, dict):
+        return "", ""
+    name = answer.get("__type") or answer.get("code") or ""
+    message = answer.get("Message") or answer.get("message") or ""
+    return short_error_name(str(name)), safe_text(str(message))

@@ -1,0 +1,299 @@
+"""Results of service calls: the field's numbers, and how an answer or a broken connection becomes one of them.
+
+Pure: errors are recognised by name, so nothing here imports botocore, ssl or asyncio. The core knows results by
+number only; people see :class:`ServiceError`, one sentence with cause and remedy. No text here ever holds a key,
+a token or a signature: the service's own wording is cut and cleaned by :func:`safe_text` first.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from urllib.parse import urlsplit
+
+__all__ = [
+    "ServiceError",
+    "ServiceResult",
+    "classify",
+    "classify_transport",
+    "is_credential_problem",
+    "safe_text",
+    "safe_url",
+    "short_error_name",
+]
+
+TEXT_MAX = 240  # of the service's own words; longer answers are canonical requests or HTML pages
+
+
+class ServiceResult(enum.IntEnum):
+    """Result of a service call or of an upload, with the numbers that the field has always used."""
+
+    NOT_SET = 0
+    OK = 200
+    BAD_REQUEST = 400
+    NOT_AUTHORIZED = 401
+    FORBIDDEN = 403
+    RESOURCE_NOT_FOUND = 404
+    INVALID_ARG = 406
+    REQUEST_TIMEOUT = 408
+    INTERNAL_ERROR = 500
+    NOT_IMPLEMENTED = 501
+    SERVICE_UNAVAILABLE = 503
+    GATEWAY_TIMEOUT = 504
+    NETWORK_READ_TIMEOUT = 598
+    NETWORK_CONNECTION_TIMEOUT = 599
+    STREAM_READ_ERROR = 4000
+    FRAGMENT_SIZE_REACHED = 4001
+    FRAGMENT_DURATION_REACHED = 4002
+    CONNECTION_DURATION_REACHED = 4003
+    FRAGMENT_TIMECODE_NOT_MONOTONIC = 4004
+    MULTI_TRACK_MKV = 4005
+    INVALID_MKV_DATA = 4006
+    INVALID_PRODUCER_TIMESTAMP = 4007
+    STREAM_NOT_ACTIVE = 4008
+    FRAGMENT_METADATA_LIMIT_REACHED = 4009
+    TRACK_NUMBER_MISMATCH = 4010
+    FRAMES_MISSING_FOR_TRACK = 4011
+    MORE_THAN_ALLOWED_TRACKS_FOUND = 4012
+    KMS_KEY_ACCESS_DENIED = 4500
+    KMS_KEY_DISABLED = 4501
+    KMS_KEY_VALIDATION_ERROR = 4502
+    KMS_KEY_UNAVAILABLE = 4503
+    KMS_KEY_INVALID_USAGE = 4504
+    KMS_KEY_INVALID_STATE = 4505
+    KMS_KEY_NOT_FOUND = 4506
+    STREAM_DELETED = 4507
+    ACK_INTERNAL_ERROR = 5000
+    FRAGMENT_ARCHIVAL_ERROR = 5001
+    UNKNOWN_ACK_ERROR = 7000
+    CLIENT_LIMIT = 10000
+    DEVICE_LIMIT = 10001
+    STREAM_LIMIT = 10002
+    RESOURCE_IN_USE = 10003
+    DEVICE_NOT_PROVISIONED = 10004
+    DEVICE_NOT_FOUND = 10005
+    UNKNOWN = 10006
+    AUTH_FAILURE = 10007
+    SIGNATURE_EXPIRED = 10008
+    SIGNATURE_NOT_YET_CURRENT = 10009
+    RESOURCE_DELETED = 10400
+    STREAM_AUTH_IN_GRACE_PERIOD = 10401
+
+
+R = ServiceResult
+
+# Names are compared in lower case and without a trailing "exception". CLIENT_LIMIT ends a stream in the field's state
+# machine, although waiting helps: throttling therefore becomes UNKNOWN, which every state retries with a backoff.
+# RESOURCE_IN_USE is retried too, and on CreateStream it means: somebody else made it, describe it.
+# InvalidEndpoint becomes a timeout: that sends the machine to GetDataEndpoint.
+BY_NAME: dict[str, ServiceResult] = {
+    "accessdenied": R.FORBIDDEN,
+    "accountchannellimitexceeded": R.STREAM_LIMIT,
+    "accountstreamlimitexceeded": R.STREAM_LIMIT,
+    "clientlimitexceeded": R.UNKNOWN,
+    "connectionlimitexceeded": R.UNKNOWN,
+    "devicestreamlimitexceeded": R.DEVICE_LIMIT,
+    "expiredtoken": R.FORBIDDEN,
+    "incompletesignature": R.FORBIDDEN,
+    "internalfailure": R.INTERNAL_ERROR,
+    "internalservererror": R.INTERNAL_ERROR,
+    "invalidargument": R.INVALID_ARG,
+    "invalidclienttokenid": R.FORBIDDEN,
+    "invaliddevice": R.INVALID_ARG,
+    "invalidendpoint": R.NETWORK_CONNECTION_TIMEOUT,
+    "invalidresourceformat": R.INVALID_ARG,
+    "invalidsignature": R.FORBIDDEN,
+    "limitexceeded": R.UNKNOWN,
+    "missingauthenticationtoken": R.FORBIDDEN,
+    "nodataretention": R.INVALID_ARG,
+    "notauthorized": R.NOT_AUTHORIZED,
+    "notimplemented": R.NOT_IMPLEMENTED,
+    "requestexpired": R.FORBIDDEN,
+    "requestlimitexceeded": R.UNKNOWN,
+    "requesttimeout": R.REQUEST_TIMEOUT,
+    "resourceinuse": R.RESOURCE_IN_USE,
+    "resourcenotfound": R.RESOURCE_NOT_FOUND,
+    "serviceunavailable": R.SERVICE_UNAVAILABLE,
+    "signaturedoesnotmatch": R.FORBIDDEN,
+    "slowdown": R.UNKNOWN,
+    "tagsperresourceexceededlimit": R.INVALID_ARG,
+    "throttled": R.UNKNOWN,
+    "throttling": R.UNKNOWN,
+    "toomanyrequests": R.UNKNOWN,
+    "unrecognizedclient": R.FORBIDDEN,
+    "validation": R.INVALID_ARG,
+    "validationerror": R.INVALID_ARG,
+    "versionmismatch": R.UNKNOWN,
+}
+
+BY_STATUS: dict[int, ServiceResult] = {
+    200: R.OK,
+    401: R.NOT_AUTHORIZED,
+    403: R.FORBIDDEN,
+    404: R.RESOURCE_NOT_FOUND,
+    406: R.INVALID_ARG,
+    408: R.REQUEST_TIMEOUT,
+    409: R.RESOURCE_IN_USE,
+    425: R.UNKNOWN,
+    429: R.UNKNOWN,  # throttled by a proxy or a front layer that sends no error name
+    501: R.NOT_IMPLEMENTED,
+    503: R.SERVICE_UNAVAILABLE,
+    504: R.GATEWAY_TIMEOUT,
+    598: R.NETWORK_READ_TIMEOUT,
+    599: R.NETWORK_CONNECTION_TIMEOUT,
+}
+
+# A refreshed key or a corrected clock can cure these; a missing permission (AccessDenied) it cannot.
+CREDENTIAL_PROBLEMS = frozenset(
+    {
+        "expiredtoken",
+        "incompletesignature",
+        "invalidclienttokenid",
+        "invalidsignature",
+        "missingauthenticationtoken",
+        "requestexpired",
+        "signaturedoesnotmatch",
+        "unrecognizedclient",
+    }
+)
+
+# Class names of botocore, ssl and the standard library, most telling first.
+TRANSPORT_BY_CLASS: tuple[tuple[str, ServiceResult], ...] = (
+    ("SSLCertVerificationError", R.NOT_AUTHORIZED),
+    ("CertificateError", R.NOT_AUTHORIZED),
+    ("NoCredentialsError", R.NOT_AUTHORIZED),
+    ("PartialCredentialsError", R.NOT_AUTHORIZED),
+    ("CredentialRetrievalError", R.NOT_AUTHORIZED),
+    ("TokenRetrievalError", R.NOT_AUTHORIZED),
+    ("SSOError", R.NOT_AUTHORIZED),
+    ("ProfileNotFound", R.NOT_AUTHORIZED),
+    ("ConnectTimeout", R.NETWORK_CONNECTION_TIMEOUT),
+    ("ConnectTimeoutError", R.NETWORK_CONNECTION_TIMEOUT),
+    ("ReadTimeoutError", R.NETWORK_READ_TIMEOUT),
+    ("TimeoutError", R.NETWORK_READ_TIMEOUT),
+    ("NoRegionError", R.INVALID_ARG),
+    ("InvalidRegionError", R.INVALID_ARG),
+    ("ParamValidationError", R.INVALID_ARG),
+    ("InvalidEndpointURL", R.INVALID_ARG),
+    ("UnsupportedProtocol", R.INVALID_ARG),
+    ("LocalProtocolError", R.INVALID_ARG),  # h11: a header value that HTTP does not allow
+)
+
+REMEDIES: dict[ServiceResult, str] = {
+    R.BAD_REQUEST: "check the request's values",
+    R.NOT_AUTHORIZED: "check the AWS credentials and the permission for this operation",
+    R.FORBIDDEN: "check the AWS credentials, the permission for this operation and the system clock",
+    R.RESOURCE_NOT_FOUND: "create the stream, or check its name and the region",
+    R.INVALID_ARG: "check the stream's name and settings",
+    R.NOT_IMPLEMENTED: "the endpoint does not offer this operation; use another endpoint",
+    R.DEVICE_LIMIT: "delete unused streams or ask for a higher quota",
+    R.STREAM_LIMIT: "delete unused streams or ask for a higher quota",
+    R.RESOURCE_IN_USE: "use the stream as it is, or try again when it is no longer being changed",
+}
+UNREACHABLE_REMEDY = "check the endpoint and the network, then try again"
+REFUSED_REMEDY = "try again later"
+
+SECRETS = re.compile(
+    r"(?i)(signature\s*[=:]\s*|credential\s*[=:]\s*|security-token\s*[=:]\s*|aws_secret_access_key\s*[=:]\s*"
+    r"|authorization\s*[=:]\s*)\S+"
+)
+ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}\b")
+
+
+class ServiceError(Exception):
+    """A service call that failed: which one, why, and what to do, in one sentence without secrets.
+
+    ``http_status`` is 0 when no answer arrived at all. ``retry_after_s`` is the wait the service asked for, if it did.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        result: ServiceResult,
+        *,
+        error_name: str = "",
+        http_status: int = 0,
+        retry_after_s: float | None = None,
+        detail: str = "",
+    ) -> None:
+        self.operation = operation
+        self.result = result
+        self.error_name = error_name
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+        super().__init__(self._sentence(safe_text(detail)))
+
+    @property
+    def is_unreachable(self) -> bool:
+        """No answer came: the endpoint could not be reached, or the connection broke before it answered."""
+        return self.http_status == 0 and self.result not in (R.INVALID_ARG, R.NOT_AUTHORIZED)
+
+    def _sentence(self, detail: str) -> str:
+        known = [self.error_name] if self.error_name else []
+        if self.http_status:
+            known.append(f"HTTP {self.http_status}")
+        cause = f" ({', '.join(known)})" if known else ""
+        why = f": {detail.rstrip('.')}" if detail else ""
+        other = REFUSED_REMEDY if self.http_status else UNREACHABLE_REMEDY
+        return f"{self.operation} failed{cause}{why}; {REMEDIES.get(self.result, other)}."
+
+
+def short_error_name(raw: str) -> str:
+    """``Name:http://internal/...`` and ``com.amazon.service#Name`` both mean ``Name``."""
+    return raw.split(":", 1)[0].rsplit("#", 1)[-1].strip()
+
+
+def _key(error_name: str) -> str:
+    return short_error_name(error_name).lower().removesuffix("exception")
+
+
+def classify(http_status: int, error_name: str) -> ServiceResult:
+    """The result of an answer: by the error's name where the service gave one, else by the HTTP status."""
+    if error_name:
+        named = BY_NAME.get(_key(error_name))
+        if named is R.FORBIDDEN and http_status == 401:
+            return R.NOT_AUTHORIZED
+        if named is not None:
+            return named
+    if http_status in BY_STATUS:
+        return BY_STATUS[http_status]
+    if 400 <= http_status < 500:
+        return R.BAD_REQUEST
+    return R.INTERNAL_ERROR if 500 <= http_status < 600 else R.UNKNOWN
+
+
+def is_credential_problem(http_status: int, error_name: str) -> bool:
+    """Whether fresh credentials or a corrected clock may cure the refusal, so that one repetition is worth it."""
+    if error_name:
+        return _key(error_name) in CREDENTIAL_PROBLEMS
+    return http_status in (401, 403)
+
+
+def classify_transport(exc: BaseException) -> ServiceResult:
+    """The result of a call that got no answer: timeouts, trust, configuration; everything else is UNKNOWN."""
+    names = {base.__name__ for base in type(exc).__mro__}
+    if "CERTIFICATE_VERIFY_FAILED" in str(exc):  # botocore wraps the ssl error and keeps only its text
+        return R.NOT_AUTHORIZED
+    for name, result in TRANSPORT_BY_CLASS:
+        if name in names:
+            return result
+    return R.UNKNOWN
+
+
+def safe_text(text: str) -> str:
+    """The first line of the service's own words, printable, short, and without anything that looks like a secret.
+
+    A refused signature is answered with the whole canonical request, session token included: only its first line
+    may be shown.
+    """
+    lines = text.strip().splitlines()
+    first = lines[0] if lines else ""
+    printable = "".join(char if char.isprintable() else " " for char in first)
+    cleaned = ACCESS_KEY.sub("<access key>", SECRETS.sub(r"\1<redacted>", printable))
+    return cleaned if len(cleaned) <= TEXT_MAX else cleaned[:TEXT_MAX] + "..."
+
+
+def safe_url(url: str) -> str:
+    """Scheme, host and port of a URL; user, path and query may hold secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,0 +1,332 @@
+"""An open stream as users hold it: ``Stream`` blocks, ``AsyncStream`` awaits; both put frames from any thread.
+
+``put_frame`` returns when the frame is stored, never waiting for the network. An offline stream refuses frames when its
+store is full: ``Stream`` then waits for room, ``AsyncStream`` has ``await put(...)``. Public times are nanoseconds
+since 1970; what happens to them and to everything else is the work of kvspic.driver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from kvspic import errors
+from kvspic.actions import Event
+from kvspic.driver.blocking import LoopThread, call_soon
+from kvspic.driver.stream import StreamWork
+from kvspic.driver.watch import QUEUE_MAX, EventQueue
+from kvspic.driver.work import ProducerWork
+from kvspic.types import Buffer, Health, StreamMetrics, StreamOptions, StreamReport
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["CLOSE_TIMEOUT_ON_ERROR_S", "CLOSE_TIMEOUT_S", "AsyncStream", "Stream", "StreamFace"]
+
+CLOSE_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_ON_ERROR_S = 2.0  # of a with block that an exception leaves: what is out by then is out
+KEY, DISCARDABLE, INVISIBLE = 1, 2, 4
+IMAGE, NOTIFICATION = 1, 2
+
+_monotonic_ns = time.monotonic_ns
+
+
+class StreamFace:
+    """What both kinds of stream share: everything that does not wait."""
+
+    def __init__(self, owner: object, producer: ProducerWork, work: StreamWork, options: StreamOptions) -> None:
+        self._owner = owner  # the facade's producer lives as long as one of its streams is used
+        self._producer = producer
+        self._work = work
+        self._options = options
+        self._core = work.core
+        self._offset_hns = producer.clock.offset_hns
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self._work.name
+
+    @property
+    def report(self) -> StreamReport:
+        """The ledger: now, or the final one after ``close``."""
+        return self._work.report()
+
+    def metrics(self) -> StreamMetrics:
+        """The core's counters: now, or the final ones after ``close``."""
+        return self._work.metrics()
+
+    def health(self) -> Health:
+        """Whether the stream streams, and if not, why."""
+        return self._work.health(self._producer.next_deadline_hns())
+
+    def on_event(self, callback: Callable[[Event], None]) -> None:
+        """Call ``callback`` with every event from now on, on the thread of the event loop; it must not wait."""
+        self._work.callbacks.append(callback)
+
+    def end_fragment(self) -> None:
+        """End the open fragment now, so that it is persisted without waiting for the next key frame.
+
+        Frames are skipped (and counted so) until a key frame comes.
+        """
+        self._call(self._core.end_fragment, self._now_hns())
+
+    def put_metadata(self, name: str, value: str, persistent: bool = False) -> None:
+        """Give the next fragment a name and a value; ``persistent``: every fragment from then on, "" ends that."""
+        self._call(self._core.put_metadata, name, value, persistent)
+
+    def put_event(
+        self,
+        *,
+        image: bool = False,
+        notification: bool = False,
+        image_prefix: str = "",
+        pairs: Mapping[str, str] | None = None,
+    ) -> None:
+        """Ask the service to make an image of the next fragment, to send a notification about it, or both."""
+        types = IMAGE * image | NOTIFICATION * notification
+        self._call(self._core.put_event, types, image_prefix, list((pairs or {}).items()))
+
+    def set_codec_private(self, track: int, cpd: bytes) -> None:
+        """New codec private data of a track; the next key frame opens a new session with it."""
+        self._call(self._core.set_cpd, track, cpd)
+
+    def _explain(self, error: Exception) -> Exception:
+        """The error that the caller of a put should see."""
+        if isinstance(error, errors.NullArgError):
+            return self._why_closed()
+        if isinstance(error, OverflowError):
+            return errors.named("FRAME_TIMESTAMP_RANGE", "a time or track is negative or too large: use ns since 1970")
+        return error
+
+    def _call(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            function(*args)
+        except errors.NullArgError as error:
+            raise self._explain(error) from None
+
+    def _why_closed(self) -> errors.KvsError:
+        if self._producer.is_forked:
+            return errors.named("STREAM_STOPPED", FORKED)
+        return errors.named("STREAM_STOPPED", f"the stream {self.name} is closed: open it again to put frames")
+
+    def _now_hns(self) -> int:
+        return _monotonic_ns() // 100 + self._offset_hns
+
+
+FORKED = "this process was forked after the producer was made: make a producer in the process that uses it"
+
+
+class Stream(StreamFace):
+    """One open stream; made by :meth:`Producer.open_stream`. Any thread may use it."""
+
+    def __init__(
+        self, owner: object, producer: ProducerWork, work: StreamWork, options: StreamOptions, thread: LoopThread
+    ) -> None:
+        super().__init__(owner, producer, work, options)
+        self._thread = thread
+        self._room = _Room(work)
+        self._put_timeout_s = options.put_timeout.total_seconds()
+
+    def put_frame(
+        self,
+        data: Buffer,
+        *,
+        pts: int,
+        dts: int | None = None,
+        duration: int = 0,
+        track: int = 1,
+        key_frame: bool = False,
+        discardable: bool = False,
+        invisible: bool = False,
+    ) -> None:
+        """Package a frame and queue it; return once it is stored, never waiting for the network.
+
+        An offline stream whose store is full waits here for room, up to its ``put_timeout``.
+
+        Args:
+            data: one whole access unit, bytes-like, contiguous, 1 byte to the store's size; copied here.
+            pts, dts: nanoseconds since 1970; ``dts`` (default ``pts``) rises within a track.
+            duration: nanoseconds, 0 if it is not known.
+            track: the number of a track given to ``open_stream``.
+            key_frame: whether decoding can begin here; begins a fragment.
+
+        Raises:
+            UnknownTrackError: ``track`` was not declared (also a ``ValueError``). The stream is as before.
+            StoreFullError: no room in time, or the stream's policy is to refuse.
+            StreamStoppedError: after :meth:`close`. MediaError: the frame is not what its track says.
+        """
+        pts_hns = pts // 100
+        dts_hns = pts_hns if dts is None else dts // 100
+        flags = KEY if key_frame else 0
+        if discardable or invisible:
+            flags |= DISCARDABLE * discardable | INVISIBLE * invisible
+        now_hns = _monotonic_ns() // 100 + self._offset_hns
+        try:
+            self._core.put_frame(data, pts_hns, dts_hns, duration // 100, track, flags, now_hns)
+        except errors.StoreFullError:
+            if not self._options.offline:
+                raise
+            self._put_when_room(data, pts_hns, dts_hns, duration // 100, track, flags)
+        except (errors.NullArgError, OverflowError) as error:
+            raise self._explain(error) from None
+
+    def wait_for_room(self, timeout: float) -> bool:
+        """Wait until the core announces room after a refused put; False when ``timeout`` seconds have passed."""
+        return self._room.wait(self._work.room_count, timeout)
+
+    def flush(self, timeout: float = CLOSE_TIMEOUT_S, *, end_fragment: bool = True) -> None:
+        """Wait until every frame put so far is done (or dropped, see ``report``).
+
+        ``end_fragment`` ends the open fragment, which the service persists only when it is whole; put a key frame
+        next. Without it, frames of the open fragment are waited for until somebody puts the next one.
+
+        Raises:
+            TimedOutError: not done within ``timeout`` seconds. KvsError: the stream has failed for good.
+        """
+        self._thread.run(self._work.flush(timeout, end_fragment))
+
+    def retry(self) -> None:
+        """Try again now, after a failure that the retry policy gave up on; nothing is dropped."""
+        self._thread.run(call_soon(self._work.retry))
+
+    def close(self, timeout: float = CLOSE_TIMEOUT_S) -> StreamReport:
+        """Take no more frames, wait up to ``timeout`` seconds until all are done, free the stream, return the ledger.
+
+        Returns by then whatever the network does; what was not done is ``buffered`` in the report, and gone.
+        """
+        if not self._work.is_closed and not self._producer.is_forked:
+            self._thread.run(self._producer.close_stream(self._work, timeout))
+        self._room.announce()
+        return self.report
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(CLOSE_TIMEOUT_S if kind is None else CLOSE_TIMEOUT_ON_ERROR_S)
+
+    def _put_when_room(
+        self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int
+    ) -> None:
+        if self._thread.is_current:
+            raise errors.named("STORE_FULL")  # whoever waits on the loop's thread waits for himself
+        end = time.monotonic() + self._put_timeout_s
+        while True:
+            seen_count = self._work.room_count
+            try:
+                return self._core.put_frame(data, pts_hns, dts_hns, duration_hns, track, flags, self._now_hns())
+            except errors.StoreFullError:
+                self._check_before_wait()
+                if not self._room.wait(seen_count, end - time.monotonic()):
+                    raise
+            except errors.NullArgError as error:
+                raise self._explain(error) from None
+
+    def _check_before_wait(self) -> None:
+        if self._work.failure is not None:
+            raise self._work.failure
+
+
+class _Room:
+    """Threads that wait for room. Apart from :class:`Stream`, which the stream's work must not keep alive."""
+
+    def __init__(self, work: StreamWork) -> None:
+        self._work = work
+        self._condition = threading.Condition()
+        work.on_room = self.announce
+
+    def wait(self, seen_count: int, timeout_s: float) -> bool:
+        """Return True when room was announced since ``room_count`` was ``seen_count``, or the stream is closed."""
+        work = self._work
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: work.room_count != seen_count or work.is_closed, max(0.0, timeout_s)
+            )
+
+    def announce(self) -> None:
+        """Let everybody who waits look again."""
+        with self._condition:
+            self._condition.notify_all()
+
+
+class AsyncStream(StreamFace):
+    """One open stream; made by :meth:`AsyncProducer.open_stream`. Awaited methods belong to its loop, any thread may
+    call ``put_frame``."""
+
+    def put_frame(
+        self,
+        data: Buffer,
+        *,
+        pts: int,
+        dts: int | None = None,
+        duration: int = 0,
+        track: int = 1,
+        key_frame: bool = False,
+        discardable: bool = False,
+        invisible: bool = False,
+    ) -> None:
+        """As :meth:`Stream.put_frame`, but it never waits: a full offline stream raises ``StoreFullError``."""
+        pts_hns = pts // 100
+        dts_hns = pts_hns if dts is None else dts // 100
+        flags = KEY if key_frame else 0
+        if discardable or invisible:
+            flags |= DISCARDABLE * discardable | INVISIBLE * invisible
+        now_hns = _monotonic_ns() // 100 + self._offset_hns
+        try:
+            self._core.put_frame(data, pts_hns, dts_hns, duration // 100, track, flags, now_hns)
+        except (errors.NullArgError, OverflowError) as error:
+            raise self._explain(error) from None
+
+    async def put(self, data: Buffer, *, pts: int, **options: Any) -> None:
+        """As :meth:`put_frame`, but a full store makes it wait for room, up to the stream's ``put_timeout``."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._options.put_timeout.total_seconds()
+        while True:
+            seen_count = self._work.room_count
+            try:
+                return self.put_frame(data, pts=pts, **options)
+            except errors.StoreFullError:
+                if self._work.failure is not None:
+                    raise self._work.failure from None
+                if not await self._work.wait_room(seen_count, end - loop.time()):
+                    raise
+
+    async def wait_for_room(self, timeout: float) -> bool:
+        """Wait until the core announces room after a refused put; False when ``timeout`` seconds have passed."""
+        return await self._work.wait_room(self._work.room_count, timeout)
+
+    def events(self, size_max: int = QUEUE_MAX) -> EventQueue:
+        """Return an asynchronous iterator over the events from now on; it ends when the stream is closed.
+
+        A reader that is ``size_max`` events behind loses the oldest and gets an ``EventsLost`` with their count.
+        """
+        return self._work.events(size_max)
+
+    async def flush(self, timeout: float = CLOSE_TIMEOUT_S, *, end_fragment: bool = True) -> None:
+        """As :meth:`Stream.flush`."""
+        await self._work.flush(timeout, end_fragment)
+
+    def retry(self) -> None:
+        """As :meth:`Stream.retry`."""
+        self._work.retry()
+
+    async def close(self, timeout: float = CLOSE_TIMEOUT_S) -> StreamReport:
+        """As :meth:`Stream.close`."""
+        if not self._work.is_closed and not self._producer.is_forked:
+            await self._producer.close_stream(self._work, timeout)
+        return self.report
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(CLOSE_TIMEOUT_S if kind is None else CLOSE_TIMEOUT_ON_ERROR_S)

@@ -1,0 +1,450 @@
+"""What users pass in and get back: tracks, options of a stream, its states, report, metrics and health.
+
+Plain frozen data, no behaviour but conversion; nothing here needs the C library or touches the world. Times that a
+user sees are nanoseconds since 1970 or ``timedelta``; the core's own 100 ns ticks end in ``_hns``.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+else:
+    Buffer = Any
+
+__all__ = [
+    "AacTrack",
+    "BackwardPolicy",
+    "Buffer",
+    "ClientMetrics",
+    "DropReason",
+    "FullPolicy",
+    "H264Track",
+    "H265Track",
+    "Health",
+    "MjpegTrack",
+    "Order",
+    "PcmTrack",
+    "StreamKeywords",
+    "StreamMetrics",
+    "StreamOptions",
+    "StreamReport",
+    "StreamState",
+    "Track",
+    "TrackLike",
+    "TrackType",
+    "hns",
+    "track_of",
+]
+
+ZERO = timedelta(0)
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+
+
+class TrackType(enum.IntEnum):
+    """What a track carries."""
+
+    VIDEO = 1
+    AUDIO = 2
+    UNKNOWN = 3
+
+
+class FullPolicy(enum.IntEnum):
+    """What a put does when the store has no room: drop the oldest fragment, refuse, or drop the oldest frame."""
+
+    DROP_FRAGMENT = 0
+    REFUSE = 1
+    DROP_FRAME = 2
+
+
+class BackwardPolicy(enum.IntEnum):
+    """What happens to a frame whose dts does not rise within its track."""
+
+    SHIFT = 0
+    DROP = 1
+    SESSION = 2
+    ERROR = 3
+
+
+class Order(enum.IntEnum):
+    """How frames of several tracks are ordered; CUT fits cameras with sound and is the default for several tracks."""
+
+    NONE = 0
+    AV = 1
+    DTS = 2
+    PTS = 3
+    DTS_EOFR = 4
+    PTS_EOFR = 5
+    CUT = 6
+
+
+class StreamState(enum.IntEnum):
+    """The states of a stream's machine; the numbers are the core's."""
+
+    NEW = 0
+    DESCRIBE = 1
+    CREATE = 2
+    TAG = 3
+    GET_ENDPOINT = 4
+    GET_TOKEN = 5
+    READY = 6
+    PUT_STREAM = 7
+    STREAMING = 8
+    STOPPED = 9
+    FAILED = 10
+
+
+class DropReason(enum.IntEnum):
+    """Why frames left the ledger without being done; the numbers are the core's."""
+
+    STORE_FULL = 0
+    BUFFER_DURATION = 1
+    SKIPPED = 2  # no key frame since the last end of a fragment
+    ERROR_ACK = 3
+    REPLAY_LIMIT = 4
+    RESET = 5
+    BACKWARD = 6
+    LATE = 7
+
+
+@dataclass(frozen=True)
+class Track:
+    """One track of a stream, of any codec that Matroska has an id for.
+
+    ``number`` 0 means its place in the list, from 1. ``cpd`` is the codec private data; H.264, H.265 and AAC can also
+    take it from the frames. ``nal`` says that frames are made of NAL units, start codes or length prefixes.
+    """
+
+    codec_id: str
+    content_type: str
+    type: TrackType = TrackType.VIDEO
+    number: int = 0
+    name: str = ""
+    cpd: bytes | None = None
+    width: int = 0
+    height: int = 0
+    sample_rate: int = 0
+    channels: int = 0
+    bit_depth: int = 0
+    nal: bool = False
+
+
+@dataclass(frozen=True)
+class H264Track(Track):
+    """H.264 video, Annex B or length-prefixed."""
+
+    codec_id: str = "V_MPEG4/ISO/AVC"
+    content_type: str = "video/h264"
+    name: str = "video"
+    nal: bool = True
+
+
+@dataclass(frozen=True)
+class H265Track(Track):
+    """H.265 video, Annex B or length-prefixed."""
+
+    codec_id: str = "V_MPEGH/ISO/HEVC"
+    content_type: str = "video/h265"
+    name: str = "video"
+    nal: bool = True
+
+
+@dataclass(frozen=True)
+class MjpegTrack(Track):
+    """Motion JPEG; without ``cpd`` a BITMAPINFOHEADER is made from ``width`` and ``height``."""
+
+    codec_id: str = "V_MS/VFW/FOURCC"
+    content_type: str = "video/x-matroska"
+    name: str = "video"
+
+    def __post_init__(self) -> None:
+        if self.cpd is None and self.width and self.height:
+            size = self.width * self.height * 3
+            made = struct.pack("<IiiHH4sIiiII", 40, self.width, self.height, 1, 24, b"MJPG", size, 0, 0, 0, 0)
+            object.__setattr__(self, "cpd", made)
+
+
+@dataclass(frozen=True)
+class AacTrack(Track):
+    """AAC audio without ADTS headers; without ``cpd`` an AudioSpecificConfig for AAC-LC is made."""
+
+    codec_id: str = "A_AAC"
+    content_type: str = "audio/aac"
+    type: TrackType = TrackType.AUDIO
+    name: str = "audio"
+    sample_rate: int = 0
+    channels: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cpd is None and self.sample_rate in AAC_RATES and 1 <= self.channels <= 8:
+            config = 2 << 11 | AAC_RATES.index(self.sample_rate) << 7 | min(self.channels, 7) << 3
+            object.__setattr__(self, "cpd", struct.pack(">H", config))
+
+
+@dataclass(frozen=True)
+class PcmTrack(Track):
+    """G.711 audio, ``law`` "alaw" or "mulaw"; without ``cpd`` a WAVEFORMATEX is made."""
+
+    codec_id: str = "A_MS/ACM"
+    content_type: str = ""
+    type: TrackType = TrackType.AUDIO
+    name: str = "audio"
+    sample_rate: int = 8000
+    channels: int = 1
+    bit_depth: int = 8
+    law: str = "alaw"
+
+    def __post_init__(self) -> None:
+        if self.law not in ("alaw", "mulaw"):
+            raise ValueError("a G.711 track has law 'alaw' or 'mulaw'")
+        object.__setattr__(self, "content_type", self.content_type or f"audio/{self.law}")
+        if self.cpd is None:
+            tag = 6 if self.law == "alaw" else 7
+            rate = self.sample_rate
+            made = struct.pack("<HHIIHHH", tag, self.channels, rate, rate * self.channels, self.channels, 8, 0)
+            object.__setattr__(self, "cpd", made)
+
+
+class TrackLike(Protocol):
+    """A track as sources describe it; :func:`track_of` makes a :class:`Track` of it."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def codec_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def codec_private(self) -> bytes | None: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def bit_depth(self) -> int: ...
+    @property
+    def nal(self) -> str | None: ...
+
+
+def track_of(track: Track | TrackLike) -> Track:
+    """Return a :class:`Track` for a source's track; a :class:`Track` is returned as it is."""
+    if isinstance(track, Track):
+        return track
+    return Track(
+        codec_id=track.codec_id,
+        content_type=track.content_type,
+        type=TrackType.VIDEO if track.kind == "video" else TrackType.AUDIO,
+        number=track.number,
+        name=track.name,
+        cpd=track.codec_private,
+        width=track.width,
+        height=track.height,
+        sample_rate=track.sample_rate,
+        channels=track.channels,
+        bit_depth=track.bit_depth,
+        nal=track.nal is not None,
+    )
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How a stream behaves. Zero durations switch a limit off.
+
+    Attributes:
+        retention: of a stream that this call creates; an existing stream keeps its own.
+        offline: upload as fast as the link takes it and refuse puts when full, instead of dropping the oldest.
+        tags: given to the stream when it is opened. create: make the stream when it does not exist.
+        buffer_duration: beyond it the oldest fragment is dropped (offline: the put refused); None: 120 s, offline 0.
+        store_size: bytes that this stream may hold, 0: all of the producer's.
+        put_timeout: how long a blocking put waits for room (offline).
+        fragment_duration: 0: each key frame begins a fragment; else fragments are cut by time.
+        end_idle_fragment: after this long without a frame the open fragment is ended, so that it is persisted.
+        stale_after: sent bytes without any ACK for so long are a stale connection; None: 30 s.
+        want_acks: without them a frame is done when it was handed to the network.
+    """
+
+    retention: timedelta = timedelta(hours=24)
+    offline: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    create: bool = True
+    buffer_duration: timedelta | None = None
+    store_size: int = 0
+    full_policy: FullPolicy = FullPolicy.DROP_FRAGMENT
+    backward_policy: BackwardPolicy = BackwardPolicy.SHIFT
+    put_timeout: timedelta = timedelta(seconds=15)
+    fragment_duration: timedelta = ZERO
+    end_idle_fragment: timedelta = timedelta(seconds=20)
+    stale_after: timedelta | None = None
+    latency_max: timedelta = ZERO
+    replay_max: timedelta = ZERO
+    order: Order | None = None
+    order_window: timedelta = ZERO
+    want_acks: bool = True
+    relative_times: bool = False
+    kms_key_id: str | None = None
+
+
+class StreamKeywords(TypedDict, total=False):
+    """The fields of :class:`StreamOptions` as keyword arguments of ``open_stream``."""
+
+    retention: timedelta
+    offline: bool
+    tags: Mapping[str, str]
+    create: bool
+    buffer_duration: timedelta | None
+    store_size: int
+    full_policy: FullPolicy
+    backward_policy: BackwardPolicy
+    put_timeout: timedelta
+    fragment_duration: timedelta
+    end_idle_fragment: timedelta
+    stale_after: timedelta | None
+    latency_max: timedelta
+    replay_max: timedelta
+    order: Order | None
+    order_window: timedelta
+    want_acks: bool
+    relative_times: bool
+    kms_key_id: str | None
+
+
+@dataclass(frozen=True)
+class StreamMetrics:
+    """The core's counters of one stream. ``frames_put`` is always done + dropped + buffered; the same for bytes."""
+
+    state: StreamState
+    failure: int
+    retry_count: int
+    frames_put: int
+    frames_done: int
+    frames_buffered: int
+    dropped: Mapping[DropReason, int]
+    bytes_put: int
+    bytes_done: int
+    bytes_buffered: int
+    bytes_dropped: int
+    frames_refused: int
+    frames_unsent: int
+    bytes_unsent: int
+    bytes_sent: int
+    duration_buffered_hns: int
+    duration_unsent_hns: int
+    fragments_put: int
+    fragments_done: int
+    fragments_resent: int
+    acks_buffering: int
+    acks_received: int
+    acks_persisted: int
+    acks_error: int
+    acks_late: int
+    acks_bad: int
+    ack_latency_hns: int
+    sessions: int
+    sessions_active: int
+    pressures_store: int
+    pressures_buffer: int
+    pressures_latency: int
+    stale_events: int
+    times_shifted: int
+    notices_lost: int
+    store_used: int
+    retention_hns: int
+    created_hns: int
+    last_put_hns: int
+    last_ack_hns: int
+
+    @property
+    def frames_dropped(self) -> int:
+        """All reasons together."""
+        return sum(self.dropped.values())
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the ledger's sums hold; False is a fault of the library."""
+        frames = self.frames_done + self.frames_dropped + self.frames_buffered
+        size = self.bytes_done + self.bytes_dropped + self.bytes_buffered
+        return frames == self.frames_put and size == self.bytes_put
+
+
+@dataclass(frozen=True)
+class ClientMetrics:
+    """The core's counters of a producer: the content store that all its streams share."""
+
+    state: int
+    store_max: int
+    store_used: int
+    frame_bytes: int
+    stream_count: int
+    frames_buffered: int
+    retry_count: int
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """The ledger of a stream: every frame put is done, dropped for a reason, or still buffered.
+
+    Done means PERSISTED (RECEIVED for a stream without retention). ACK latency is from the fragment's first byte sent
+    to the ACK that made it done, of the last thousand fragments; None before the first.
+    """
+
+    name: str
+    state: StreamState
+    frames_put: int
+    frames_done: int
+    frames_dropped: int
+    frames_buffered: int
+    dropped: Mapping[DropReason, int]
+    bytes_put: int
+    bytes_done: int
+    bytes_dropped: int
+    bytes_buffered: int
+    bytes_sent: int
+    fragments_done: int
+    fragments_resent: int
+    ack_latency_ns_p50: int | None
+    ack_latency_ns_p99: int | None
+    adds_up: bool
+    failure: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every frame put is done."""
+        return self.frames_done == self.frames_put
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{reason.name.lower()} {count}" for reason, count in self.dropped.items() if count)
+        why = f" ({reasons})" if reasons else ""
+        return (
+            f"{self.name}: {self.frames_put} frames put = {self.frames_done} done + {self.frames_dropped} dropped{why} "
+            f"+ {self.frames_buffered} buffered; {self.fragments_done} fragments, {self.bytes_sent} bytes sent"
+        )
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a stream is, in one look. ``since_ns`` is when it became so; ``next_deadline_ns`` when the core acts next."""
+
+    state: StreamState
+    is_healthy: bool
+    reason: str
+    since_ns: int
+    next_deadline_ns: int | None
+
+
+def hns(duration: timedelta) -> int:
+    """Return a duration in ticks of 100 ns, exactly."""
+    return duration // timedelta(microseconds=1) * 10

@@ -1,0 +1,78 @@
+"""boto3's clients. Goal: one client per endpoint, signed by us with the keys of the call, and errors told safely."""
+
+import io
+
+import pytest
+from unit.provider.servers import run_watched
+
+from kvspic.provider import clients
+from kvspic.provider.clients import Plane, configured_region, is_loopback_http, read_piece, translate
+from kvspic.provider.results import ServiceResult
+from kvspic.provider.threads import in_thread
+
+
+@pytest.mark.parametrize(
+    "url, is_loopback",
+    [
+        ("http://127.0.0.1:4567", True),
+        ("http://127.8.8.8", True),
+        ("http://[::1]:80", True),
+        ("http://localhost:1", True),
+        ("http://kvs.localhost", True),
+        ("https://127.0.0.1", False),
+        ("http://192.168.1.5", False),
+        ("http://localhost.example", False),
+        ("http://", False),
+        (None, False),
+    ],
+)
+def test_only_plain_http_to_this_machine_needs_no_configuration(url, is_loopback):
+    assert is_loopback_http(url) is is_loopback
+
+
+def test_there_is_one_client_per_plane():
+    first = Plane("kinesisvideo", "us-east-1", "http://127.0.0.1:1")
+    again = Plane("kinesisvideo", "us-east-1", "http://127.0.0.1:1")
+    other = Plane("kinesisvideo", "us-east-1", "http://127.0.0.1:2")
+
+    async def ask():
+        return [await in_thread(lambda plane=plane: clients._client(plane)) for plane in (first, again, other)]
+
+    made = run_watched(ask(), seconds=30)
+    assert made[0] is made[1]
+    assert made[0] is not made[2]
+
+
+def test_the_number_of_clients_is_bounded(monkeypatch):
+    monkeypatch.setattr(clients, "_clients", {})
+    monkeypatch.setattr(clients, "_make_client", lambda plane: object())
+    for port in range(clients.CLIENTS_MAX + 5):
+        clients._client(Plane("kinesisvideo", "us-east-1", f"http://127.0.0.1:{port}"))
+    assert len(clients._clients) == clients.CLIENTS_MAX
+
+
+def test_the_region_comes_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert configured_region() is None
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert configured_region() == "eu-west-1"
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert configured_region() == "eu-north-1"
+
+
+def test_an_error_of_an_unknown_kind_is_told_by_its_kind_only():
+    error = translate("DescribeStream", "the credential source", RuntimeError("SECRET"))
+    assert "SECRET" not in str(error)
+    assert "RuntimeError" in str(error)
+    assert error.result is ServiceResult.UNKNOWN
+
+
+def test_a_piece_is_read_without_waiting_for_more():
+    class Payload:
+        _raw_stream = io.BytesIO(b"abc")
+
+    assert read_piece(Payload()) == b"abc"
+    assert read_piece(Payload()) == b""
+    assert read_piece(io.BytesIO(b"older urllib3")) == b"older urllib3"

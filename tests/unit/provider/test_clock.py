@@ -1,0 +1,31 @@
+"""The service's clock. Goal: a machine whose clock is wrong signs with the service's time after one refusal."""
+
+import pytest
+
+from kvspic.provider.clock import ServiceClock, server_time
+
+EXPIRED = "Signature expired: 20231107T044734Z is now earlier than 20231107T045305Z (20231107T045805Z - 5 min.)"
+AT_045805 = 1_699_333_085.0
+
+
+def test_the_refusal_tells_the_servers_time():
+    assert server_time("", EXPIRED) == AT_045805
+    assert server_time("Tue, 07 Nov 2023 04:58:05 GMT", "no stamps") == AT_045805
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Tue, 99 Nov 2023 04:58:05 GMT"])
+def test_no_time_is_learned_from_nonsense(date):
+    assert server_time(date, "Signature expired: 20231107T044734Z") is None
+
+
+def test_a_wrong_clock_is_corrected_and_a_right_one_left_alone():
+    wall = [1000.0]
+    clock = ServiceClock(lambda: wall[0])
+    clock.learn(1600.0)
+    assert clock.now() == 1600.0
+    wall[0] = 1010.0
+    assert clock.now() == 1610.0
+    clock.learn(None)
+    assert clock.now() == 1610.0
+    clock.learn(1012.0)
+    assert clock.now() == 1010.0

@@ -1,0 +1,91 @@
+"""PutMedia sessions. Goal: the body goes up while ACKs come down, over TCP and TLS, and each end has its outcome."""
+
+import asyncio
+
+from unit.provider.servers import ACCEPTED, LAST_CHUNK, ack, chunk, loopback_server, run_watched
+from unit.provider.uploads import make_upload
+
+from kvspic.provider.results import ServiceResult
+from kvspic.provider.session import EndedBy
+
+
+def test_acks_arrive_while_the_body_is_still_going_up(wire):
+    server_tls, client_tls = wire
+
+    async def script(peer):
+        await peer.read_head()
+        assert await peer.read_chunk() == b"first"
+        await peer.say(ACCEPTED + chunk(ack("BUFFERING", 1)))
+        assert await peer.read_chunks() == b"second"
+        await peer.say(chunk(ack("PERSISTED", 1)) + LAST_CHUNK)
+
+    async def story():
+        async with loopback_server(script, server_tls) as url:
+            upload = make_upload(url, tls=client_tls)
+            upload.put(b"first")
+            running = asyncio.ensure_future(upload.session.run())
+            await upload.wait_for_ack(b"BUFFERING")
+            upload.put(b"second", None)
+            return upload, await running
+
+    upload, outcome = run_watched(story())
+    assert upload.acks == ack("BUFFERING", 1) + ack("PERSISTED", 1)
+    assert upload.connected_count == 1
+    assert outcome.result is ServiceResult.OK
+    assert outcome.ended_by is EndedBy.BODY
+    assert outcome.bytes_sent == len(b"firstsecond")
+    assert outcome.request_id == "r-1"
+
+
+def test_the_request_head_says_what_the_service_needs():
+    seen = {}
+
+    async def script(peer):
+        seen.update(await peer.read_head(), line=peer.request_line)
+        await peer.read_chunks()
+        await peer.say(ACCEPTED + LAST_CHUNK)
+
+    async def story():
+        async with loopback_server(script) as url:
+            upload = make_upload(url)
+            upload.put(None)
+            outcome = await upload.session.run()
+            return url, outcome
+
+    url, outcome = run_watched(story())
+    assert outcome.ended_by is EndedBy.BODY
+    assert seen["line"] == "POST /putMedia HTTP/1.1"
+    assert seen["host"] == url.removeprefix("http://")
+    assert seen["x-amzn-stream-name"] == "front-door"
+    assert seen["x-amzn-producer-start-timestamp"] == "1511852108.005"
+    assert seen["x-amzn-fragment-timecode-type"] == "ABSOLUTE"
+    assert seen["x-amzn-fragment-acknowledgment-required"] == "1"
+    assert seen["transfer-encoding"] == "chunked"
+    assert seen["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "expect" not in seen
+
+
+def test_megabytes_go_up_unchanged_while_acks_flow(wire):
+    server_tls, client_tls = wire
+    piece = bytes(range(256)) * 1024
+
+    async def script(peer):
+        await peer.read_head()
+        await peer.say(ACCEPTED)
+        received = 0
+        while data := await peer.read_chunk():
+            assert data == piece
+            received += len(data)
+            await peer.say(chunk(ack("RECEIVED", received)))
+        await peer.say(LAST_CHUNK)
+
+    async def story():
+        async with loopback_server(script, server_tls) as url:
+            upload = make_upload(url, tls=client_tls)
+            upload.put(*[piece] * 32, None)
+            return upload, await upload.session.run()
+
+    upload, outcome = run_watched(story())
+    assert outcome.ended_by is EndedBy.BODY
+    assert outcome.bytes_sent == 32 * len(piece)
+    assert upload.acks.count(b"RECEIVED") == 32

@@ -1,0 +1,88 @@
+"""Threads for blocking calls. Goal: eight at most, started at need, and nobody ever waits for one that hangs."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+
+import pytest
+from unit.provider.servers import run_watched
+
+from kvspic.provider.threads import DaemonExecutor, in_thread, shared_executor
+
+
+def test_calls_give_their_answer_or_their_error():
+    executor = DaemonExecutor(2)
+    assert executor.submit(pow, 2, 5).result(5) == 32
+    with pytest.raises(ZeroDivisionError):
+        executor.submit(lambda: 1 / 0).result(5)
+    executor.shutdown()
+
+
+def test_no_more_threads_than_allowed_and_all_of_them_when_needed():
+    executor, gate, names = DaemonExecutor(3), threading.Event(), set()
+    barrier = threading.Barrier(4)
+
+    def work():
+        names.add(threading.current_thread().name)
+        barrier.wait(5)
+        gate.wait(5)
+
+    first = [executor.submit(work) for _ in range(3)]
+    barrier.wait(5)  # all three run at once
+    waiting = executor.submit(lambda: "later")
+    assert not waiting.done()
+    gate.set()
+    assert waiting.result(5) == "later"
+    assert all(future.result(5) is None for future in first)
+    assert len(names) == 3
+    executor.shutdown()
+
+
+def test_an_idle_thread_is_used_again():
+    executor = DaemonExecutor(8)
+    names = {executor.submit(lambda: threading.current_thread().name).result(5) for _ in range(20)}
+    assert len(names) == 1
+    executor.shutdown()
+
+
+def test_a_shut_executor_refuses_calls_and_finishes_those_it_has():
+    executor = DaemonExecutor(1)
+    future = executor.submit(lambda: "done")
+    executor.shutdown()
+    executor.shutdown()
+    assert future.result(5) == "done"
+    with pytest.raises(RuntimeError):
+        executor.submit(print)
+
+
+def test_the_shared_executor_is_one_per_process():
+    assert shared_executor() is shared_executor()
+
+
+def test_a_cancelled_wait_does_not_wait():
+    gate = threading.Event()
+
+    async def story():
+        waiting = asyncio.ensure_future(in_thread(lambda: gate.wait(30)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    run_watched(story(), seconds=5)
+    gate.set()
+
+
+def test_a_hanging_call_holds_neither_the_loop_nor_the_process():
+    program = """
+import asyncio, threading
+from kvspic.provider.threads import in_thread
+async def main():
+    asyncio.ensure_future(in_thread(threading.Event().wait))
+    await asyncio.sleep(0)
+asyncio.run(main())
+print("over")
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert run.stdout == "over\n"

@@ -1,0 +1,231 @@
+"""Client and Stream over C. Goal: arguments reach C as meant, answers move the stream, errors change nothing."""
+
+import array
+import os
+import select
+
+import pytest
+
+from kvspic import core, errors
+from kvspic.actions import Action, ActionKind
+from kvspic.types import AacTrack, DropReason, H264Track, Order, StreamOptions, StreamState, TrackType
+
+NOW_HNS = 17_000_000_000_000_000
+SECOND_HNS = 10_000_000
+HOUR_HNS = 3600 * SECOND_HNS
+KEY = 1
+SPS = bytes.fromhex("00000001 6742c01e da0280bf e5c05a80 80808000 00030008 00000303 c0f162ea".replace(" ", ""))
+PPS = bytes.fromhex("00000001 68ce0fc8".replace(" ", ""))
+FRAME = SPS + PPS + bytes.fromhex("00000001 6588".replace(" ", "")) + bytes(range(1, 200))
+
+
+def setup(*tracks, user: int = 1, name: str = "door", **options) -> core.StreamSetup:
+    return core.StreamSetup(name, tracks or [H264Track()], StreamOptions(**options), user)
+
+
+@pytest.fixture
+def client():
+    made = core.Client(NOW_HNS, seed=1)
+    for action in made.next_actions():
+        made.answer(action.request, NOW_HNS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stream(client):
+    opened = client.open_stream(setup(), NOW_HNS)
+    yield opened
+    opened.close()
+
+
+def drain(client: core.Client) -> list[Action]:
+    found = []
+    while actions := client.next_actions():
+        found += actions
+    return found
+
+
+def kinds(actions: list[Action]) -> list[ActionKind]:
+    return [ActionKind(action.kind) for action in actions if action.kind != ActionKind.STATE]
+
+
+def answer(client: core.Client, stream: core.Stream, kind: ActionKind, **fields) -> None:
+    order = next(action for action in drain(client) if action.kind == kind)
+    stream.answer(order.request, NOW_HNS, **fields)
+
+
+def make_ready(client: core.Client, stream: core.Stream) -> None:
+    answer(client, stream, ActionKind.DESCRIBE_STREAM, status=1, retention_hns=2 * HOUR_HNS)
+    answer(client, stream, ActionKind.GET_DATA_ENDPOINT)
+    answer(client, stream, ActionKind.GET_TOKEN)
+
+
+def put(stream: core.Stream, data=FRAME, at_hns: int = NOW_HNS, track: int = 1, flags: int = KEY) -> None:
+    stream.put_frame(data, at_hns, at_hns, 0, track, flags, NOW_HNS)
+
+
+def test_a_client_asks_for_credentials_first():
+    made = core.Client(NOW_HNS, seed=1)
+    assert kinds(made.next_actions()) == [ActionKind.GET_CREDENTIALS]
+    made.close()
+
+
+def test_a_stream_needs_a_ready_client():
+    made = core.Client(NOW_HNS, seed=1)
+    with pytest.raises(errors.ClientStateError):
+        made.open_stream(setup(), NOW_HNS)
+    made.close()
+
+
+def test_a_stream_describes_itself_first(client, stream):
+    order = next(action for action in drain(client) if action.kind == ActionKind.DESCRIBE_STREAM)
+    assert order.user == 1
+    assert order.request
+
+
+def test_the_way_to_put_media(client, stream):
+    make_ready(client, stream)
+    assert ActionKind.READY in kinds(drain(client))
+    put(stream)
+    order = next(action for action in drain(client) if action.kind == ActionKind.PUT_MEDIA)
+    assert order.upload
+    assert order.a == NOW_HNS // 10_000
+    stream.answer(order.request, NOW_HNS)
+    assert stream.metrics().state == StreamState.STREAMING
+    reader = core.UploadReader(256)
+    count, _ = stream.upload_read(order.upload, reader, NOW_HNS)
+    assert bytes(reader.view[:4]) == b"\x1a\x45\xdf\xa3"
+    assert 4 < count <= 256
+
+
+def test_a_stale_answer_is_refused(client, stream):
+    with pytest.raises(errors.StaleAnswerError):
+        stream.answer(987654, NOW_HNS, status=1)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: array.array("B", data)])
+def test_frames_come_from_anything_with_a_buffer(stream, kind):
+    put(stream, kind(FRAME))
+    found = stream.metrics()
+    assert (found.frames_put, found.frames_buffered) == (1, 1)
+    assert found.adds_up
+
+
+@pytest.mark.parametrize("data", ["text", 5, None, memoryview(FRAME)[::2]])
+def test_what_is_no_contiguous_buffer_is_refused(stream, data):
+    with pytest.raises((TypeError, ValueError)):
+        put(stream, data)
+    assert stream.metrics().frames_put == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (errors.UnknownTrackError, {"track": 9}),
+        (errors.FrameDataError, {"data": b""}),
+        (errors.FrameTimestampRangeError, {"at_hns": 2**63}),
+    ],
+)
+def test_a_refused_frame_changes_nothing(stream, error, arguments):
+    with pytest.raises(error):
+        put(stream, **arguments)
+    found = stream.metrics()
+    assert (found.frames_put, found.frames_buffered, found.bytes_put) == (0, 0, 0)
+
+
+def test_a_stopped_stream_refuses_frames(client, stream):
+    stream.stop(NOW_HNS)
+    with pytest.raises(errors.StreamStoppedError):
+        put(stream)
+    assert ActionKind.CLOSED in kinds(drain(client))
+
+
+def test_a_full_offline_store_refuses_and_the_ledger_holds():
+    made = core.Client(NOW_HNS, seed=1, store_size=2 * 65536)
+    for action in made.next_actions():
+        made.answer(action.request, NOW_HNS)
+    opened = made.open_stream(setup(offline=True), NOW_HNS)
+    big = FRAME + bytes(40_000)
+    with pytest.raises(errors.StoreFullError):
+        for number in range(10):
+            put(opened, big, NOW_HNS + number * SECOND_HNS)
+    found = opened.metrics()
+    assert 1 <= found.frames_put < 10
+    assert found.frames_refused == 1
+    assert found.adds_up
+    assert made.metrics().store_used <= 2 * 65536
+    opened.close()
+    made.close()
+
+
+def test_a_reset_drops_what_was_buffered(client, stream):
+    put(stream)
+    stream.reset(NOW_HNS)
+    found = stream.metrics()
+    assert found.dropped[DropReason.RESET] == 1
+    assert found.adds_up
+
+
+def test_the_next_deadline_is_none_or_a_time(client, stream):
+    drain(client)
+    put(stream)
+    deadline = client.next_deadline_hns()
+    assert deadline is None or deadline > NOW_HNS
+
+
+def test_the_wake_socket_is_readable_after_a_change(client, stream):
+    drain(client)
+    while select.select([client.wake_fd], [], [], 0)[0]:
+        os.read(client.wake_fd, 4096)
+    stream.stop(NOW_HNS)
+    assert select.select([client.wake_fd], [], [], 0)[0] == [client.wake_fd]
+
+
+def test_options_become_the_configuration():
+    config = setup(H264Track(), AacTrack(sample_rate=48000, channels=2), offline=True, tags={"a": "b"}).config
+    assert config.track_count == 2
+    assert [config.tracks[index].id for index in range(2)] == [1, 2]
+    assert config.order == Order.CUT
+    assert config.flags & core.lib.KVS_HAS_TAGS
+    assert not config.flags & core.lib.KVS_AUDIO_KEYS
+    assert config.nal_flags == core.lib.KVS_NAL_ANNEXB_TO_AVCC | core.lib.KVS_NAL_ANNEXB_CPD
+    assert config.streaming_type == core.lib.KVS_OFFLINE
+    assert config.retention_hns == 24 * HOUR_HNS
+    assert core.ffi.string(config.content_type) == b"video/h264,audio/aac"
+
+
+def test_audio_alone_gets_its_keys_from_the_core():
+    config = setup(AacTrack(sample_rate=48000, channels=2)).config
+    assert config.flags & core.lib.KVS_AUDIO_KEYS
+    assert config.order == Order.NONE
+    assert config.tracks[0].type == TrackType.AUDIO
+    assert config.nal_flags == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (errors.StreamNameError, {"name": ""}),
+        (errors.StreamNameError, {"name": "a b"}),
+        (errors.StreamNameError, {"name": "a" * 257}),
+        (errors.TrackCountError, {"tracks": [H264Track(number=number) for number in (1, 2, 3, 4)]}),
+        (errors.DuplicateTrackError, {"tracks": [H264Track(number=1), H264Track(number=1)]}),
+        (errors.DuplicateStreamError, {"name": "door"}),
+    ],
+)
+def test_a_wrong_configuration_opens_nothing(client, stream, error, arguments):
+    tracks = arguments.pop("tracks", ())
+    with pytest.raises(error):
+        client.open_stream(setup(*tracks, **({"name": "other"} | arguments)), NOW_HNS)
+    assert client.metrics().stream_count == 1
+
+
+def test_metadata_and_events_wait_for_the_next_fragment(stream):
+    put(stream)
+    stream.put_metadata("place", "hall", False)
+    stream.put_event(3, "prefix", [("who", "me")])
+    with pytest.raises(errors.MetadataNameError):
+        stream.put_metadata("AWS_x", "1", False)
+    with pytest.raises(ValueError, match="NUL"):
+        stream.put_metadata("a\0b", "1", False)

@@ -1,0 +1,94 @@
+"""A turn. Goal: what is due is done once, each action reaches its handler, and the least deadline counts."""
+
+from collections import deque
+
+from kvspic.actions import Action, ActionKind
+from kvspic.driver.turn import BATCHES_MAX, Turn
+
+
+def action(user: int, after_hns: int = 0, request: int = 0) -> Action:
+    return Action(ActionKind.DESCRIBE_STREAM, 0, 0, 0, user, request, 0, after_hns, 0, 0, 0, b"")
+
+
+class Core:
+    """A client that says what it is told to say."""
+
+    def __init__(self, *batches: list[Action], deadline_hns: int | None = None) -> None:
+        self.batches = deque(batches)
+        self.deadline_hns = deadline_hns
+        self.pokes: list[int] = []
+
+    def next_actions(self) -> list[Action]:
+        return self.batches.popleft() if self.batches else []
+
+    def next_deadline_hns(self) -> int | None:
+        return self.deadline_hns
+
+    def poke(self, now_hns: int) -> None:
+        self.pokes.append(now_hns)
+        self.deadline_hns = None
+
+
+def turn_of(core: Core, *users: int) -> tuple[Turn, list[Action]]:
+    seen: list[Action] = []
+    turn = Turn(core)
+    turn.handlers.update(dict.fromkeys(users, seen.append))
+    return turn, seen
+
+
+def test_all_batches_are_drained_in_order():
+    turn, seen = turn_of(Core([action(1, request=1), action(2, request=2)], [action(1, request=3)]), 1, 2)
+    assert turn.take(100) is None
+    assert [one.request for one in seen] == [1, 2, 3]
+
+
+def test_actions_of_a_stream_that_left_are_dropped():
+    turn, seen = turn_of(Core([action(7)]), 1)
+    turn.take(100)
+    assert seen == []
+
+
+def test_a_deadline_that_passed_is_poked_once():
+    core = Core(deadline_hns=100)
+    turn, _ = turn_of(core)
+    assert turn.take(99) == 100
+    assert core.pokes == []
+    assert turn.take(100) is None
+    assert core.pokes == [100]
+
+
+def test_an_order_waits_until_it_may_be_sent():
+    turn, seen = turn_of(Core([action(1, after_hns=500, request=9)]), 1)
+    assert turn.take(100) == 500
+    assert seen == []
+    assert turn.take(499) == 500
+    assert turn.take(500) is None
+    assert [one.request for one in seen] == [9]
+
+
+def test_orders_that_wait_leave_in_the_order_of_their_times():
+    turn, seen = turn_of(Core([action(1, 300, 3), action(1, 200, 2), action(1, 200, 4)]), 1)
+    turn.take(100)
+    turn.take(1000)
+    assert [one.request for one in seen] == [2, 4, 3]
+
+
+def test_the_next_turn_is_due_at_the_least_deadline():
+    turn, _ = turn_of(Core([action(1, 300)], deadline_hns=200), 1)
+    assert turn.take(100) == 200
+
+
+def test_what_a_handler_caused_is_drained_in_the_same_turn():
+    core = Core([action(1, request=1)])
+    turn, seen = turn_of(core, 2)
+    turn.handlers[1] = lambda one: core.batches.append([action(2, request=2)])
+    turn.take(100)
+    assert [one.request for one in seen] == [2]
+
+
+def test_a_flood_ends_the_turn_and_asks_for_another():
+    core = Core()
+    core.next_actions = lambda: [action(1)]
+    turn, seen = turn_of(core, 1)
+    assert turn.take(100) == 100
+    assert len(seen) == BATCHES_MAX

@@ -1,0 +1,142 @@
+"""The boundary. Goal: Python declares what C has, the GIL stays held, and nothing is freed while it is in use."""
+
+import gc
+import re
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from kvspic import _lib, core, errors
+from kvspic._lib import ffi, lib
+from kvspic.types import H264Track, StreamOptions
+
+ROOT = Path(__file__).parents[2]
+NOW_HNS = 17_000_000_000_000_000
+
+
+def bare(text: str) -> str:
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
+def test_each_function_of_the_header_is_declared():
+    header = bare((ROOT / "csrc" / "include" / "kvspic.h").read_text(encoding="utf-8"))
+    public = re.findall(r"^KVS_API [^;(]*?(\w+)\(", header, re.MULTILINE)
+    assert len(public) > 30
+    assert [name for name in public if not hasattr(lib, name)] == []
+
+
+def test_each_structure_has_the_fields_of_the_header():
+    header = bare((ROOT / "csrc" / "include" / "kvspic.h").read_text(encoding="utf-8"))
+    declared = bare((ROOT / "kvspic" / "_cdef.h").read_text(encoding="utf-8"))
+    fields, ours = structures(header), structures(declared)
+    assert len(fields) > 8
+    assert {name: body for name, body in ours.items() if name in fields} == fields
+
+
+def structures(text: str) -> dict[str, list[str]]:
+    found = re.findall(r"struct (kvs_\w+) \{(.*?)\};", text, re.DOTALL)
+    return {name: re.findall(r"(\w+)(?:\[\w+\])?\s*[,;)]", body) for name, body in found}
+
+
+def calls_that_change(stream: core.Stream) -> list[object]:
+    return [
+        lib.kvs_version,
+        lambda: stream.put_frame(b"\0\0\1\x65frame", NOW_HNS, NOW_HNS, 0, 1, 1, NOW_HNS),
+        lambda: stream.put_frame(memoryview(b"\0\0\1\x65frame"), NOW_HNS, NOW_HNS, 0, 1, 1, NOW_HNS),
+        lambda: lib.kvs_client_next_deadline(ffi.NULL),
+    ]
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_the_gil_stays_held(index, stream):
+    """With an endless switch interval another thread runs only when somebody gives the GIL up: nobody may."""
+    call = calls_that_change(stream)[index]
+    count, is_over, is_running = [0], threading.Event(), threading.Event()
+
+    def be_busy() -> None:
+        is_running.set()
+        while not is_over.is_set():
+            count[0] += 1
+
+    before = sys.getswitchinterval()
+    thread = threading.Thread(target=be_busy)
+    thread.start()
+    is_running.wait()
+    try:
+        sys.setswitchinterval(1e6)
+        call()  # a request to switch may still be pending from the old interval
+        start = count[0]
+        for _ in range(100):
+            call()
+        assert count[0] == start
+    finally:
+        sys.setswitchinterval(before)
+        is_over.set()
+        thread.join()
+
+
+@pytest.fixture
+def client():
+    made = core.Client(NOW_HNS, seed=1)
+    for action in made.next_actions():
+        made.answer(action.request, NOW_HNS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stream(client):
+    setup = core.StreamSetup("door", [H264Track()], StreamOptions(), 1)
+    opened = client.open_stream(setup, NOW_HNS)
+    yield opened
+    opened.close()
+
+
+def users() -> int:
+    gc.collect()
+    return len(_lib._users)
+
+
+def test_a_client_goes_with_its_last_reference():
+    before = users()
+    made = core.Client(NOW_HNS)
+    assert users() == before + 1
+    made.close()
+    assert users() == before
+
+
+def test_a_client_stays_until_its_streams_are_gone(client):
+    before = users()
+    opened = client.open_stream(core.StreamSetup("a", [H264Track()], StreamOptions(), 2), NOW_HNS)
+    client.close()
+    assert users() == before
+    opened.metrics()
+    opened.close()
+    assert users() == before - 1
+
+
+def test_a_call_keeps_alive_what_it_works_on(client):
+    opened = client.open_stream(core.StreamSetup("a", [H264Track()], StreamOptions(), 2), NOW_HNS)
+    inside = opened._ptr
+    opened.close()
+    assert lib.kvs_stream_stop(inside, NOW_HNS) == 0
+
+
+def test_closed_things_refuse_calls(client, stream):
+    stream.close()
+    client.close()
+    with pytest.raises(errors.NullArgError):
+        stream.metrics()
+    with pytest.raises(errors.NullArgError):
+        client.metrics()
+    stream.close()
+    client.close()
+
+
+def test_a_refused_client_leaves_nothing_behind():
+    before = users()
+    with pytest.raises(errors.StoreSizeError):
+        core.Client(NOW_HNS, store_size=1)
+    assert users() == before
