@@ -37,7 +37,8 @@ void kvs_mkv_block_write(uint8_t *out, uint32_t track_number, int32_t relative_t
                          uint64_t payload_size);
 kvs_status kvs_mkv_tag_check(const struct kvs_mkv_tag *tag);
 uint32_t kvs_mkv_tag_chain_size(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count);
-uint32_t kvs_mkv_tag_chain_write(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count, uint8_t *out);
+uint32_t kvs_mkv_tag_chain_write(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count,
+                                 uint8_t *out);
 kvs_status kvs_ebml_encode_size(uint64_t value, uint8_t out[8]);
 
 struct kvs_generator_config {
@@ -112,8 +113,10 @@ kvs_status kvs_cpd_describe(const struct kvs_cpd_format *format, const uint8_t *
                             struct kvs_media_values *values);
 kvs_status kvs_cpd_from_frame(const struct kvs_cpd_format *format, const uint8_t *frame, uint32_t frame_size,
                               uint8_t *out, uint32_t capacity, uint32_t *size_out);
-kvs_status kvs_cpd_avcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity, uint32_t *size_out);
-kvs_status kvs_cpd_hvcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity, uint32_t *size_out);
+kvs_status kvs_cpd_avcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity,
+                                    uint32_t *size_out);
+kvs_status kvs_cpd_hvcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity,
+                                    uint32_t *size_out);
 kvs_status kvs_cpd_size_h264(const uint8_t *cpd, uint32_t size, uint32_t *width_out, uint32_t *height_out);
 kvs_status kvs_cpd_size_h265(const uint8_t *cpd, uint32_t size, uint32_t *width_out, uint32_t *height_out);
 kvs_status kvs_cpd_size_bih(const uint8_t *cpd, uint32_t size, uint32_t *width_out, uint32_t *height_out);

@@ -113,7 +113,7 @@ class StreamSetup:
         self._kept: list[Any] = []
         self.config = config = new_struct("kvs_stream_config")
         config.user = user
-        config.name = self._text(name)
+        config.name = self._keep(ffi.new("char[]", _c_text(name)))
         config.content_type = self._text(",".join(track.content_type for track in tracks if track.content_type))
         config.track_count = len(tracks)
         config.tracks = self._tracks(tracks)
@@ -191,7 +191,7 @@ class Stream:
 
         Raises:
             StoreFullError: no room, and the policy is to refuse. UnknownTrackError, StreamStoppedError, MediaError.
-            TypeError, ValueError: ``data`` is not bytes-like, or not contiguous.
+            TypeError, BufferError: ``data`` is not bytes-like, or not contiguous.
         """
         if type(data) is bytes:
             status = _put_frame(self._ptr, data, len(data), pts_hns, dts_hns, duration_hns, track, flags, now_hns)

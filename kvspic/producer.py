@@ -246,9 +246,8 @@ async def _open_ready(
 ) -> Face:
     """Open a stream and wait until it is ready, or not (``timeout_s`` None); on failure nothing is left open."""
     name, tracks, options, on_event = what
-    work = producer.open_stream(name, [track_of(track) for track in tracks], options)
-    if on_event is not None:
-        work.callbacks.append(on_event)
+    callbacks = [] if on_event is None else [on_event]
+    work = producer.open_stream(name, [track_of(track) for track in tracks], options, callbacks)
     face = make(work)
     if timeout_s is None:
         return face

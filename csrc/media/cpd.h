@@ -1,7 +1,7 @@
 /* cpd.h — codec private data: what Matroska's CodecPrivate holds per codec, recognised, converted, generated and read.
- * H.264 avcC and H.265 hvcC (ISO/IEC 14496-15), AAC AudioSpecificConfig (ISO/IEC 14496-3), G.711 WAVEFORMATEX and Motion
- * JPEG BITMAPINFOHEADER (Microsoft). Every length is checked against its own parent. Functions that give bytes take
- * `out` NULL to give the size only, write nothing on error, and never more than `capacity`. Nothing is kept. */
+ * H.264 avcC and H.265 hvcC (ISO/IEC 14496-15), AAC AudioSpecificConfig (ISO/IEC 14496-3), G.711 WAVEFORMATEX and
+ * Motion JPEG BITMAPINFOHEADER (Microsoft). Every length is checked against its own parent. Functions that give bytes
+ * take `out` NULL to give the size only, write nothing on error, and never more than `capacity`. Nothing is kept. */
 #ifndef KVS_MEDIA_CPD_H
 #define KVS_MEDIA_CPD_H
 
@@ -30,8 +30,8 @@ enum kvs_cpd_form {
 /* What is this? `kind` is KVS_KIND_H264 or KVS_KIND_H265. A valid record to its last needed byte, or UNKNOWN. */
 enum kvs_cpd_form kvs_cpd_form_of(uint32_t kind, const uint8_t *cpd, uint32_t size);
 
-/* Codec private data as a track gives it -> as it goes into the header. With KVS_NAL_ANNEXB_CPD, H.264 and H.265 video in
- * Annex B becomes avcC or hvcC; everything else (also a record that is one already) is copied unchanged.
+/* Codec private data as a track gives it -> as it goes into the header. With KVS_NAL_ANNEXB_CPD, H.264 and H.265 video
+ * in Annex B becomes avcC or hvcC; everything else (also a record that is one already) is copied unchanged.
  *   KVS_E_BUFFER_TOO_SMALL, KVS_E_CPD_TOO_SHORT, KVS_E_MISSING_SPS, KVS_E_MISSING_PPS, KVS_E_MISSING_NALUS,
  *   KVS_E_ANNEXB_FRAME, KVS_E_ANNEXB_CPD, and those of sps.h */
 kvs_status kvs_cpd_adapt(const struct kvs_cpd_format *format, const uint8_t *in, uint32_t in_size,
@@ -59,8 +59,10 @@ kvs_status kvs_cpd_from_frame(const struct kvs_cpd_format *format, const uint8_t
                               uint8_t *out, uint32_t capacity, uint32_t *size_out);
 
 /* Annex B parameter sets -> avcC, hvcC. */
-kvs_status kvs_cpd_avcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity, uint32_t *size_out);
-kvs_status kvs_cpd_hvcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity, uint32_t *size_out);
+kvs_status kvs_cpd_avcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity,
+                                    uint32_t *size_out);
+kvs_status kvs_cpd_hvcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity,
+                                    uint32_t *size_out);
 
 /* Picture size out of codec private data in any form. */
 kvs_status kvs_cpd_size_h264(const uint8_t *cpd, uint32_t size, uint32_t *width_out, uint32_t *height_out);

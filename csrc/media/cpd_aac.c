@@ -7,7 +7,9 @@
 enum { AOT_SBR = 5, AOT_SCALABLE = 6, AOT_ER_SCALABLE = 20, AOT_ER_BSAC = 22, AOT_PS = 29, AOT_ESCAPE = 31 };
 enum { INDEX_EXPLICIT = 15, SYNC_SBR = 0x2B7 };
 
-static const uint32_t RATES[13] = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350};
+static const uint32_t RATES[13] = {
+    96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350,
+};
 #define RATE_COUNT (sizeof(RATES) / sizeof(RATES[0]))
 
 static uint32_t read_object_type(struct kvs_bits *bits)
@@ -89,7 +91,7 @@ static void read_trailing_sbr(struct kvs_bits *bits, struct kvs_aac *aac)
     if (!bits->failed) aac->output_sampling_rate = rate;
 }
 
-/* SBR announced in front: the output rate and the core's object type follow. A record cut off here says nothing of it. */
+/* SBR announced in front: the output rate and the core's object type follow. A record cut off here says nothing. */
 static void read_leading_sbr(struct kvs_bits *bits, struct kvs_aac *aac)
 {
     const uint32_t rate = read_rate(bits);

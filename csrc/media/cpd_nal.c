@@ -9,7 +9,8 @@
 #include "media/cpd.h"
 #include "media/sps.h"
 
-enum { H264_IDR = 5, H264_SPS = 7, H264_PPS = 8, H265_BLA_FIRST = 16, H265_CRA = 21, H265_VPS = 32, H265_SPS = 33, H265_PPS = 34 };
+enum { H264_IDR = 5, H264_SPS = 7, H264_PPS = 8 };
+enum { H265_BLA_FIRST = 16, H265_CRA = 21, H265_VPS = 32, H265_SPS = 33, H265_PPS = 34 };
 
 #define NAL_MAX 65535u /* the records' lengths have 16 bits */
 #define HVCC_HEAD_SIZE 23u
@@ -198,11 +199,11 @@ kvs_status kvs_cpd_write_hvcc(struct kvs_nal_walk walk, struct kvs_writer *write
 
 static int has_hvcc_head(const uint8_t *cpd, uint32_t size)
 {
-    return size > HVCC_HEAD_SIZE && cpd[0] == 1 && cpd[13] >> 4 == 0xF && cpd[15] >> 2 == 0x3F && cpd[16] >> 2 == 0x3F &&
-           cpd[17] >> 3 == 0x1F && cpd[18] >> 3 == 0x1F;
+    return size > HVCC_HEAD_SIZE && cpd[0] == 1 && cpd[13] >> 4 == 0xF && cpd[15] >> 2 == 0x3F &&
+           cpd[16] >> 2 == 0x3F && cpd[17] >> 3 == 0x1F && cpd[18] >> 3 == 0x1F;
 }
 
-/* Goes over one array; its NALs are skipped, but those of an SPS array: there must be one, and its place is told (1). */
+/* Goes over one array. Its NALs are skipped, but the one of an SPS array: its place is told (1). */
 static kvs_status read_array(struct kvs_reader *reader, struct kvs_nal *sps_out)
 {
     const uint32_t type = kvs_reader_u8(reader) & 0x3Fu;
@@ -292,7 +293,9 @@ kvs_status kvs_cpd_size_h265(const uint8_t *cpd, uint32_t size, uint32_t *width_
     struct kvs_nal nal = {0, size};
     struct kvs_sps sps;
     if (size < SPS_CPD_MIN) return KVS_E_CPD_FORMAT;
-    kvs_status status = has_start_code(cpd, size) ? find_annexb_sps(cpd, size, 1, &nal) : find_array_sps(cpd, size, &nal);
+    kvs_status status = KVS_OK;
+    if (has_start_code(cpd, size)) status = find_annexb_sps(cpd, size, 1, &nal);
+    else status = find_array_sps(cpd, size, &nal);
     if (status == KVS_OK) status = kvs_sps_h265(cpd + nal.offset, nal.size, &sps);
     if (status != KVS_OK) return status;
     *width_out = sps.width;
@@ -330,24 +333,28 @@ static kvs_status pass_through(const uint8_t *in, uint32_t in_size, struct kvs_w
     return KVS_OK;
 }
 
-kvs_status kvs_cpd_avcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity, uint32_t *size_out)
+kvs_status kvs_cpd_avcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity,
+                                    uint32_t *size_out)
 {
     struct kvs_nal_walk walk;
     struct kvs_writer writer;
     init_output(&writer, out, capacity);
     if (in_size < ANNEXB_AVCC_MIN) return KVS_E_CPD_TOO_SHORT;
-    if (kvs_cpd_form_of(KVS_KIND_H264, in, in_size) == KVS_CPD_AVCC) return pass_through(in, in_size, &writer, size_out);
+    const int is_made = kvs_cpd_form_of(KVS_KIND_H264, in, in_size) == KVS_CPD_AVCC;
+    if (is_made) return pass_through(in, in_size, &writer, size_out);
     kvs_nal_walk_init(&walk, in, in_size);
     return convert(walk, kvs_cpd_write_avcc, &writer, size_out);
 }
 
-kvs_status kvs_cpd_hvcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity, uint32_t *size_out)
+kvs_status kvs_cpd_hvcc_from_annexb(const uint8_t *in, uint32_t in_size, uint8_t *out, uint32_t capacity,
+                                    uint32_t *size_out)
 {
     struct kvs_nal_walk walk;
     struct kvs_writer writer;
     init_output(&writer, out, capacity);
     if (in_size < ANNEXB_HVCC_MIN) return KVS_E_CPD_TOO_SHORT;
-    if (kvs_cpd_form_of(KVS_KIND_H265, in, in_size) == KVS_CPD_HVCC) return pass_through(in, in_size, &writer, size_out);
+    const int is_made = kvs_cpd_form_of(KVS_KIND_H265, in, in_size) == KVS_CPD_HVCC;
+    if (is_made) return pass_through(in, in_size, &writer, size_out);
     kvs_nal_walk_init(&walk, in, in_size);
     const kvs_status status = convert(walk, kvs_cpd_write_hvcc, &writer, size_out);
     return status == KVS_E_ANNEXB_FRAME ? KVS_E_ANNEXB_CPD : status;

@@ -49,7 +49,9 @@ void kvs_ebml_write_uint(struct kvs_writer *writer, uint32_t id, uint64_t value,
 {
     KVS_CHECK(bytes >= 1 && bytes <= 8);
     kvs_ebml_write_head(writer, id, bytes, 1);
-    for (uint32_t shift = 8u * bytes; shift > 0; shift -= 8) kvs_writer_u8(writer, (uint32_t)(value >> (shift - 8u)) & 0xFFu);
+    for (uint32_t shift = 8u * bytes; shift > 0; shift -= 8) {
+        kvs_writer_u8(writer, (uint32_t)(value >> (shift - 8u)) & 0xFFu);
+    }
 }
 
 void kvs_ebml_write_double(struct kvs_writer *writer, uint32_t id, double value)

@@ -11,7 +11,7 @@
 
 struct kvs_generator_config {
     uint64_t scale_hns;             /* 1 or more */
-    uint64_t cluster_duration_hns;  /* 0: each key frame opens a cluster; else a key frame this long after its start does */
+    uint64_t cluster_duration_hns;  /* 0: each key frame opens a cluster; else one this long after its start does */
     int negative_block_time;        /* frames inside may lie before the cluster, down to -32768 */
 };
 

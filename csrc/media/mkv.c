@@ -59,7 +59,8 @@ static kvs_status check_uuid(const uint8_t *uuid)
 
 kvs_status kvs_mkv_header_check(const struct kvs_mkv_header *header)
 {
-    if (header->timecode_scale_hns < 1 || header->timecode_scale_hns > KVS_MKV_SCALE_MAX_HNS) return KVS_E_TIMECODE_SCALE;
+    const uint64_t scale = header->timecode_scale_hns;
+    if (scale < 1 || scale > KVS_MKV_SCALE_MAX_HNS) return KVS_E_TIMECODE_SCALE;
     if (!is_text_within(header->client_id, KVS_MKV_CLIENT_ID_MAX)) return KVS_E_CLIENT_ID_SIZE;
     kvs_status status = check_uuid(header->segment_uuid);
     for (uint32_t index = 0; status == KVS_OK && index < header->track_count; index++) {
@@ -263,7 +264,8 @@ uint32_t kvs_mkv_tag_chain_size(enum kvs_mkv_parent parent, const struct kvs_mkv
     return size + TAG_HEAD_SIZE + (parent == KVS_MKV_PARENT_TAGS ? TAGS_HEAD_SIZE : 0u);
 }
 
-uint32_t kvs_mkv_tag_chain_write(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count, uint8_t *out)
+uint32_t kvs_mkv_tag_chain_write(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count,
+                                 uint8_t *out)
 {
     const uint32_t size = simple_tags_size(tags, count);
     struct kvs_writer writer;

@@ -2,8 +2,8 @@
  * part comes when is generator.h's matter. One session is one endless document:
  *   EBML head, Segment (unknown size), Info, Tracks, then Clusters (unknown size) and Tags in any number.
  * A Tags element ends the running Cluster: a simple block after it needs a new Cluster first.
- * Sizes: write functions fill exactly the bytes that the size function or constant says and check nothing; what they are
- * given has passed the _check functions. Nothing is kept: all pointers are read during the call only. */
+ * Sizes: write functions fill exactly the bytes that the size function or constant says and check nothing; what they
+ * are given has passed the _check functions. Nothing is kept: all pointers are read during the call only. */
 #ifndef KVS_MEDIA_MKV_H
 #define KVS_MEDIA_MKV_H
 
@@ -91,7 +91,8 @@ uint32_t kvs_mkv_tags_size(const struct kvs_mkv_tag *tags, uint32_t count);
 uint32_t kvs_mkv_tags_write(const struct kvs_mkv_tag *tags, uint32_t count, uint8_t *out); /* returns the size */
 /* The same without the outer element(s) that the parent says.   KVS_E_TAG_PARENT is not checked here. */
 uint32_t kvs_mkv_tag_chain_size(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count);
-uint32_t kvs_mkv_tag_chain_write(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count, uint8_t *out);
+uint32_t kvs_mkv_tag_chain_write(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count,
+                                 uint8_t *out);
 /* KVS_MKV_END_TAG_SIZE bytes: tells the service that the fragment is complete. */
 void kvs_mkv_end_tag_write(uint8_t *out);
 

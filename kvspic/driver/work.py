@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvspic import errors
-from kvspic.actions import ORDERS, Action
+from kvspic.actions import ORDERS, Action, Event
 from kvspic.core import Client, StreamSetup
 from kvspic.driver.aio import AioDriver, Clock
 from kvspic.driver.orders import OrderSettings, StreamOrders
@@ -83,8 +83,10 @@ class ProducerWork:
         """The loop that the producer runs on."""
         return self._driver.loop
 
-    def open_stream(self, name: str, tracks: Sequence[Track], options: StreamOptions) -> StreamWork:
-        """Open a stream; it takes frames at once and becomes ready by itself."""
+    def open_stream(
+        self, name: str, tracks: Sequence[Track], options: StreamOptions, callbacks: Sequence[Callable[[Event], None]] = ()
+    ) -> StreamWork:
+        """Open a stream; it takes frames at once and becomes ready by itself. ``callbacks`` get all its events."""
         self._check_open()
         self._last_user += 1
         user = self._last_user
@@ -93,6 +95,7 @@ class ProducerWork:
             _order_settings(name, tracks, options), core, self._plane, self._endpoints, self._driver.spawn, self.clock
         )
         work = StreamWork(StreamParts(name, core, orders, self._driver, self.clock, self._policy))
+        work.callbacks.extend(callbacks)
         self.streams[user] = work
         self._turn.handlers[user] = work.on_action
         self._driver.take_turn()

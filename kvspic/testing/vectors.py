@@ -29,14 +29,13 @@ LONG_START_CODE = bytes.fromhex("0000000001")
 
 def run_vector(vector: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the line that is printed for one example; ``folder`` holds the file it comes from."""
+    name = vector.get("name") if isinstance(vector, dict) else None
     try:
-        got = _operation(vector["op"])(vector, folder)
-    except Exception as error:  # noqa: BLE001 - one bad example must not end the run
-        text = f"{type(error).__name__}: {error}"
-        return {"name": vector.get("name"), "ok": False, "got": None, "error": text}
-    wanted = vector["better"] if "better" in vector else vector.get("expect")
-    shown = rendered(got, wanted)
-    return {"name": vector["name"], "ok": _is_ok(vector, shown, wanted), "got": shown}
+        wanted = vector["better"] if "better" in vector else vector["expect"]
+        got = rendered(_operation(vector["op"])(vector, folder), wanted)
+        return {"name": name, "ok": _is_ok(vector, got, wanted), "got": got}
+    except Exception as error:  # one bad example must not end the run
+        return {"name": name, "ok": False, "got": None, "error": f"{type(error).__name__}: {error}"}
 
 
 def _operation(name: str) -> Any:

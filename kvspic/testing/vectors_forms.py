@@ -33,13 +33,11 @@ def data_of(form: dict[str, Any] | None) -> bytes:
     if kind == "cat":
         return b"".join(data_of(part) for part in value)
     if kind == "rep":
-        return bytes.fromhex(value["byte"]) * value["len"]
+        return bytes.fromhex(value["byte"]) * int(value["len"])
+    if kind not in ("prng", "prng_nz"):
+        raise ValueError(f"unknown data form {kind!r}; hex, rep, prng, prng_nz and cat are known")
     stream = _splitmix64(value["seed"], value["len"])
-    if kind == "prng":
-        return stream
-    if kind == "prng_nz":
-        return bytes(1 + byte % 255 for byte in stream)
-    raise ValueError(f"unknown data form {kind!r}; hex, rep, prng, prng_nz and cat are known")
+    return stream if kind == "prng" else bytes(1 + byte % 255 for byte in stream)
 
 
 def _splitmix64(seed: int, size: int) -> bytes:

@@ -1,5 +1,5 @@
-/* media_bytes.h — bytes for the media tests: hex texts, a seeded stream, parameter sets of real encoders, and exact-size
- * heap copies, so that the sanitizer sees every byte read past the end. */
+/* media_bytes.h — bytes for the media tests: hex texts, a seeded stream, parameter sets of real encoders, and heap
+ * copies of exact size, so that the sanitizer sees every byte read past the end. */
 #ifndef KVS_TESTS_MEDIA_BYTES_H
 #define KVS_TESTS_MEDIA_BYTES_H
 

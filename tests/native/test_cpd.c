@@ -8,8 +8,9 @@ typedef kvs_status convert_fn(const uint8_t *in, uint32_t in_size, uint8_t *out,
 
 static uint8_t out[8192];
 
-static const struct kvs_cpd_format H264 = {KVS_KIND_H264, KVS_TRACK_VIDEO, KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_ANNEXB_CPD, NULL};
-static const struct kvs_cpd_format H265 = {KVS_KIND_H265, KVS_TRACK_VIDEO, KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_ANNEXB_CPD, NULL};
+#define NAL_FLAGS (KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_ANNEXB_CPD)
+static const struct kvs_cpd_format H264 = {KVS_KIND_H264, KVS_TRACK_VIDEO, NAL_FLAGS, NULL};
+static const struct kvs_cpd_format H265 = {KVS_KIND_H265, KVS_TRACK_VIDEO, NAL_FLAGS, NULL};
 
 static void check_convert(convert_fn *convert, const char *in_hex, const char *wanted_hex)
 {
@@ -57,7 +58,8 @@ static void test_hvcc(void)
 {
     check_convert(kvs_cpd_hvcc_from_annexb, H265_ANNEXB, H265_HVCC);
     check_convert(kvs_cpd_hvcc_from_annexb, H265_HVCC, H265_HVCC);
-    check_convert(kvs_cpd_hvcc_from_annexb, "000001460110000001" H265_PPS "000001" H265_SPS "000001" H265_VPS, H265_HVCC);
+    check_convert(kvs_cpd_hvcc_from_annexb, "000001460110000001" H265_PPS "000001" H265_SPS "000001" H265_VPS,
+                  H265_HVCC);
     check_refused(kvs_cpd_hvcc_from_annexb, "0000014001111111111111", KVS_E_CPD_TOO_SHORT);
     check_refused(kvs_cpd_hvcc_from_annexb, "00000001" H265_VPS, KVS_E_MISSING_NALUS);
     check_refused(kvs_cpd_hvcc_from_annexb, "000001" H265_VPS "000001" H265_PPS, KVS_E_MISSING_SPS);
@@ -134,7 +136,8 @@ static void test_describe(void)
     CHECK(values.sampling_rate == 0 && values.width == 7);
 }
 
-static void check_from_frame(const struct kvs_cpd_format *format, const char *hex, kvs_status status, const char *wanted)
+static void check_from_frame(const struct kvs_cpd_format *format, const char *hex, kvs_status status,
+                             const char *wanted)
 {
     const struct bytes frame = hex_bytes(hex);
     const struct bytes cpd = hex_bytes(wanted);

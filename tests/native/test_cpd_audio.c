@@ -25,7 +25,9 @@ static void check_aac(const char *hex, uint32_t type, uint32_t rate, uint32_t ou
 
 static void test_aac_round_trip(void)
 {
-    static const uint32_t RATES[] = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350};
+    static const uint32_t RATES[] = {
+        96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350,
+    };
     for (size_t index = 0; index < sizeof(RATES) / sizeof(RATES[0]); index++) {
         for (uint32_t config = 1; config <= 7; config++) {
             uint8_t cpd[2];

@@ -30,8 +30,8 @@ static void test_h264(void)
     check_size(kvs_sps_h264, "67f4001e9385b40a843c7c7a", 322, 242);     /* separate colour planes */
     check_size(kvs_sps_h264, "6764001ef0b680a0227da0", 640, 540);       /* monochrome, interlaced */
     check_size(kvs_sps_h264, "677a001eb6c2da01e0111f68", 1920, 1084);   /* 4:2:2, interlaced */
-    check_size(kvs_sps_h264, "6764001ead843fffc21fffe10ffff087fff843fffc21fffe10ffffffffffffffff087fffffffffffffff2da014"
-                             "0177e250", 1280, 720); /* eight scaling lists */
+    check_size(kvs_sps_h264, "6764001ead843fffc21fffe10ffff087fff843fffc21fffe10ffffffffffffffff087fffffffffffffff2da0"
+                             "140177e250", 1280, 720); /* eight scaling lists */
     const struct kvs_sps high = parsed(kvs_sps_h264, H264_SPS_HIGH, KVS_OK);
     CHECK(high.profile_idc == 100 && high.level_idc == 40 && high.chroma_format_idc == 1 && high.bit_depth_luma == 8);
     const struct kvs_sps ten_bit = parsed(kvs_sps_h264, "677a001eb6c2da01e0111f68", KVS_OK);

@@ -10,6 +10,7 @@ import pytest
 
 from kvspic import _lib, core, errors
 from kvspic._lib import ffi, lib
+from kvspic.actions import ORDERS
 from kvspic.types import H264Track, StreamOptions
 
 ROOT = Path(__file__).parents[2]
@@ -77,11 +78,18 @@ def test_the_gil_stays_held(index, stream):
         thread.join()
 
 
+def ready_client(**config) -> core.Client:
+    made = core.Client(NOW_HNS, seed=1, **config)
+    while actions := made.next_actions():
+        for action in actions:
+            if action.kind in ORDERS:
+                made.answer(action.request, NOW_HNS)
+    return made
+
+
 @pytest.fixture
 def client():
-    made = core.Client(NOW_HNS, seed=1)
-    for action in made.next_actions():
-        made.answer(action.request, NOW_HNS)
+    made = ready_client()
     yield made
     made.close()
 
