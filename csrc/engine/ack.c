@@ -64,7 +64,8 @@ static void copy_number(struct kvs_action *action, const struct kvs_ack *ack)
     memcpy(action->text, ack->number, end != NULL ? (size_t)(end - ack->number) : sizeof action->text - 1u);
 }
 
-static void report(struct kvs_stream *stream, const struct upload *upload, const struct kvs_ack *ack, uint64_t fragment, uint64_t now_hns)
+static void report(struct kvs_stream *stream, const struct upload *upload, const struct kvs_ack *ack, uint64_t fragment,
+                   uint64_t now_hns)
 {
     struct kvs_action action = { .kind = KVS_ACTION_ACK, .result = ack->type, .upload = upload->handle };
     action.a = ack->timecode_ms;
@@ -142,7 +143,8 @@ void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kv
 
 /* ---- entry points ------------------------------------------------------------------------------------------------------ */
 
-static kvs_status apply_bytes(struct kvs_stream *stream, struct upload *upload, const uint8_t *bytes, uint32_t size, uint64_t now_hns)
+static kvs_status apply_bytes(struct kvs_stream *stream, struct upload *upload, const uint8_t *bytes, uint32_t size,
+                              uint64_t now_hns)
 {
     struct kvs_ack ack;
     kvs_status applied = 0, first_error = KVS_OK;
@@ -166,7 +168,8 @@ static int is_open(const struct upload *upload)
     return upload != NULL && upload->state != KVS_UPLOAD_DEAD && upload->state != KVS_UPLOAD_OPENING;
 }
 
-kvs_status kvs_upload_ack_bytes(struct kvs_stream *stream, uint64_t handle, const uint8_t *bytes, uint32_t size, uint64_t now_hns)
+kvs_status kvs_upload_ack_bytes(struct kvs_stream *stream, uint64_t handle, const uint8_t *bytes, uint32_t size,
+                                uint64_t now_hns)
 {
     if (stream == NULL || (bytes == NULL && size != 0)) return KVS_E_NULL_ARG;
     kvs_status status = KVS_OK;
@@ -189,7 +192,9 @@ kvs_status kvs_upload_ack(struct kvs_stream *stream, uint64_t handle, const stru
     stream_lock(stream);
     struct upload *upload = session_find(stream, handle);
     if (is_open(upload)) {
-        if (ack->timecode_ms != KVS_TIME_NONE && ack->type != KVS_ACK_IDLE && find(stream, upload, ack) == KVS_TIME_NONE) status = KVS_E_ACK_NOT_IN_VIEW;
+        if (ack->timecode_ms != KVS_TIME_NONE && ack->type != KVS_ACK_IDLE &&
+            find(stream, upload, ack) == KVS_TIME_NONE)
+            status = KVS_E_ACK_NOT_IN_VIEW;
         ack_apply(stream, upload, ack, now_hns);
         stream_settle(stream, now_hns);
     }

@@ -47,7 +47,8 @@ static void remove_at(struct action_queue *queue, uint32_t index)
 
 static int is_notice(const struct kvs_action *action)
 {
-    return action->kind >= KVS_ACTION_CLIENT_READY && action->kind != KVS_ACTION_CLOSED && action->kind != KVS_ACTION_FAILED;
+    return action->kind >= KVS_ACTION_CLIENT_READY && action->kind != KVS_ACTION_CLOSED &&
+           action->kind != KVS_ACTION_FAILED;
 }
 
 /* An order with no place left takes that of the oldest notice. */
@@ -62,7 +63,8 @@ static void evict_notice(struct action_queue *queue)
     KVS_CHECK(0);
 }
 
-void actions_push(struct action_queue *queue, const struct kvs_host *host, const struct kvs_action *action, int is_order)
+void actions_push(struct action_queue *queue, const struct kvs_host *host, const struct kvs_action *action,
+                  int is_order)
 {
     uint32_t limit = is_order ? queue->capacity : queue->capacity - ACTIONS_RESERVED;
     if (queue->count >= limit && !grow(queue, host)) {
@@ -121,10 +123,7 @@ static void list_remove(struct kvs_client *client, struct kvs_stream *stream)
     stream->in_list = 0;
 }
 
-void client_unlink(struct kvs_client *client, struct kvs_stream *stream)
-{
-    list_remove(client, stream);
-}
+void client_unlink(struct kvs_client *client, struct kvs_stream *stream) { list_remove(client, stream); }
 
 static void stream_list(struct kvs_stream *stream)
 {
@@ -178,7 +177,8 @@ static struct kvs_stream *take_listed(struct kvs_client *client)
     return stream;
 }
 
-static uint32_t drain_stream(struct kvs_client *client, struct kvs_stream *stream, struct kvs_action *out, uint32_t count)
+static uint32_t drain_stream(struct kvs_client *client, struct kvs_stream *stream, struct kvs_action *out,
+                             uint32_t count)
 {
     kvs_host_lock(stream->host, stream->lock);
     uint32_t taken = actions_take(&stream->actions, out, count);

@@ -13,8 +13,8 @@ struct verdict {
 
 static int is_timeout(uint32_t result)
 {
-    return result == KVS_RESULT_REQUEST_TIMEOUT || result == KVS_RESULT_GATEWAY_TIMEOUT || result == KVS_RESULT_READ_TIMEOUT ||
-           result == KVS_RESULT_CONNECTION_TIMEOUT;
+    return result == KVS_RESULT_REQUEST_TIMEOUT || result == KVS_RESULT_GATEWAY_TIMEOUT ||
+           result == KVS_RESULT_READ_TIMEOUT || result == KVS_RESULT_CONNECTION_TIMEOUT;
 }
 
 static int is_auth(uint32_t result) { return result == KVS_RESULT_NOT_AUTHORIZED || result == KVS_RESULT_FORBIDDEN; }
@@ -46,33 +46,38 @@ static struct verdict described(const struct kvs_stream *stream, const struct kv
 {
     switch (answer->stream_status) {
     case KVS_STATUS_ACTIVE:
-        return (struct verdict){ stream->flags & KVS_HAS_TAGS ? KVS_STREAM_EV_ACTIVE_TAGS : KVS_STREAM_EV_ACTIVE, KVS_OK };
+        return (struct verdict) { stream->flags & KVS_HAS_TAGS ? KVS_STREAM_EV_ACTIVE_TAGS : KVS_STREAM_EV_ACTIVE,
+                                  KVS_OK };
     case KVS_STATUS_CREATING:
-    case KVS_STATUS_UPDATING: return (struct verdict){ KVS_STREAM_EV_NOT_READY, KVS_OK };
-    default: return (struct verdict){ KVS_STREAM_EV_FATAL, KVS_E_STREAM_DELETING };
+    case KVS_STATUS_UPDATING: return (struct verdict) { KVS_STREAM_EV_NOT_READY, KVS_OK };
+    default: return (struct verdict) { KVS_STREAM_EV_FATAL, KVS_E_STREAM_DELETING };
     }
 }
 
 static struct verdict failed(const struct kvs_stream *stream, uint32_t result)
 {
     int is_describe = stream->state == KVS_STREAM_DESCRIBE;
-    if (stream->state == KVS_STREAM_TAG && !is_wire_fault(result)) return (struct verdict){ KVS_STREAM_EV_SKIP, KVS_OK };
-    if (is_auth(result)) return (struct verdict){ KVS_STREAM_EV_AUTH, KVS_E_NOT_AUTHORIZED };
-    if (result == KVS_RESULT_IN_USE && stream->state == KVS_STREAM_CREATE) return (struct verdict){ KVS_STREAM_EV_IN_USE, KVS_OK };
+    if (stream->state == KVS_STREAM_TAG && !is_wire_fault(result))
+        return (struct verdict) { KVS_STREAM_EV_SKIP, KVS_OK };
+    if (is_auth(result)) return (struct verdict) { KVS_STREAM_EV_AUTH, KVS_E_NOT_AUTHORIZED };
+    if (result == KVS_RESULT_IN_USE && stream->state == KVS_STREAM_CREATE)
+        return (struct verdict) { KVS_STREAM_EV_IN_USE, KVS_OK };
     if (result == KVS_RESULT_NOT_FOUND && is_describe && (stream->flags & KVS_ALLOW_CREATE)) {
-        return (struct verdict){ KVS_STREAM_EV_NOT_FOUND, KVS_OK };
+        return (struct verdict) { KVS_STREAM_EV_NOT_FOUND, KVS_OK };
     }
-    if (result == KVS_RESULT_NOT_FOUND && !is_describe && stream->is_ours) return (struct verdict){ KVS_STREAM_EV_RETRYABLE, KVS_OK };
+    if (result == KVS_RESULT_NOT_FOUND && !is_describe && stream->is_ours)
+        return (struct verdict) { KVS_STREAM_EV_RETRYABLE, KVS_OK };
     kvs_status cause = final_status(result);
-    return (struct verdict){ cause != KVS_OK ? KVS_STREAM_EV_FATAL : KVS_STREAM_EV_RETRYABLE, cause };
+    return (struct verdict) { cause != KVS_OK ? KVS_STREAM_EV_FATAL : KVS_STREAM_EV_RETRYABLE, cause };
 }
 
 static struct verdict judge(const struct kvs_stream *stream, const struct kvs_stream_answer *answer)
 {
     if (answer->result != KVS_RESULT_OK) return failed(stream, answer->result);
     if (stream->state == KVS_STREAM_DESCRIBE) return described(stream, answer);
-    if (stream->state == KVS_STREAM_CREATE && (stream->flags & KVS_HAS_TAGS)) return (struct verdict){ KVS_STREAM_EV_OK_TAGS, KVS_OK };
-    return (struct verdict){ KVS_STREAM_EV_OK, KVS_OK };
+    if (stream->state == KVS_STREAM_CREATE && (stream->flags & KVS_HAS_TAGS))
+        return (struct verdict) { KVS_STREAM_EV_OK_TAGS, KVS_OK };
+    return (struct verdict) { KVS_STREAM_EV_OK, KVS_OK };
 }
 
 static void note_description(struct kvs_stream *stream, const struct kvs_stream_answer *answer)
@@ -96,7 +101,8 @@ static void note_token(struct kvs_stream *stream)
 
 static void note_success(struct kvs_stream *stream, const struct kvs_stream_answer *answer)
 {
-    if (stream->state == KVS_STREAM_DESCRIBE && answer->stream_status == KVS_STATUS_ACTIVE) note_description(stream, answer);
+    if (stream->state == KVS_STREAM_DESCRIBE && answer->stream_status == KVS_STATUS_ACTIVE)
+        note_description(stream, answer);
     if (stream->state == KVS_STREAM_CREATE) {
         stream->is_ours = 1;
         stream->described_retention_hns = stream->limits.retention_hns;
@@ -130,7 +136,8 @@ static int wait_of(struct kvs_stream *stream, uint32_t event, uint64_t *wait_out
     struct kvs_backoff *backoff = event == KVS_STREAM_EV_AUTH ? &stream->session_backoff : &stream->backoff;
     uint32_t count = backoff->count;
     if (!kvs_backoff_next(backoff, &stream->prng, wait_out)) return 0;
-    if (event == KVS_STREAM_EV_NOT_READY) *wait_out = kvs_hns_min(POLL_FIRST_HNS << count, stream->client->backoff_cap_hns);
+    if (event == KVS_STREAM_EV_NOT_READY)
+        *wait_out = kvs_hns_min(POLL_FIRST_HNS << count, stream->client->backoff_cap_hns);
     return 1;
 }
 
@@ -146,13 +153,15 @@ static kvs_status apply(struct kvs_stream *stream, const struct kvs_stream_answe
     stream->last_result = answer->result;
     if (was_put && verdict.event == KVS_STREAM_EV_OK) open_opening(stream);
     else if (was_put) close_opening(stream);
-    if (verdict.event == KVS_STREAM_EV_OK || verdict.event == KVS_STREAM_EV_OK_TAGS || answer->result == KVS_RESULT_OK) {
+    if (verdict.event == KVS_STREAM_EV_OK || verdict.event == KVS_STREAM_EV_OK_TAGS ||
+        answer->result == KVS_RESULT_OK) {
         if (refused == KVS_OK) note_success(stream, answer);
     }
     int is_repeat = verdict.event == KVS_STREAM_EV_RETRYABLE || verdict.event == KVS_STREAM_EV_NOT_READY ||
                     verdict.event == KVS_STREAM_EV_IN_USE || (verdict.event == KVS_STREAM_EV_AUTH && was_put);
     if (is_repeat && !wait_of(stream, verdict.event, &stream->wait_hns)) {
-        verdict.cause = verdict.event == KVS_STREAM_EV_AUTH ? KVS_E_NOT_AUTHORIZED : kvs_stream_fsm.spent[stream->state];
+        verdict.cause = verdict.event == KVS_STREAM_EV_AUTH ? KVS_E_NOT_AUTHORIZED
+                                                            : kvs_stream_fsm.spent[stream->state];
         verdict.event = stream->state == KVS_STREAM_TAG ? KVS_STREAM_EV_SKIP : KVS_STREAM_EV_SPENT;
         if (stream->state == KVS_STREAM_TAG) verdict.cause = KVS_OK;
     }

@@ -17,7 +17,8 @@
 static kvs_status check_config(const struct kvs_client_config *config)
 {
     if (config->size != sizeof *config) return KVS_E_CONFIG_SIZE;
-    if (config->store_max != 0 && (config->store_max < 2u * KVS_SLAB_SIZE || config->store_max > STORE_LIMIT)) return KVS_E_STORE_SIZE;
+    if (config->store_max != 0 && (config->store_max < 2u * KVS_SLAB_SIZE || config->store_max > STORE_LIMIT))
+        return KVS_E_STORE_SIZE;
     if (config->stream_count_max > STREAMS_MAX) return KVS_E_STREAM_COUNT;
     if (config->client_id != NULL && memchr(config->client_id, 0, 65) == NULL) return KVS_E_CLIENT_ID_SIZE;
     return KVS_OK;
@@ -32,7 +33,8 @@ static void set_up(struct kvs_client *client, const struct kvs_host *host, const
     client->prng.ctx = host->ctx;
     if (config->client_id != NULL) memcpy(client->client_id, config->client_id, strlen(config->client_id));
     client->stream_count_max = config->stream_count_max != 0 ? config->stream_count_max : STREAMS_MAX;
-    client->backoff_base_hns = (config->backoff_base_ms != 0 ? config->backoff_base_ms : BACKOFF_BASE_MS) * KVS_HNS_PER_MS;
+    client->backoff_base_hns = (config->backoff_base_ms != 0 ? config->backoff_base_ms : BACKOFF_BASE_MS) *
+                               KVS_HNS_PER_MS;
     client->backoff_cap_hns = (config->backoff_cap_ms != 0 ? config->backoff_cap_ms : BACKOFF_CAP_MS) * KVS_HNS_PER_MS;
     client->has_tags = config->device_tag_count != 0;
     client->state = KVS_CLIENT_NEW;
@@ -101,8 +103,10 @@ static kvs_status client_step(struct kvs_client *client, const struct client_ste
 
 static uint32_t event_of(const struct kvs_client *client, const struct kvs_client_answer *answer)
 {
-    if (answer->result == KVS_RESULT_NOT_AUTHORIZED || answer->result == KVS_RESULT_FORBIDDEN) return KVS_CLIENT_EV_FATAL;
-    if (answer->result == KVS_RESULT_BAD_REQUEST || answer->result == KVS_RESULT_INVALID_ARG) return KVS_CLIENT_EV_FATAL;
+    if (answer->result == KVS_RESULT_NOT_AUTHORIZED || answer->result == KVS_RESULT_FORBIDDEN)
+        return KVS_CLIENT_EV_FATAL;
+    if (answer->result == KVS_RESULT_BAD_REQUEST || answer->result == KVS_RESULT_INVALID_ARG)
+        return KVS_CLIENT_EV_FATAL;
     if (answer->result != KVS_RESULT_OK) return KVS_CLIENT_EV_RETRYABLE;
     if (client->state == KVS_CLIENT_CREATE) return client->has_tags ? KVS_CLIENT_EV_OK_TAGS : KVS_CLIENT_EV_OK;
     if (client->state != KVS_CLIENT_AUTH && client->state != KVS_CLIENT_GET_TOKEN) return KVS_CLIENT_EV_OK;
@@ -133,7 +137,8 @@ static kvs_status answer_locked(struct kvs_client *client, const struct kvs_clie
         step.event = KVS_CLIENT_EV_RETRYABLE;
         status = KVS_E_TOKEN_EXPIRY;
     }
-    if (step.event == KVS_CLIENT_EV_TOKEN || step.event == KVS_CLIENT_EV_TOKEN_AGAIN) client->token_expires_hns = answer->expires_hns;
+    if (step.event == KVS_CLIENT_EV_TOKEN || step.event == KVS_CLIENT_EV_TOKEN_AGAIN)
+        client->token_expires_hns = answer->expires_hns;
     step.cause = kvs_client_fsm.spent[client->state];
     if (step.event == KVS_CLIENT_EV_FATAL) step.cause = status = KVS_E_NOT_AUTHORIZED;
     if (is_repeat(client, step.event)) {
@@ -193,7 +198,9 @@ kvs_status kvs_client_new(const struct kvs_host *host, const struct kvs_client_c
     set_up(client, host, config);
     status = kvs_host_lock_new(&client->host, &client->lock);
     if (status == KVS_OK) status = actions_init(&client->actions, &client->host);
-    if (status == KVS_OK) status = kvs_pool_init(&client->pool, &client->host, config->store_max != 0 ? config->store_max : STORE_DEFAULT);
+    if (status == KVS_OK)
+        status = kvs_pool_init(&client->pool, &client->host,
+                               config->store_max != 0 ? config->store_max : STORE_DEFAULT);
     if (status != KVS_OK) {
         if (client->actions.items != NULL) actions_fini(&client->actions, &client->host);
         kvs_host_lock_free(&client->host, client->lock);

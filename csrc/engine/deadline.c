@@ -33,7 +33,8 @@ static void sift_down(struct kvs_client *client, uint32_t index)
     for (;;) {
         uint32_t child = 2u * index + 1u;
         if (child >= client->heap_count) break;
-        if (child + 1u < client->heap_count && client->heap[child + 1u]->heap_key < client->heap[child]->heap_key) child++;
+        if (child + 1u < client->heap_count && client->heap[child + 1u]->heap_key < client->heap[child]->heap_key)
+            child++;
         if (client->heap[child]->heap_key >= stream->heap_key) break;
         place(client, index, client->heap[child]);
         index = child;
@@ -71,8 +72,10 @@ kvs_status deadline_reserve(struct kvs_client *client)
 
 static uint64_t idle_deadline(const struct kvs_stream *stream)
 {
-    if (stream->limits.eofr_idle_hns == 0 || stream->is_stopped || stream->is_ended || kvs_view_is_empty(&stream->view)) return KVS_TIME_NONE;
-    if (kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED) return KVS_TIME_NONE;
+    if (stream->limits.eofr_idle_hns == 0 || stream->is_stopped || stream->is_ended || kvs_view_is_empty(&stream->view))
+        return KVS_TIME_NONE;
+    if (kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED)
+        return KVS_TIME_NONE;
     return kvs_hns_add(stream->metrics.last_put_hns, stream->limits.eofr_idle_hns);
 }
 
@@ -148,7 +151,8 @@ static void poke_stream(struct kvs_stream *stream, uint64_t now_hns)
     poke_order(stream, now_hns);
     poke_idle(stream, now_hns);
     poke_token(stream, now_hns);
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) pressure_stale(stream, stream->uploads[i], now_hns);
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++)
+        pressure_stale(stream, stream->uploads[i], now_hns);
     stream_settle(stream, now_hns);
     stream_unlock(stream);
     kvs_host_unlock(stream->host, stream->writer);

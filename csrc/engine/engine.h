@@ -31,16 +31,16 @@
 #include "wire/ack_parser.h"
 
 #define UPLOADS_MAX 8u
-#define LARGE_FRAME 16384u          /* above it the payload is copied outside the stream's lock */
+#define LARGE_FRAME 16384u /* above it the payload is copied outside the stream's lock */
 #define ACTIONS_MIN 16u
-#define ACTIONS_MAX 1024u           /* notices beyond it are counted as lost */
-#define ACTIONS_RESERVED 12u        /* places that only orders may take */
+#define ACTIONS_MAX 1024u    /* notices beyond it are counted as lost */
+#define ACTIONS_RESERVED 12u /* places that only orders may take */
 #define TAGS_PAIRS_MAX 12u
 
 struct action_queue {
-    struct kvs_action *items;       /* ring */
+    struct kvs_action *items; /* ring */
     uint32_t capacity, first, count;
-    uint64_t lost_count;            /* notices that found no room since the last report */
+    uint64_t lost_count; /* notices that found no room since the last report */
 };
 
 enum upload_part { PART_HEADER, PART_PREFIX, PART_FRAME, PART_TRAILER, PART_END };
@@ -60,9 +60,9 @@ struct upload {
     uint64_t read_cum;              /* prefix sum (view cum_bytes) of its read position */
     uint8_t *header;                /* host memory until it is sent */
     uint32_t header_size;
-    uint8_t has_end;                /* the last thing read was a trailer with an end tag */
-    uint8_t has_sent;               /* something of a fragment was read */
-    uint64_t quiet_since_hns;       /* bytes went out since and no ACK came; KVS_TIME_NONE: nothing is owed */
+    uint8_t has_end;          /* the last thing read was a trailer with an end tag */
+    uint8_t has_sent;         /* something of a fragment was read */
+    uint64_t quiet_since_hns; /* bytes went out since and no ACK came; KVS_TIME_NONE: nothing is owed */
     uint8_t is_stale;
     struct kvs_ack_parser parser;
 };
@@ -72,7 +72,7 @@ struct track {
     uint32_t type;
     uint8_t cpd_from_frames, is_seen;
     uint64_t last_dts_hns, last_step_hns, shift_hns;
-    uint64_t fragment_frames;       /* in the open fragment */
+    uint64_t fragment_frames; /* in the open fragment */
 };
 
 struct limits {
@@ -84,7 +84,7 @@ struct limits {
 
 struct kvs_stream {
     struct kvs_client *client;
-    const struct kvs_host *host;    /* the client's copy */
+    const struct kvs_host *host; /* the client's copy */
     void *writer, *lock;
     uint64_t user;
     char *name;
@@ -97,15 +97,15 @@ struct kvs_stream {
     struct kvs_prng prng;
 
     /* machine */
-    uint8_t state;                  /* enum kvs_stream_state */
+    uint8_t state; /* enum kvs_stream_state */
     uint8_t is_stopped, is_closed, is_ours /* made by our CreateStream */, is_rotating, has_waited /* READY reached */;
     kvs_status failure;
     uint32_t last_result;
-    uint64_t request;               /* number of the outstanding order, 0: none */
+    uint64_t request; /* number of the outstanding order, 0: none */
     uint32_t request_kind;
     uint64_t request_count, upload_count;
     struct kvs_backoff backoff, session_backoff;
-    uint64_t wait_hns;              /* owed before the next order */
+    uint64_t wait_hns; /* owed before the next order */
     struct kvs_token token;
     uint64_t described_retention_hns;
 
@@ -115,29 +115,29 @@ struct kvs_stream {
     struct kvs_order_queue order;
     struct kvs_metadata metadata;
     struct kvs_generator generator;
-    struct format *formats, *format; /* oldest still in use, newest: of the next fragment */
+    struct format *formats, *format;     /* oldest still in use, newest: of the next fragment */
     struct upload *uploads[UPLOADS_MAX]; /* by first fragment, oldest first; NULL at the end */
-    uint64_t inflight_offset;       /* chain bytes being written outside the lock; UINT64_MAX: none */
-    uint64_t sent_frames;           /* one past the newest frame that was ever read whole */
-    uint64_t last_cluster_tc;       /* of the newest fragment; KVS_TIME_NONE before */
+    uint64_t inflight_offset;            /* chain bytes being written outside the lock; UINT64_MAX: none */
+    uint64_t sent_frames;                /* one past the newest frame that was ever read whole */
+    uint64_t last_cluster_tc;            /* of the newest fragment; KVS_TIME_NONE before */
     uint64_t last_key_pts_hns;
     uint64_t skip_pts_hns, skip_count, skip_bytes; /* skipped frames not yet reported */
     uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
     uint8_t wants_room, store_pressure, buffer_pressure, latency_pressure;
 
     struct kvs_stream_metrics metrics; /* counters; the rest is filled in when asked */
-    uint64_t held_payload;          /* bytes waiting in `order` */
+    uint64_t held_payload;             /* bytes waiting in `order` */
 
     /* out */
     struct action_queue actions;
-    uint8_t is_listed;              /* in the client's list of streams with actions */
-    uint8_t wants_wake;             /* wake the host after unlocking */
-    uint64_t armed_hns;             /* deadline as the client's heap knows it; never later than the true one */
+    uint8_t is_listed;  /* in the client's list of streams with actions */
+    uint8_t wants_wake; /* wake the host after unlocking */
+    uint64_t armed_hns; /* deadline as the client's heap knows it; never later than the true one */
 
     /* the client's, under its lock */
     struct kvs_stream *next, *previous; /* all streams */
     struct kvs_stream *next_listed, *previous_listed;
-    uint32_t heap_index;            /* UINT32_MAX: not in the heap */
+    uint32_t heap_index; /* UINT32_MAX: not in the heap */
     uint64_t heap_key;
     uint32_t references;
     uint8_t is_dead, in_list;
@@ -153,7 +153,7 @@ struct kvs_client {
     uint64_t backoff_base_hns, backoff_cap_hns;
     uint8_t has_tags;
 
-    uint8_t state;                  /* enum kvs_client_state */
+    uint8_t state; /* enum kvs_client_state */
     uint8_t was_ready, wants_room;
     uint64_t request, request_count;
     struct kvs_backoff backoff;
@@ -172,7 +172,8 @@ struct kvs_client {
 
 kvs_status actions_init(struct action_queue *queue, const struct kvs_host *host);
 void actions_fini(struct action_queue *queue, const struct kvs_host *host);
-void actions_push(struct action_queue *queue, const struct kvs_host *host, const struct kvs_action *action, int is_order);
+void actions_push(struct action_queue *queue, const struct kvs_host *host, const struct kvs_action *action,
+                  int is_order);
 /* Both under the stream's lock; they list the stream with the client and note that the host is to be woken. */
 void stream_order(struct kvs_stream *stream, const struct kvs_action *action);
 void stream_notice(struct kvs_stream *stream, const struct kvs_action *action);
@@ -189,7 +190,7 @@ void client_release(struct kvs_stream *stream);
 
 /* ---- deadline.c ---------------------------------------------------------------------------------------------------- */
 
-void deadline_arm(struct kvs_stream *stream);  /* under the stream's lock */
+void deadline_arm(struct kvs_stream *stream); /* under the stream's lock */
 void deadline_remove(struct kvs_client *client, struct kvs_stream *stream);
 kvs_status deadline_reserve(struct kvs_client *client);
 

@@ -31,7 +31,8 @@ static const uint8_t *copy_bytes(uint8_t **at, const uint8_t *bytes, uint32_t si
 static struct format *pack(const struct kvs_host *host, const struct kvs_mkv_track *tracks, uint32_t count)
 {
     size_t size = sizeof(struct format);
-    for (uint32_t i = 0; i < count; i++) size += text_size(tracks[i].codec_id) + text_size(tracks[i].name) + tracks[i].cpd_size;
+    for (uint32_t i = 0; i < count; i++)
+        size += text_size(tracks[i].codec_id) + text_size(tracks[i].name) + tracks[i].cpd_size;
     struct format *format = kvs_host_alloc(host, size);
     if (format == NULL) return NULL;
     memset(format, 0, sizeof *format);
@@ -47,8 +48,8 @@ static struct format *pack(const struct kvs_host *host, const struct kvs_mkv_tra
 }
 
 /* Adapts `cpd` into host memory (*bytes_out, NULL when there is none) and reads the media values out of it. */
-static kvs_status adapt(const struct kvs_host *host, const struct kvs_cpd_format *cpd_format, const uint8_t *cpd, uint32_t cpd_size,
-                        struct kvs_mkv_track *track, uint8_t **bytes_out)
+static kvs_status adapt(const struct kvs_host *host, const struct kvs_cpd_format *cpd_format, const uint8_t *cpd,
+                        uint32_t cpd_size, struct kvs_mkv_track *track, uint8_t **bytes_out)
 {
     *bytes_out = NULL;
     track->cpd = NULL;
@@ -64,7 +65,8 @@ static kvs_status adapt(const struct kvs_host *host, const struct kvs_cpd_format
         kvs_host_free(host, bytes);
         return status;
     }
-    struct kvs_media_values values = { track->width, track->height, track->sampling_rate, 0, track->channels, track->bit_depth };
+    struct kvs_media_values values = { track->width,    track->height,   track->sampling_rate, 0,
+                                       track->channels, track->bit_depth };
     (void)kvs_cpd_describe(cpd_format, bytes, size, &values); /* unreadable: the track goes out without these values */
     track->width = values.width;
     track->height = values.height;
@@ -92,14 +94,16 @@ static void track_of(const struct kvs_track_config *config, struct kvs_mkv_track
     track->bit_depth = config->bit_depth;
 }
 
-kvs_status format_from_config(const struct kvs_host *host, const struct kvs_stream_config *config, struct format **format_out)
+kvs_status format_from_config(const struct kvs_host *host, const struct kvs_stream_config *config,
+                              struct format **format_out)
 {
     struct kvs_mkv_track tracks[KVS_TRACKS_MAX];
     uint8_t *adapted[KVS_TRACKS_MAX] = { NULL, NULL, NULL };
     kvs_status status = KVS_OK;
     for (uint32_t i = 0; i < config->track_count && status == KVS_OK; i++) {
         const struct kvs_track_config *from = &config->tracks[i];
-        struct kvs_cpd_format cpd_format = { kvs_kinds_of(config->content_type), from->type, config->nal_flags, from->codec_id };
+        struct kvs_cpd_format cpd_format = { kvs_kinds_of(config->content_type), from->type, config->nal_flags,
+                                             from->codec_id };
         track_of(from, &tracks[i]);
         status = adapt(host, &cpd_format, from->cpd, from->cpd_size, &tracks[i], &adapted[i]);
     }

@@ -12,7 +12,7 @@
 #include "media/mkv.h"
 
 struct format {
-    struct format *next;            /* newer */
+    struct format *next; /* newer */
     uint32_t number;
     uint32_t track_count, track_mask;
     struct kvs_mkv_track tracks[KVS_TRACKS_MAX]; /* pointers into bytes[] */
@@ -20,7 +20,8 @@ struct format {
 };
 
 /* From a configuration that has passed validate.c.   KVS_E_NOMEM; media statuses of kvs_cpd_adapt */
-kvs_status format_from_config(const struct kvs_host *host, const struct kvs_stream_config *config, struct format **format_out);
+kvs_status format_from_config(const struct kvs_host *host, const struct kvs_stream_config *config,
+                              struct format **format_out);
 /* Like `like`, with the codec private data of one track replaced (track UINT32_MAX: none) and with this mask. `cpd` is
  * adapted as `cpd_format` says.   KVS_E_NOMEM; media statuses of kvs_cpd_adapt */
 struct format_change {

@@ -41,7 +41,8 @@ static void room_again(struct kvs_stream *stream)
 static void drop_old_formats(struct kvs_stream *stream)
 {
     uint32_t oldest = stream->format->number;
-    if (!kvs_view_is_empty(&stream->view)) oldest = kvs_view_fragment(&stream->view, stream->view.fragment_tail)->format;
+    if (!kvs_view_is_empty(&stream->view))
+        oldest = kvs_view_fragment(&stream->view, stream->view.fragment_tail)->format;
     if (kvs_order_count(&stream->order) != 0) return; /* held frames name theirs too: next time */
     while (stream->formats != stream->format && stream->formats->number < oldest) {
         struct format *format = stream->formats;
@@ -56,10 +57,12 @@ void ledger_trim(struct kvs_stream *stream)
     uint64_t before = view->fragment_tail, held = stream->chain.held_count;
     while (!kvs_view_is_empty(view)) {
         uint32_t flags = kvs_view_fragment(view, view->fragment_tail)->flags;
-        if (!is_settled(flags) || !(flags & KVS_FRAGMENT_CLOSED) || ledger_is_being_sent(stream, view->fragment_tail)) break;
+        if (!is_settled(flags) || !(flags & KVS_FRAGMENT_CLOSED) || ledger_is_being_sent(stream, view->fragment_tail))
+            break;
         kvs_view_pop_fragment(view);
     }
-    uint64_t floor = kvs_view_is_empty(view) ? stream->chain.head : kvs_view_fragment(view, view->fragment_tail)->floor_offset;
+    uint64_t floor = kvs_view_is_empty(view) ? stream->chain.head
+                                             : kvs_view_fragment(view, view->fragment_tail)->floor_offset;
     floor = kvs_hns_min(floor, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
     kvs_chain_trim(&stream->chain, &stream->client->pool, floor);
     if (view->fragment_tail != before && stream->formats != stream->format) drop_old_formats(stream);
@@ -94,7 +97,8 @@ void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t r
     struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason, .a = fragment->pts_hns };
     action.b = frame_count(stream, number);
     action.c = kvs_view_fragment_payload(view, number);
-    if (number + 1 == view->fragment_head && !(fragment->flags & KVS_FRAGMENT_CLOSED)) { /* its rest has no home any more */
+    if (number + 1 == view->fragment_head &&
+        !(fragment->flags & KVS_FRAGMENT_CLOSED)) { /* its rest has no home any more */
         stream->skip_until_key = 1;
         stream->order.is_started = 0;
     }
@@ -105,8 +109,10 @@ void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t r
     stream->metrics.bytes_buffered -= action.c;
     stream_notice(stream, &action);
     if (ledger_is_being_sent(stream, number)) return; /* its bytes go with the trim */
-    uint64_t from = number > view->fragment_tail ? kvs_view_fragment(view, number - 1)->ceiling_offset : stream->chain.tail;
-    uint64_t to = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->floor_offset : fragment->ceiling_offset;
+    uint64_t from = number > view->fragment_tail ? kvs_view_fragment(view, number - 1)->ceiling_offset
+                                                 : stream->chain.tail;
+    uint64_t to = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->floor_offset
+                                                   : fragment->ceiling_offset;
     to = kvs_hns_min(to, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
     if (from < to && number != view->fragment_tail) kvs_chain_punch(&stream->chain, &stream->client->pool, from, to);
 }
@@ -115,7 +121,8 @@ void ledger_drop_all(struct kvs_stream *stream, uint32_t reason)
 {
     struct kvs_held held;
     struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason };
-    for (uint64_t i = stream->view.fragment_tail; i < stream->view.fragment_head; i++) ledger_drop_fragment(stream, i, reason);
+    for (uint64_t i = stream->view.fragment_tail; i < stream->view.fragment_head; i++)
+        ledger_drop_fragment(stream, i, reason);
     stream->order.is_started = 1; /* so that a flush lets everything go */
     while (stream->order.mode != KVS_ORDER_NONE && kvs_order_next(&stream->order, 0, 1, &held)) {
         action.a = held.frame.pts_hns;
@@ -138,7 +145,9 @@ void ledger_handed_out(struct kvs_stream *stream)
     uint64_t to = view->fragment_tail;
     while (to < view->fragment_head) {
         uint32_t flags = kvs_view_fragment(view, to)->flags;
-        if (!(flags & KVS_FRAGMENT_CLOSED) || !(is_settled(flags) || stream->sent_frames >= kvs_view_fragment_end(view, to))) break;
+        if (!(flags & KVS_FRAGMENT_CLOSED) ||
+            !(is_settled(flags) || stream->sent_frames >= kvs_view_fragment_end(view, to)))
+            break;
         to++;
     }
     ledger_done(stream, view->fragment_tail, to);

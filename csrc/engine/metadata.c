@@ -22,7 +22,8 @@ static kvs_status check_state(const struct kvs_stream *stream)
     return stream->state <= KVS_STREAM_CREATE ? KVS_E_STREAM_STATE : KVS_OK;
 }
 
-static struct kvs_metadata_entry *render(struct kvs_stream *stream, const char *name, const struct kvs_mkv_tag *tags, uint32_t count)
+static struct kvs_metadata_entry *render(struct kvs_stream *stream, const char *name, const struct kvs_mkv_tag *tags,
+                                         uint32_t count)
 {
     uint32_t size = kvs_mkv_tags_size(tags, count);
     struct kvs_metadata_entry *entry = kvs_metadata_new(stream->host, name, (uint32_t)strlen(name), size);
@@ -42,7 +43,8 @@ static kvs_status put_metadata(struct kvs_stream *stream, const char *name, cons
         if (entry == NULL) return KVS_E_NOMEM;
         entry->is_persistent = persistent != 0;
     }
-    struct kvs_metadata_entry *old = persistent ? kvs_metadata_take(&stream->metadata, name, (uint32_t)strlen(name)) : NULL;
+    struct kvs_metadata_entry *old = persistent ? kvs_metadata_take(&stream->metadata, name, (uint32_t)strlen(name))
+                                                : NULL;
     if (entry != NULL && old == NULL && stream->metadata.weight >= stream->limits.metadata_max) {
         kvs_host_free(stream->host, entry);
         return KVS_E_METADATA_COUNT;
@@ -88,7 +90,8 @@ static struct kvs_metadata_entry *render_event(struct kvs_stream *stream, uint32
     const char *name = type == KVS_EVENT_IMAGE ? KVS_MKV_IMAGE_NAME : KVS_MKV_NOTIFICATION_NAME;
     uint32_t count = 0;
     tags[count++] = kvs_mkv_tag_of(name, "");
-    if (type == KVS_EVENT_IMAGE && event->image_prefix != NULL) tags[count++] = kvs_mkv_tag_of(KVS_MKV_IMAGE_PREFIX_NAME, event->image_prefix);
+    if (type == KVS_EVENT_IMAGE && event->image_prefix != NULL)
+        tags[count++] = kvs_mkv_tag_of(KVS_MKV_IMAGE_PREFIX_NAME, event->image_prefix);
     for (uint32_t i = 0; i < event->pair_count; i++) tags[count++] = kvs_mkv_tag_of(event->names[i], event->values[i]);
     struct kvs_metadata_entry *entry = render(stream, name, tags, count);
     if (entry == NULL) return NULL;
@@ -109,7 +112,8 @@ static kvs_status put_event(struct kvs_stream *stream, uint32_t types, const str
         if (entries[i] == NULL) status = KVS_E_NOMEM;
         else weight += entries[i]->weight;
     }
-    if (status == KVS_OK && weight > kvs_hns_max(stream->limits.metadata_max, 2u * TAGS_PAIRS_MAX)) status = KVS_E_METADATA_COUNT;
+    if (status == KVS_OK && weight > kvs_hns_max(stream->limits.metadata_max, 2u * TAGS_PAIRS_MAX))
+        status = KVS_E_METADATA_COUNT;
     for (uint32_t i = 0; i < 2; i++) {
         if (status != KVS_OK) kvs_host_free(stream->host, entries[i]);
         else if (entries[i] != NULL) kvs_metadata_push(&stream->metadata, entries[i]);
@@ -117,8 +121,8 @@ static kvs_status put_event(struct kvs_stream *stream, uint32_t types, const str
     return status;
 }
 
-kvs_status kvs_stream_put_event(struct kvs_stream *stream, uint32_t types, const char *image_prefix, uint32_t pair_count,
-                                const char *const *names, const char *const *values)
+kvs_status kvs_stream_put_event(struct kvs_stream *stream, uint32_t types, const char *image_prefix,
+                                uint32_t pair_count, const char *const *names, const char *const *values)
 {
     struct event event = { image_prefix, pair_count, names, values };
     if (stream == NULL) return KVS_E_NULL_ARG;
@@ -138,13 +142,15 @@ kvs_status kvs_stream_put_event(struct kvs_stream *stream, uint32_t types, const
 
 static int is_locked(const struct kvs_stream *stream)
 {
-    int is_flowing = stream->state == KVS_STREAM_PUT_STREAM || stream->state == KVS_STREAM_STREAMING || stream->state == KVS_STREAM_TAG;
+    int is_flowing = stream->state == KVS_STREAM_PUT_STREAM || stream->state == KVS_STREAM_STREAMING ||
+                     stream->state == KVS_STREAM_TAG;
     return (stream->flags & KVS_FORMAT_LOCKED) != 0 && is_flowing;
 }
 
 static kvs_status set_cpd(struct kvs_stream *stream, uint32_t track, const uint8_t *cpd, uint32_t cpd_size)
 {
-    struct kvs_cpd_format cpd_format = { stream->kinds, stream->tracks[track].type, stream->nal_flags, stream->format->tracks[track].codec_id };
+    struct kvs_cpd_format cpd_format = { stream->kinds, stream->tracks[track].type, stream->nal_flags,
+                                         stream->format->tracks[track].codec_id };
     struct format_change change = { &cpd_format, track, stream->format->track_mask, cpd_size, cpd };
     struct format *made = NULL;
     if (is_locked(stream)) return KVS_E_STREAM_STATE;

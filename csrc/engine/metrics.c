@@ -30,7 +30,8 @@ static void fill_unsent(const struct kvs_stream *stream, struct kvs_stream_metri
     }
     out->bytes_unsent = kvs_hns_sub(view->cum_bytes, from);
     out->frames_unsent = kvs_hns_sub(view->frame_head, frame) + kvs_order_count(&stream->order);
-    if (frame < view->frame_head) out->duration_unsent_hns = kvs_hns_sub(view->end_hns, kvs_view_frame(view, frame)->pts_hns);
+    if (frame < view->frame_head)
+        out->duration_unsent_hns = kvs_hns_sub(view->end_hns, kvs_view_frame(view, frame)->pts_hns);
 }
 
 static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out)
@@ -43,9 +44,11 @@ static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out
     out->retention_hns = stream->described_retention_hns;
     out->store_used = stream->chain.held_count * KVS_SLAB_SIZE;
     out->sessions_active = 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) out->sessions_active += stream->uploads[i]->state != KVS_UPLOAD_DEAD;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++)
+        out->sessions_active += stream->uploads[i]->state != KVS_UPLOAD_DEAD;
     if (!kvs_view_is_empty(&stream->view)) {
-        out->duration_buffered_hns = kvs_hns_sub(stream->view.end_hns, kvs_view_fragment(&stream->view, stream->view.fragment_tail)->pts_hns);
+        out->duration_buffered_hns = kvs_hns_sub(stream->view.end_hns,
+                                                 kvs_view_fragment(&stream->view, stream->view.fragment_tail)->pts_hns);
     }
     fill_unsent(stream, out);
 }
@@ -76,7 +79,4 @@ kvs_status kvs_client_metrics(struct kvs_client *client, struct kvs_client_metri
     return KVS_OK;
 }
 
-const char *kvs_version(void)
-{
-    return KVS_VERSION;
-}
+const char *kvs_version(void) { return KVS_VERSION; }

@@ -65,7 +65,9 @@ static uint64_t write_tags(struct kvs_stream *stream, uint64_t floor, uint64_t e
 
 static void report_track(struct kvs_stream *stream, uint32_t track, int is_silent)
 {
-    struct kvs_action action = { .kind = KVS_ACTION_TRACK_SILENT, .a = stream->tracks[track].id, .b = (uint64_t)is_silent };
+    struct kvs_action action = { .kind = KVS_ACTION_TRACK_SILENT,
+                                 .a = stream->tracks[track].id,
+                                 .b = (uint64_t)is_silent };
     stream_notice(stream, &action);
 }
 
@@ -114,7 +116,8 @@ static int may_open(const struct kvs_stream *stream, const struct kvs_held *held
 static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan)
 {
     uint8_t cluster[KVS_MKV_CLUSTER_SIZE];
-    struct kvs_fragment fragment = { .timecode = plan->cluster_tc, .pts_hns = plan->cluster_tc * stream->limits.scale_hns };
+    struct kvs_fragment fragment = { .timecode = plan->cluster_tc,
+                                     .pts_hns = plan->cluster_tc * stream->limits.scale_hns };
     uint64_t end = held->frame.offset, at = end - KVS_MKV_CLUSTER_SIZE;
     kvs_mkv_cluster_write(cluster, plan->cluster_tc);
     kvs_chain_write(&stream->chain, at, cluster, sizeof cluster);
@@ -132,8 +135,10 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
 /* Cluster times rise within a session. A fragment that would go back begins another session. */
 static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *held, struct kvs_generator_plan *plan)
 {
-    if (stream->starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held)) kvs_generator_reset(&stream->generator);
-    kvs_status status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, held->flags, may_open(stream, held), plan);
+    if (stream->starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held))
+        kvs_generator_reset(&stream->generator);
+    kvs_status status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, held->flags,
+                                           may_open(stream, held), plan);
     int opens = (held->flags & KVS_FRAME_KEY) != 0 && may_open(stream, held);
     if (status == KVS_E_FRAME_TIMESTAMP && opens) {
         kvs_generator_reset(&stream->generator);
@@ -141,7 +146,8 @@ static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *h
     }
     if (status != KVS_OK || !(plan->parts & KVS_PART_CLUSTER)) return status;
     if (held->prefix_space < KVS_MKV_CLUSTER_SIZE) return KVS_E_STREAM_STATE; /* only key frames open fragments */
-    if (stream->last_cluster_tc != KVS_TIME_NONE && plan->cluster_tc <= stream->last_cluster_tc) stream->starts_session = 1;
+    if (stream->last_cluster_tc != KVS_TIME_NONE && plan->cluster_tc <= stream->last_cluster_tc)
+        stream->starts_session = 1;
     return KVS_OK;
 }
 
@@ -168,7 +174,9 @@ kvs_status package_frame(struct kvs_stream *stream, struct kvs_held *held, uint6
 
 static void drop_held(struct kvs_stream *stream, const struct kvs_held *held, uint32_t reason)
 {
-    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason, .a = held->frame.pts_hns, .b = 1, .c = held->payload_size };
+    struct kvs_action action = {
+        .kind = KVS_ACTION_DROPPED, .result = reason, .a = held->frame.pts_hns, .b = 1, .c = held->payload_size
+    };
     stream->metrics.frames_dropped[reason]++;
     stream->metrics.bytes_dropped += held->payload_size;
     stream->metrics.frames_buffered--;
@@ -207,7 +215,8 @@ static kvs_status write_trailer(struct kvs_stream *stream, uint64_t now_hns)
 {
     uint8_t tag[KVS_MKV_END_TAG_SIZE];
     uint32_t size = kvs_metadata_size(&stream->metadata, 1) + KVS_MKV_END_TAG_SIZE;
-    kvs_status status = kvs_chain_reserve(&stream->chain, &stream->client->pool, size, stream->limits.slabs_max, now_hns);
+    kvs_status status = kvs_chain_reserve(&stream->chain, &stream->client->pool, size, stream->limits.slabs_max,
+                                          now_hns);
     if (status != KVS_OK) return status;
     uint64_t offset = kvs_chain_advance(&stream->chain, size), at = offset;
     for (struct kvs_metadata_entry *entry = stream->metadata.first; entry != NULL; entry = entry->next) {
@@ -252,7 +261,8 @@ void package_trailer(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (!has_open_fragment(stream)) return;
     if (write_trailer(stream, now_hns) == KVS_OK) return;
-    kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |= KVS_FRAGMENT_CLOSED; /* the reader adds the tag */
+    kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |=
+        KVS_FRAGMENT_CLOSED; /* the reader adds the tag */
 }
 
 kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns)

@@ -40,18 +40,24 @@ void pressure_check(struct kvs_stream *stream)
     const struct kvs_pool *pool = &stream->client->pool;
     if (stream->streaming_type == KVS_OFFLINE) return;
     uint64_t slabs = stream->limits.slabs_max != 0 ? stream->limits.slabs_max : pool->slabs_max;
-    uint64_t used = stream->chain.held_count; /* a stream knows its own share; the whole store's level is a client metric */
-    set(stream, &stream->store_pressure, is_under(kvs_hns_sub(slabs, used) * KVS_SLAB_SIZE, slabs * KVS_SLAB_SIZE, stream->store_pressure),
+    uint64_t used =
+        stream->chain.held_count; /* a stream knows its own share; the whole store's level is a client metric */
+    set(stream, &stream->store_pressure,
+        is_under(kvs_hns_sub(slabs, used) * KVS_SLAB_SIZE, slabs * KVS_SLAB_SIZE, stream->store_pressure),
         KVS_PRESSURE_STORE, kvs_hns_sub(slabs, used) * KVS_SLAB_SIZE);
     uint64_t limit = stream->limits.buffer_duration_hns;
     if (limit != 0) {
-        uint64_t tail = kvs_view_is_empty(&stream->view) ? stream->view.end_hns : kvs_view_fragment(&stream->view, stream->view.fragment_tail)->pts_hns;
+        uint64_t tail = kvs_view_is_empty(&stream->view)
+                            ? stream->view.end_hns
+                            : kvs_view_fragment(&stream->view, stream->view.fragment_tail)->pts_hns;
         uint64_t left = kvs_hns_sub(limit, kvs_hns_sub(stream->view.end_hns, tail));
-        set(stream, &stream->buffer_pressure, is_under(left, limit, stream->buffer_pressure), KVS_PRESSURE_BUFFER, left);
+        set(stream, &stream->buffer_pressure, is_under(left, limit, stream->buffer_pressure), KVS_PRESSURE_BUFFER,
+            left);
     }
     if (stream->limits.latency_max_hns != 0) {
         uint64_t unsent = unsent_duration(stream);
-        int is_on = unsent > (stream->latency_pressure ? stream->limits.latency_max_hns / 2u : stream->limits.latency_max_hns);
+        int is_on = unsent >
+                    (stream->latency_pressure ? stream->limits.latency_max_hns / 2u : stream->limits.latency_max_hns);
         set(stream, &stream->latency_pressure, is_on, KVS_PRESSURE_LATENCY, unsent);
     }
 }

@@ -15,9 +15,9 @@ struct put {
     const uint8_t *data;
     uint32_t data_size, payload_size, flags, track, space;
     uint64_t pts_hns, dts_hns, duration_hns, now_hns, shift_hns;
-    uint64_t offset;                 /* of the chunk: space, block header, payload */
+    uint64_t offset; /* of the chunk: space, block header, payload */
     struct kvs_nal_scan scan;
-    struct format *format;           /* new one made for this frame, not in the list yet */
+    struct format *format; /* new one made for this frame, not in the list yet */
     uint8_t is_adapted, is_new_session, is_dropped_backward;
 };
 
@@ -30,7 +30,8 @@ static uint64_t shift_for(const struct kvs_stream *stream, const struct put *put
     for (uint32_t i = 0; i < stream->track_count; i++) {
         uint64_t shifted = put->dts_hns + stream->tracks[i].shift_hns;
         if (stream->tracks[i].shift_hns > track->shift_hns && shifted > track->last_dts_hns &&
-            shifted < track->last_dts_hns + SYNC_HNS) return stream->tracks[i].shift_hns;
+            shifted < track->last_dts_hns + SYNC_HNS)
+            return stream->tracks[i].shift_hns;
     }
     uint64_t step = kvs_hns_max(track->last_step_hns, stream->limits.scale_hns);
     return track->last_dts_hns + step - put->dts_hns;
@@ -78,12 +79,15 @@ static void commit_times(struct kvs_stream *stream, const struct put *put)
 {
     struct track *track = &stream->tracks[put->track];
     if (put->shift_hns > track->shift_hns) {
-        struct kvs_action action = { .kind = KVS_ACTION_TIME_SHIFTED, .a = track->id, .b = put->shift_hns - track->shift_hns };
+        struct kvs_action action = { .kind = KVS_ACTION_TIME_SHIFTED,
+                                     .a = track->id,
+                                     .b = put->shift_hns - track->shift_hns };
         stream->metrics.times_shifted++;
         stream_notice(stream, &action);
     }
     track->shift_hns = put->shift_hns;
-    if (track->is_seen && put->dts_hns > track->last_dts_hns) track->last_step_hns = kvs_hns_min(put->dts_hns - track->last_dts_hns, SYNC_HNS);
+    if (track->is_seen && put->dts_hns > track->last_dts_hns)
+        track->last_step_hns = kvs_hns_min(put->dts_hns - track->last_dts_hns, SYNC_HNS);
     track->last_dts_hns = put->dts_hns;
     track->is_seen = 1;
 }
@@ -99,7 +103,8 @@ static void set_key(struct kvs_stream *stream, struct put *put)
 {
     if (stream->flags & KVS_AUDIO_KEYS) {
         uint64_t last = stream->last_key_pts_hns;
-        int is_due = stream->skip_until_key || last == KVS_TIME_NONE || put->pts_hns >= kvs_hns_add(last, AUDIO_KEY_GAP_HNS);
+        int is_due = stream->skip_until_key || last == KVS_TIME_NONE ||
+                     put->pts_hns >= kvs_hns_add(last, AUDIO_KEY_GAP_HNS);
         put->flags = is_due ? put->flags | KVS_FRAME_KEY : put->flags & ~(uint32_t)KVS_FRAME_KEY;
     }
     if (stream->force_key && is_lead(stream, put->track)) put->flags |= KVS_FRAME_KEY;
@@ -117,7 +122,8 @@ static int is_skipped(const struct kvs_stream *stream, const struct put *put)
 
 static struct kvs_cpd_format cpd_format_of(const struct kvs_stream *stream, uint32_t track)
 {
-    struct kvs_cpd_format format = { stream->kinds, stream->tracks[track].type, stream->nal_flags, stream->format->tracks[track].codec_id };
+    struct kvs_cpd_format format = { stream->kinds, stream->tracks[track].type, stream->nal_flags,
+                                     stream->format->tracks[track].codec_id };
     return format;
 }
 
@@ -128,8 +134,11 @@ static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
     struct kvs_cpd_format cpd_format = cpd_format_of(stream, put->track);
     const struct kvs_mkv_track *track = &stream->format->tracks[put->track];
     uint32_t size = 0;
-    if (!is_key(put) || !stream->tracks[put->track].cpd_from_frames || !kvs_cpd_is_in_frames(&cpd_format)) return KVS_OK;
-    if (kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, NULL, 0, &size) != KVS_OK || size == 0 || size > CPD_MAX) return KVS_OK;
+    if (!is_key(put) || !stream->tracks[put->track].cpd_from_frames || !kvs_cpd_is_in_frames(&cpd_format))
+        return KVS_OK;
+    if (kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, NULL, 0, &size) != KVS_OK || size == 0 ||
+        size > CPD_MAX)
+        return KVS_OK;
     uint8_t *cpd = kvs_host_alloc(stream->host, size);
     if (cpd == NULL) return KVS_E_NOMEM;
     kvs_status status = kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, cpd, size, &size);
@@ -147,7 +156,8 @@ static kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
     if (stream->tracks[put->track].type != KVS_TRACK_VIDEO) return KVS_OK;
     kvs_status status = KVS_OK;
     if (stream->nal_flags & KVS_NAL_ANNEXB_TO_AVCC) status = kvs_nal_scan(put->data, put->data_size, &put->scan);
-    else if (stream->nal_flags & KVS_NAL_AVCC_TO_ANNEXB) status = kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
+    else if (stream->nal_flags & KVS_NAL_AVCC_TO_ANNEXB)
+        status = kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
     else return KVS_OK;
     if (status != KVS_OK) return status;
     if (put->scan.adapted_size > UINT32_MAX - KVS_MKV_BLOCK_SIZE) return KVS_E_FRAME_TOO_LARGE;
@@ -203,7 +213,9 @@ static void count_put(struct kvs_stream *stream, const struct put *put)
 
 static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t reason)
 {
-    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->pts_hns, .b = 1, .c = put->payload_size };
+    struct kvs_action action = {
+        .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->pts_hns, .b = 1, .c = put->payload_size
+    };
     stream->metrics.frames_put++;
     stream->metrics.bytes_put += put->payload_size;
     stream->metrics.frames_dropped[reason]++;
@@ -229,7 +241,8 @@ static kvs_status prepare(struct kvs_stream *stream, struct put *put)
     }
     if (is_key(put)) put->space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
     status = kvs_view_reserve(&stream->view);
-    if (status == KVS_OK && stream->order.mode != KVS_ORDER_NONE) status = kvs_order_reserve(&stream->order, stream->host, put->track);
+    if (status == KVS_OK && stream->order.mode != KVS_ORDER_NONE)
+        status = kvs_order_reserve(&stream->order, stream->host, put->track);
     if (status != KVS_OK) return status;
     return room_make(stream, (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size,
                      kvs_hns_add(put->pts_hns, put->duration_hns), put->now_hns);
@@ -306,12 +319,14 @@ static uint32_t track_index(const struct kvs_stream *stream, uint64_t id)
     return i;
 }
 
-kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, uint32_t data_size, uint64_t pts_hns, uint64_t dts_hns,
-                                uint64_t duration_hns, uint64_t track, uint32_t flags, uint64_t now_hns)
+kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, uint32_t data_size, uint64_t pts_hns,
+                                uint64_t dts_hns, uint64_t duration_hns, uint64_t track, uint32_t flags,
+                                uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     if (data == NULL || data_size == 0) return KVS_E_FRAME_DATA;
-    if (pts_hns > KVS_HNS_MEDIA_MAX || dts_hns > KVS_HNS_MEDIA_MAX || duration_hns > KVS_HNS_MEDIA_MAX) return KVS_E_FRAME_TIMESTAMP_RANGE;
+    if (pts_hns > KVS_HNS_MEDIA_MAX || dts_hns > KVS_HNS_MEDIA_MAX || duration_hns > KVS_HNS_MEDIA_MAX)
+        return KVS_E_FRAME_TIMESTAMP_RANGE;
     struct put put;
     put.data = data;
     put.data_size = data_size;

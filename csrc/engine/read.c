@@ -71,8 +71,8 @@ static kvs_status make_header(struct reader *reader)
 {
     struct kvs_stream *stream = reader->stream;
     const struct format *format = format_of(stream, here(reader)->format);
-    struct kvs_mkv_header header = { stream->segment_uuid, stream->limits.scale_hns, stream->client->client_id, format->tracks,
-                                     format->track_count, format->track_mask };
+    struct kvs_mkv_header header = { stream->segment_uuid, stream->limits.scale_hns, stream->client->client_id,
+                                     format->tracks,       format->track_count,      format->track_mask };
     reader->upload->header_size = kvs_mkv_header_size(&header);
     reader->upload->header = kvs_host_alloc(stream->host, reader->upload->header_size);
     if (reader->upload->header == NULL) return KVS_E_NOMEM;
@@ -91,7 +91,8 @@ static int seek(struct reader *reader)
     struct upload *upload = reader->upload;
     const struct kvs_view *view = &reader->stream->view;
     if (upload->at_fragment < view->fragment_tail) upload->at_fragment = view->fragment_tail;
-    while (upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last && is_settled(reader)) upload->at_fragment++;
+    while (upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last && is_settled(reader))
+        upload->at_fragment++;
     return upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last;
 }
 
@@ -223,7 +224,8 @@ static enum step read_end(struct reader *reader)
     if (upload->state == KVS_UPLOAD_DRAINING) {
         kvs_mkv_end_tag_write(tag);
         if (upload->has_sent && !upload->has_end && !copy_bytes(reader, tag, sizeof tag)) return STEP_ON;
-        int owes = stream_waits_for_acks(reader->stream) && kvs_hns_max(upload->done_next, reader->stream->view.fragment_tail) < upload->sent_next;
+        int owes = stream_waits_for_acks(reader->stream) &&
+                   kvs_hns_max(upload->done_next, reader->stream->view.fragment_tail) < upload->sent_next;
         session_move(reader->stream, upload, owes ? KVS_UPLOAD_EV_END_READ : KVS_UPLOAD_EV_END_READ_DONE);
     }
     return STEP_END;
@@ -247,7 +249,8 @@ static void note_sent(struct reader *reader)
     struct upload *upload = reader->upload;
     reader->stream->metrics.bytes_sent += reader->filled;
     if (reader->filled == 0) return;
-    if (stream_waits_for_acks(reader->stream) && upload->quiet_since_hns == KVS_TIME_NONE) upload->quiet_since_hns = reader->now_hns;
+    if (stream_waits_for_acks(reader->stream) && upload->quiet_since_hns == KVS_TIME_NONE)
+        upload->quiet_since_hns = reader->now_hns;
     if (!stream_waits_for_acks(reader->stream)) kvs_backoff_progress(&reader->stream->session_backoff);
 }
 

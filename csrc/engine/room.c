@@ -41,7 +41,8 @@ static int is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
     if (kvs_view_is_empty(view)) return 0;
     if (stream->limits.frames_max != 0 && view->frame_head - view->frame_tail >= stream->limits.frames_max) return 1;
     if (stream->limits.buffer_duration_hns == 0) return 0;
-    return kvs_hns_sub(end_hns, kvs_view_fragment(view, view->fragment_tail)->pts_hns) > stream->limits.buffer_duration_hns;
+    return kvs_hns_sub(end_hns, kvs_view_fragment(view, view->fragment_tail)->pts_hns) >
+           stream->limits.buffer_duration_hns;
 }
 
 static uint64_t slabs_for(uint64_t size) { return size / KVS_SLAB_SIZE + (size % KVS_SLAB_SIZE != 0); }
@@ -49,7 +50,8 @@ static uint64_t slabs_for(uint64_t size) { return size / KVS_SLAB_SIZE + (size %
 kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns, uint64_t now_hns)
 {
     struct kvs_pool *pool = &stream->client->pool;
-    uint64_t most = stream->limits.slabs_max != 0 ? kvs_hns_min(stream->limits.slabs_max, pool->slabs_max) : pool->slabs_max;
+    uint64_t most = stream->limits.slabs_max != 0 ? kvs_hns_min(stream->limits.slabs_max, pool->slabs_max)
+                                                  : pool->slabs_max;
     int may_drop = stream->full_policy != KVS_FULL_REFUSE;
     if (slabs_for(size) > most) return KVS_E_FRAME_TOO_LARGE;
     while (is_over_limits(stream, end_hns)) {

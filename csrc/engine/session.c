@@ -81,11 +81,15 @@ static void apply_replay_limit(struct kvs_stream *stream, uint64_t *first, uint6
     uint64_t limit = stream->limits.replay_max_hns;
     if (limit == 0) return;
     uint64_t sent = *first;
-    while (sent < stream->view.fragment_head && sent <= last && (kvs_view_fragment(&stream->view, sent)->flags & KVS_FRAGMENT_SENT)) sent++;
+    while (sent < stream->view.fragment_head && sent <= last &&
+           (kvs_view_fragment(&stream->view, sent)->flags & KVS_FRAGMENT_SENT))
+        sent++;
     if (sent == *first) return;
-    uint64_t end_hns = sent < stream->view.fragment_head ? kvs_view_fragment(&stream->view, sent)->pts_hns : stream->view.end_hns;
+    uint64_t end_hns = sent < stream->view.fragment_head ? kvs_view_fragment(&stream->view, sent)->pts_hns
+                                                         : stream->view.end_hns;
     for (uint64_t i = *first; i < sent; i++) {
-        uint64_t fragment_end = i + 1 < stream->view.fragment_head ? kvs_view_fragment(&stream->view, i + 1)->pts_hns : end_hns;
+        uint64_t fragment_end = i + 1 < stream->view.fragment_head ? kvs_view_fragment(&stream->view, i + 1)->pts_hns
+                                                                   : end_hns;
         if (kvs_hns_add(fragment_end, limit) > end_hns) break;
         ledger_drop_fragment(stream, i, KVS_DROP_REPLAY_LIMIT);
         *first = i + 1;
@@ -105,13 +109,16 @@ kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last
     upload->quiet_since_hns = KVS_TIME_NONE;
     kvs_ack_parser_init(&upload->parser);
     insert(stream, upload);
-    struct kvs_action action = { .kind = KVS_ACTION_PUT_MEDIA, .attempt = stream->backoff.count, .upload = upload->handle };
+    struct kvs_action action = { .kind = KVS_ACTION_PUT_MEDIA,
+                                 .attempt = stream->backoff.count,
+                                 .upload = upload->handle };
     stream_withdraw_request(stream);
     action.request = stream->request = ++stream->request_count;
     stream->request_kind = KVS_ACTION_PUT_MEDIA;
     if (stream->wait_hns != 0) action.after_hns = kvs_hns_add(now_hns, stream->wait_hns);
     stream->wait_hns = 0;
-    uint64_t start_hns = first < stream->view.fragment_head ? kvs_view_fragment(&stream->view, first)->pts_hns : now_hns;
+    uint64_t start_hns = first < stream->view.fragment_head ? kvs_view_fragment(&stream->view, first)->pts_hns
+                                                            : now_hns;
     action.a = start_hns / KVS_HNS_PER_MS;
     stream_order(stream, &action);
     return KVS_OK;
@@ -121,7 +128,8 @@ uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upl
 {
     const struct kvs_view *view = &stream->view;
     uint64_t end = view->cum_bytes;
-    if (upload->last != KVS_TIME_NONE && upload->last + 1 < view->fragment_head && upload->last + 1 >= view->fragment_tail) {
+    if (upload->last != KVS_TIME_NONE && upload->last + 1 < view->fragment_head &&
+        upload->last + 1 >= view->fragment_tail) {
         end = kvs_view_fragment(view, upload->last + 1)->cum_bytes;
     }
     uint64_t from = upload->read_cum;
@@ -158,7 +166,8 @@ static int has_news(const struct kvs_stream *stream, const struct upload *upload
     case KVS_UPLOAD_STREAMING:
         if (upload_unsent(stream, upload) != 0) return 1;
         if (upload->last != KVS_TIME_NONE && upload->at_fragment > upload->last) return 1;
-        if (upload->part == PART_FRAME && is_closed(stream, upload->at_fragment)) return 1; /* nothing will follow in it */
+        if (upload->part == PART_FRAME && is_closed(stream, upload->at_fragment))
+            return 1; /* nothing will follow in it */
         return stream->is_stopped && upload->at_fragment >= stream->view.fragment_head && upload->is_bound;
     case KVS_UPLOAD_DRAINING:
     case KVS_UPLOAD_FINISHED: return 1;
@@ -169,7 +178,8 @@ static int has_news(const struct kvs_stream *stream, const struct upload *upload
 void session_announce(struct kvs_stream *stream)
 {
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (stream->uploads[i]->is_waiting && has_news(stream, stream->uploads[i])) announce(stream, stream->uploads[i]);
+        if (stream->uploads[i]->is_waiting && has_news(stream, stream->uploads[i]))
+            announce(stream, stream->uploads[i]);
     }
 }
 
@@ -262,7 +272,8 @@ static int has_opening(const struct kvs_stream *stream)
 static kvs_status lost_cause(uint32_t event, uint32_t result)
 {
     if (event == KVS_STREAM_EV_ENDED_AUTH) return KVS_E_NOT_AUTHORIZED;
-    return result >= KVS_RESULT_STREAM_READ_ERROR && result < KVS_RESULT_CLIENT_LIMIT ? KVS_E_ERROR_ACK : KVS_E_CONNECTION_LOST;
+    return result >= KVS_RESULT_STREAM_READ_ERROR && result < KVS_RESULT_CLIENT_LIMIT ? KVS_E_ERROR_ACK
+                                                                                      : KVS_E_CONNECTION_LOST;
 }
 
 /* Without recovery an ended session ends the stream's work, visibly; an orderly end that owes nothing is no error. */
@@ -287,7 +298,8 @@ void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns)
         lost_for_good(stream, result, now_hns);
         return;
     }
-    int was_flowing = stream->state == KVS_STREAM_STREAMING || (stream->state == KVS_STREAM_PUT_STREAM && !has_opening(stream));
+    int was_flowing = stream->state == KVS_STREAM_STREAMING ||
+                      (stream->state == KVS_STREAM_PUT_STREAM && !has_opening(stream));
     if (!was_flowing) return; /* a way to the next session is under way already */
     if (has_live(stream) && !session_gap(stream, &first, &last)) return;
     int is_first = stream->session_backoff.count == 0;

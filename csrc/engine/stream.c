@@ -37,7 +37,9 @@ static void request(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
 
 static void report_failed(struct kvs_stream *stream, uint32_t old_state)
 {
-    struct kvs_action action = { .kind = KVS_ACTION_FAILED, .status = stream->failure, .result = stream->last_result, .a = old_state };
+    struct kvs_action action = {
+        .kind = KVS_ACTION_FAILED, .status = stream->failure, .result = stream->last_result, .a = old_state
+    };
     stream_withdraw_request(stream);
     stream_order(stream, &action);
 }
@@ -45,7 +47,9 @@ static void report_failed(struct kvs_stream *stream, uint32_t old_state)
 static void carry_out(struct kvs_stream *stream, uint32_t act, uint32_t old_state, uint64_t now_hns)
 {
     struct kvs_action ready = { .kind = KVS_ACTION_READY }, closed = { .kind = KVS_ACTION_CLOSED };
-    struct kvs_action skipped = { .kind = KVS_ACTION_TAG_SKIPPED, .result = stream->last_result, .status = KVS_E_TAG_FAILED };
+    struct kvs_action skipped = { .kind = KVS_ACTION_TAG_SKIPPED,
+                                  .result = stream->last_result,
+                                  .status = KVS_E_TAG_FAILED };
     switch (act) {
     case KVS_STREAM_ACT_AWAIT_FRAME:
         stream->has_waited = 1;
@@ -56,19 +60,14 @@ static void carry_out(struct kvs_stream *stream, uint32_t act, uint32_t old_stat
         stream_withdraw_request(stream);
         session_announce(stream);
         break;
-    case KVS_STREAM_ACT_REPORT_FAILED:
-        report_failed(stream, old_state);
-        break;
+    case KVS_STREAM_ACT_REPORT_FAILED: report_failed(stream, old_state); break;
     case KVS_STREAM_ACT_REPORT_CLOSED:
         stream_withdraw_request(stream);
         stream->is_closed = 1;
         stream_order(stream, &closed);
         break;
-    case KVS_STREAM_ACT_SKIP_TAG:
-        stream_notice(stream, &skipped);
-        break;
-    default:
-        break;
+    case KVS_STREAM_ACT_SKIP_TAG: stream_notice(stream, &skipped); break;
+    default: break;
     }
     if (order_of(act) != KVS_ACTION_NONE) request(stream, order_of(act), now_hns);
 }
@@ -86,10 +85,7 @@ static void put_media(struct kvs_stream *stream, uint64_t now_hns)
 }
 
 /* A state further along the way re-arms the budget; DESCRIBE to CREATE may lead back to DESCRIBE and does not. */
-static int is_progress(uint32_t old_state, uint32_t state)
-{
-    return state > old_state && state != KVS_STREAM_CREATE;
-}
+static int is_progress(uint32_t old_state, uint32_t state) { return state > old_state && state != KVS_STREAM_CREATE; }
 
 void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns)
 {
@@ -151,7 +147,8 @@ void stream_settle(struct kvs_stream *stream, uint64_t now_hns)
         stream_step(stream, KVS_STREAM_EV_DRAINED, now_hns);
         return;
     }
-    if (stream->state == KVS_STREAM_READY && kvs_token_is_expired(&stream->token, now_hns) && session_gap(stream, &first, &last)) {
+    if (stream->state == KVS_STREAM_READY && kvs_token_is_expired(&stream->token, now_hns) &&
+        session_gap(stream, &first, &last)) {
         stream_step(stream, KVS_STREAM_EV_TOKEN_EXPIRING, now_hns);
         return;
     }
@@ -215,10 +212,12 @@ static void set_tracks(struct kvs_stream *stream, const struct kvs_stream_config
         if (order->queues[i].is_video && order->lead == UINT32_MAX) order->lead = i;
     }
     if (config->track_count == 1 && order->mode == KVS_ORDER_CUT) order->mode = KVS_ORDER_NONE;
-    if (order->mode == KVS_ORDER_CUT && order->lead == UINT32_MAX) order->mode = KVS_ORDER_DTS; /* no video: nothing to cut at */
+    if (order->mode == KVS_ORDER_CUT && order->lead == UINT32_MAX)
+        order->mode = KVS_ORDER_DTS; /* no video: nothing to cut at */
 }
 
-static void set_up(struct kvs_stream *stream, struct kvs_client *client, const struct kvs_stream_config *config, uint64_t now_hns)
+static void set_up(struct kvs_stream *stream, struct kvs_client *client, const struct kvs_stream_config *config,
+                   uint64_t now_hns)
 {
     struct kvs_generator_config generator = { 0 };
     memset(stream, 0, sizeof *stream);

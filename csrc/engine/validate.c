@@ -11,7 +11,8 @@
 
 static int is_name_character(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == '-';
 }
 
 static kvs_status check_name(const char *name)
@@ -28,8 +29,10 @@ static kvs_status check_track(const struct kvs_track_config *track)
 {
     if (track->id == 0) return KVS_E_TRACK_UID;
     if (track->type < KVS_TRACK_VIDEO || track->type > KVS_TRACK_UNKNOWN) return KVS_E_INVALID_ARG;
-    if (track->codec_id != NULL && memchr(track->codec_id, 0, KVS_MKV_CODEC_ID_MAX + 1u) == NULL) return KVS_E_CODEC_ID_SIZE;
-    if (track->name != NULL && memchr(track->name, 0, KVS_MKV_TRACK_NAME_MAX + 1u) == NULL) return KVS_E_TRACK_NAME_SIZE;
+    if (track->codec_id != NULL && memchr(track->codec_id, 0, KVS_MKV_CODEC_ID_MAX + 1u) == NULL)
+        return KVS_E_CODEC_ID_SIZE;
+    if (track->name != NULL && memchr(track->name, 0, KVS_MKV_TRACK_NAME_MAX + 1u) == NULL)
+        return KVS_E_TRACK_NAME_SIZE;
     if (track->cpd_size > KVS_MKV_CPD_MAX) return KVS_E_CPD_SIZE;
     if (track->cpd_size != 0 && track->cpd == NULL) return KVS_E_CPD_NULL;
     return KVS_OK;
@@ -37,7 +40,8 @@ static kvs_status check_track(const struct kvs_track_config *track)
 
 static kvs_status check_tracks(const struct kvs_stream_config *config)
 {
-    if (config->track_count == 0 || config->track_count > KVS_TRACKS_MAX || config->tracks == NULL) return KVS_E_TRACK_COUNT;
+    if (config->track_count == 0 || config->track_count > KVS_TRACKS_MAX || config->tracks == NULL)
+        return KVS_E_TRACK_COUNT;
     for (uint32_t i = 0; i < config->track_count; i++) {
         kvs_status status = check_track(&config->tracks[i]);
         if (status != KVS_OK) return status;
@@ -75,7 +79,8 @@ kvs_status validate_stream(const struct kvs_stream_config *config)
     if (config->size != sizeof *config) return KVS_E_CONFIG_SIZE;
     kvs_status status = check_name(config->name);
     if (status != KVS_OK) return status;
-    if (config->content_type != NULL && memchr(config->content_type, 0, CONTENT_TYPE_MAX + 1u) == NULL) return KVS_E_CONTENT_TYPE_SIZE;
+    if (config->content_type != NULL && memchr(config->content_type, 0, CONTENT_TYPE_MAX + 1u) == NULL)
+        return KVS_E_CONTENT_TYPE_SIZE;
     if (config->retention_hns != 0 && config->retention_hns < HOUR_HNS) return KVS_E_RETENTION;
     status = check_tracks(config);
     if (status == KVS_OK) status = check_modes(config);

@@ -22,14 +22,11 @@ kvs_status kvs_token_set(struct kvs_token *token, uint64_t expires_hns, uint64_t
     if (expires_hns < now_hns || expires_hns - now_hns < LIFE_MIN_HNS) return KVS_E_TOKEN_EXPIRY;
     uint64_t life_hns = expires_hns - now_hns;
     if (life_hns > LIFE_MAX_HNS) life_hns = LIFE_MAX_HNS;
-    *token = (struct kvs_token){ .expires_hns = now_hns + life_hns - jitter_hns(life_hns, prng), .is_set = 1 };
+    *token = (struct kvs_token) { .expires_hns = now_hns + life_hns - jitter_hns(life_hns, prng), .is_set = 1 };
     return KVS_OK;
 }
 
-void kvs_token_clear(struct kvs_token *token)
-{
-    *token = (struct kvs_token){ .expires_hns = 0 };
-}
+void kvs_token_clear(struct kvs_token *token) { *token = (struct kvs_token) { .expires_hns = 0 }; }
 
 uint64_t kvs_token_next_deadline(const struct kvs_token *token)
 {

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-struct kvs_metadata_entry *kvs_metadata_new(const struct kvs_host *host, const char *name, uint32_t name_size, uint32_t size)
+struct kvs_metadata_entry *kvs_metadata_new(const struct kvs_host *host, const char *name, uint32_t name_size,
+                                            uint32_t size)
 {
     struct kvs_metadata_entry *entry = kvs_host_alloc(host, sizeof *entry + name_size + size);
     if (entry == NULL) return NULL;
@@ -29,7 +30,8 @@ struct kvs_metadata_entry *kvs_metadata_take(struct kvs_metadata *metadata, cons
 {
     struct kvs_metadata_entry *before = NULL;
     for (struct kvs_metadata_entry *entry = metadata->first; entry != NULL; before = entry, entry = entry->next) {
-        if (!entry->is_persistent || entry->name_size != name_size || memcmp(entry->bytes, name, name_size) != 0) continue;
+        if (!entry->is_persistent || entry->name_size != name_size || memcmp(entry->bytes, name, name_size) != 0)
+            continue;
         if (before != NULL) before->next = entry->next;
         else metadata->first = entry->next;
         if (metadata->last == entry) metadata->last = before;

@@ -11,8 +11,8 @@
 
 struct kvs_metadata_entry {
     struct kvs_metadata_entry *next;
-    uint32_t size;       /* of the rendered bytes */
-    uint32_t weight;     /* how many name/value pairs it counts for */
+    uint32_t size;   /* of the rendered bytes */
+    uint32_t weight; /* how many name/value pairs it counts for */
     uint16_t name_size;
     uint8_t is_persistent, is_sent;
     uint8_t event_types; /* enum kvs_event_type bits, 0 for plain metadata */
@@ -26,7 +26,8 @@ struct kvs_metadata {
 };
 
 /* A fresh entry, not in the list yet; fill bytes + name_size with the rendered Tags. NULL: no memory. */
-struct kvs_metadata_entry *kvs_metadata_new(const struct kvs_host *host, const char *name, uint32_t name_size, uint32_t size);
+struct kvs_metadata_entry *kvs_metadata_new(const struct kvs_host *host, const char *name, uint32_t name_size,
+                                            uint32_t size);
 void kvs_metadata_push(struct kvs_metadata *metadata, struct kvs_metadata_entry *entry);
 /* Takes the persistent entry of this name out; NULL when there is none. The caller frees or pushes it again. */
 struct kvs_metadata_entry *kvs_metadata_take(struct kvs_metadata *metadata, const char *name, uint32_t name_size);
@@ -36,6 +37,9 @@ uint32_t kvs_metadata_size(const struct kvs_metadata *metadata, int only_unsent)
 void kvs_metadata_packaged(struct kvs_metadata *metadata, const struct kvs_host *host);
 void kvs_metadata_clear(struct kvs_metadata *metadata, const struct kvs_host *host);
 
-static inline const uint8_t *kvs_metadata_bytes(const struct kvs_metadata_entry *entry) { return entry->bytes + entry->name_size; }
+static inline const uint8_t *kvs_metadata_bytes(const struct kvs_metadata_entry *entry)
+{
+    return entry->bytes + entry->name_size;
+}
 
 #endif

@@ -156,7 +156,8 @@ static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, 
     const struct kvs_held *held = front(lead);
     int done = 0;
     if (held != NULL) {
-        done = (held->flags & KVS_FRAME_KEY) != 0 ? release_key(order, now_hns, flush, held_out) : leave(lead, held_out);
+        done = (held->flags & KVS_FRAME_KEY) != 0 ? release_key(order, now_hns, flush, held_out)
+                                                  : leave(lead, held_out);
         if (done && held_out->track == order->lead && held_out->frame.pts_hns > order->lead_pts_hns) {
             order->lead_pts_hns = held_out->frame.pts_hns;
         }

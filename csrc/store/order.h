@@ -25,25 +25,25 @@ struct kvs_held {
     uint32_t payload_size;
     uint32_t prefix_space; /* bytes kept free in the chain right before frame.offset, for tags and a cluster header */
     uint32_t format;       /* the number of the format that it was put with */
-    uint16_t flags;     /* enum kvs_frame_flag */
-    uint8_t track;      /* index */
-    uint8_t is_moved;   /* its pts has been moved by the tie rule */
+    uint16_t flags;        /* enum kvs_frame_flag */
+    uint8_t track;         /* index */
+    uint8_t is_moved;      /* its pts has been moved by the tie rule */
 };
 
 struct kvs_held_queue {
     struct kvs_held *items; /* item i is items[i & (capacity - 1)] */
     uint32_t capacity, tail, head;
-    uint64_t seen_pts_hns;  /* greatest pts so far */
+    uint64_t seen_pts_hns; /* greatest pts so far */
     uint8_t is_seen, is_silent, is_video;
 };
 
 struct kvs_order_queue {
-    uint32_t mode;           /* enum kvs_order; AV acts as DTS */
+    uint32_t mode; /* enum kvs_order; AV acts as DTS */
     uint32_t track_count;
-    uint32_t lead;           /* CUT: index of the video track that opens fragments */
+    uint32_t lead; /* CUT: index of the video track that opens fragments */
     uint64_t scale_hns, window_hns;
-    uint64_t lead_pts_hns;   /* greatest pts of the lead frames that have left */
-    uint8_t is_started;      /* the first key frame has left */
+    uint64_t lead_pts_hns; /* greatest pts of the lead frames that have left */
+    uint8_t is_started;    /* the first key frame has left */
     struct kvs_held_queue queues[KVS_TRACKS_MAX];
 };
 

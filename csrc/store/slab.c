@@ -51,7 +51,8 @@ static struct kvs_slab *pool_excess(struct kvs_pool *pool)
 {
     uint64_t keep = pool->peak > pool->last_peak ? pool->peak : pool->last_peak;
     struct kvs_slab *excess = NULL;
-    for (uint32_t i = 0; i < RETURNS_PER_CALL && pool->free_list != NULL && pool->used_count + pool->free_count > keep; i++) {
+    for (uint32_t i = 0; i < RETURNS_PER_CALL && pool->free_list != NULL && pool->used_count + pool->free_count > keep;
+         i++) {
         struct kvs_slab *slab = pool->free_list;
         pool->free_list = slab->next;
         pool->free_count--;
@@ -141,7 +142,8 @@ static struct kvs_slab *chain_held_before(const struct kvs_chain *chain, uint64_
     return NULL;
 }
 
-kvs_status kvs_chain_reserve(struct kvs_chain *chain, struct kvs_pool *pool, uint64_t size, uint64_t slabs_max, uint64_t now_hns)
+kvs_status kvs_chain_reserve(struct kvs_chain *chain, struct kvs_pool *pool, uint64_t size, uint64_t slabs_max,
+                             uint64_t now_hns)
 {
     uint64_t need_end = (chain->head + size + KVS_SLAB_SIZE - 1u) / KVS_SLAB_SIZE;
     kvs_status status = KVS_OK;

@@ -29,21 +29,22 @@ struct kvs_pool {
 };
 
 kvs_status kvs_pool_init(struct kvs_pool *pool, const struct kvs_host *host, uint64_t bytes_max);
-void kvs_pool_fini(struct kvs_pool *pool); /* every chain is free by then */
+void kvs_pool_fini(struct kvs_pool *pool);     /* every chain is free by then */
 uint64_t kvs_pool_used(struct kvs_pool *pool); /* slabs */
 
 struct kvs_chain {
-    struct kvs_slab **ring;  /* slab i of the chain is ring[i & (capacity - 1)]; NULL where punched */
-    uint32_t capacity;       /* a power of two, or 0 */
-    uint64_t first, end;     /* slab numbers held: first <= i < end */
-    uint64_t held_count;     /* without the punched ones */
-    uint64_t tail, head;     /* byte offsets: oldest kept, one past the newest */
+    struct kvs_slab **ring; /* slab i of the chain is ring[i & (capacity - 1)]; NULL where punched */
+    uint32_t capacity;      /* a power of two, or 0 */
+    uint64_t first, end;    /* slab numbers held: first <= i < end */
+    uint64_t held_count;    /* without the punched ones */
+    uint64_t tail, head;    /* byte offsets: oldest kept, one past the newest */
 };
 
 /* Makes room for `size` bytes at the head.
  *   KVS_E_STORE_FULL  the budget (or slabs_max of this chain, 0: none) does not allow it; nothing changed
  *   KVS_E_NOMEM       the host has no memory; nothing changed */
-kvs_status kvs_chain_reserve(struct kvs_chain *chain, struct kvs_pool *pool, uint64_t size, uint64_t slabs_max, uint64_t now_hns);
+kvs_status kvs_chain_reserve(struct kvs_chain *chain, struct kvs_pool *pool, uint64_t size, uint64_t slabs_max,
+                             uint64_t now_hns);
 /* Takes reserved bytes: returns their offset. */
 uint64_t kvs_chain_advance(struct kvs_chain *chain, uint64_t size);
 /* Gives back what a reserve added and nobody advanced into. */

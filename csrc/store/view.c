@@ -45,7 +45,8 @@ uint64_t kvs_view_fragment_bytes(const struct kvs_view *view, uint64_t number)
 
 uint64_t kvs_view_fragment_payload(const struct kvs_view *view, uint64_t number)
 {
-    uint64_t end = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->cum_payload : view->cum_payload;
+    uint64_t end = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->cum_payload
+                                                    : view->cum_payload;
     return end - kvs_view_fragment(view, number)->cum_payload;
 }
 
@@ -55,7 +56,8 @@ static kvs_status grow_frames(struct kvs_view *view)
     uint32_t capacity = view->frame_capacity == 0 ? FRAMES_MIN : view->frame_capacity * 2u;
     struct kvs_frame *frames = kvs_host_alloc(view->host, capacity * sizeof *frames);
     if (frames == NULL) return KVS_E_NOMEM;
-    for (uint64_t i = view->frame_tail; i < view->frame_head; i++) frames[i & (capacity - 1u)] = *kvs_view_frame(view, i);
+    for (uint64_t i = view->frame_tail; i < view->frame_head; i++)
+        frames[i & (capacity - 1u)] = *kvs_view_frame(view, i);
     if (view->frames != NULL) kvs_host_free(view->host, view->frames);
     view->frames = frames;
     view->frame_capacity = capacity;

@@ -13,42 +13,42 @@
 #include "kvspic.h"
 
 struct kvs_frame {
-    uint64_t offset;      /* of the block (header and payload) in the chain */
+    uint64_t offset; /* of the block (header and payload) in the chain */
     uint64_t pts_hns;
-    uint32_t size;        /* block header included */
+    uint32_t size;         /* block header included */
     uint32_t duration_hns; /* saturated */
 };
 
 enum kvs_fragment_flag {
-    KVS_FRAGMENT_CLOSED = 1,   /* complete: no frame will follow */
-    KVS_FRAGMENT_DONE = 2,     /* in the ledger as done */
-    KVS_FRAGMENT_DROPPED = 4,  /* in the ledger as dropped; not sent any more */
-    KVS_FRAGMENT_ENDED = 8,    /* its trailer holds an end-of-fragment tag */
+    KVS_FRAGMENT_CLOSED = 1,       /* complete: no frame will follow */
+    KVS_FRAGMENT_DONE = 2,         /* in the ledger as done */
+    KVS_FRAGMENT_DROPPED = 4,      /* in the ledger as dropped; not sent any more */
+    KVS_FRAGMENT_ENDED = 8,        /* its trailer holds an end-of-fragment tag */
     KVS_FRAGMENT_NEW_SESSION = 16, /* must be the first of its session */
-    KVS_FRAGMENT_SENT = 32,    /* read to its end at least once */
+    KVS_FRAGMENT_SENT = 32,        /* read to its end at least once */
     KVS_FRAGMENT_BUFFERING = 64,
     KVS_FRAGMENT_RECEIVED = 128
 };
 
 struct kvs_fragment {
     uint64_t first_frame;
-    uint64_t prefix_offset;   /* tags and cluster header in the chain */
-    uint64_t trailer_offset;  /* tags after its last frame */
-    uint64_t floor_offset;    /* least chain offset of this and of all later fragments */
-    uint64_t ceiling_offset;  /* one past the greatest chain offset of this and of all earlier fragments */
-    uint64_t timecode;        /* absolute cluster time, in timecode units */
+    uint64_t prefix_offset;  /* tags and cluster header in the chain */
+    uint64_t trailer_offset; /* tags after its last frame */
+    uint64_t floor_offset;   /* least chain offset of this and of all later fragments */
+    uint64_t ceiling_offset; /* one past the greatest chain offset of this and of all earlier fragments */
+    uint64_t timecode;       /* absolute cluster time, in timecode units */
     uint64_t pts_hns;
-    uint64_t cum_bytes;       /* packaged bytes of all fragments before it, ever */
-    uint64_t cum_payload;     /* payload bytes of all frames before it, ever */
-    uint64_t read_hns;        /* when its first byte was last read; KVS_TIME_NONE before */
+    uint64_t cum_bytes;   /* packaged bytes of all fragments before it, ever */
+    uint64_t cum_payload; /* payload bytes of all frames before it, ever */
+    uint64_t read_hns;    /* when its first byte was last read; KVS_TIME_NONE before */
     uint32_t prefix_size, trailer_size;
-    uint32_t format;          /* which set of tracks (engine/format.h) */
-    uint32_t flags;           /* enum kvs_fragment_flag */
+    uint32_t format; /* which set of tracks (engine/format.h) */
+    uint32_t flags;  /* enum kvs_fragment_flag */
 };
 
 struct kvs_view {
     const struct kvs_host *host;
-    struct kvs_frame *frames;        /* frame i is frames[i & (frame_capacity - 1)] */
+    struct kvs_frame *frames; /* frame i is frames[i & (frame_capacity - 1)] */
     struct kvs_fragment *fragments;
     uint32_t frame_capacity, fragment_capacity;
     uint64_t frame_tail, frame_head;

@@ -12,6 +12,7 @@ from typing import Any
 
 from kvspic._lib import ffi, lib
 from kvspic.testing.vectors_clip import clip_frames
+from kvspic.testing.vectors_decode import decoded_md5
 from kvspic.testing.vectors_forms import data_of, masked
 from kvspic.testing.vectors_packager import FRAME_FLAGS, Failure, Packager, out_bytes
 from kvspic.testing.vectors_status import OK, hex_of
@@ -108,7 +109,8 @@ def clip(vector: Vector, folder: Path) -> Result:
         duration = vector["inputs"]["duration"]
         frame = packager.frame(data, pts=pts, dts=pts, duration=duration, track_id=track_id, flags=int(is_key))
         out.append(frame["out"])
-    return {"total": b"".join(out), "decoded_md5": None}
+    total = b"".join(out)
+    return {"total": total, "decoded_md5": decoded_md5(total)}
 
 
 def created(case: dict[str, Any]) -> Result:
