@@ -1,5 +1,6 @@
 /* host.h — how the core asks its host (struct kvs_host in kvspic.h) for memory and locks. Small inline calls that cope
- * with a host without locks, so that no caller tests for NULL functions. Only csrc/engine and csrc/store take locks.
+ * with a host without locks, so that no caller tests for NULL functions. Only csrc/engine and the slab pool
+ * (csrc/store/slab.c) take locks.
  * A lock that is NULL means "one thread only": locking it does nothing. */
 #ifndef KVS_BASE_HOST_H
 #define KVS_BASE_HOST_H

@@ -141,7 +141,7 @@ void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kv
     if (is_final) finish(stream, upload, fragment);
 }
 
-/* ---- entry points ------------------------------------------------------------------------------------------------------ */
+/* ---- entry points ------------------------------------------------------------------------------------------------ */
 
 static kvs_status apply_bytes(struct kvs_stream *stream, struct upload *upload, const uint8_t *bytes, uint32_t size,
                               uint64_t now_hns)

@@ -190,7 +190,7 @@ kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_
     return status;
 }
 
-/* ---- stop, retry, reset ------------------------------------------------------------------------------------------------ */
+/* ---- stop, retry, reset ------------------------------------------------------------------------------------------ */
 
 static void forget_failures(struct kvs_stream *stream)
 {

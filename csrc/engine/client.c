@@ -43,7 +43,7 @@ static void set_up(struct kvs_client *client, const struct kvs_host *host, const
     kvs_backoff_init(&client->backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
 }
 
-/* ---- the client's machine ------------------------------------------------------------------------------------------ */
+/* ---- the client's machine ---------------------------------------------------------------------------------------- */
 
 static uint32_t order_of(uint32_t act)
 {
@@ -164,7 +164,7 @@ kvs_status kvs_client_answer(struct kvs_client *client, const struct kvs_client_
     return status;
 }
 
-/* ---- references ------------------------------------------------------------------------------------------------------ */
+/* ---- references -------------------------------------------------------------------------------------------------- */
 
 void client_unlock_and_wake(struct kvs_client *client)
 {
@@ -184,7 +184,7 @@ void client_release(struct kvs_stream *stream)
     if (last) stream_destroy(stream);
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 kvs_status kvs_client_new(const struct kvs_host *host, const struct kvs_client_config *config, uint64_t now_hns,
                           struct kvs_client **client_out)
@@ -228,7 +228,7 @@ void kvs_client_free(struct kvs_client *client)
     kvs_host_free(&host, client);
 }
 
-/* ---- deadline of the client itself -------------------------------------------------------------------------------------- */
+/* ---- deadline of the client itself ------------------------------------------------------------------------------- */
 
 void client_poke(struct kvs_client *client, uint64_t now_hns)
 {

@@ -1,4 +1,5 @@
-/* deadline.c — deadlines: each stream's least one, a heap of them in the client, and the poke that acts on those passed.
+/* deadline.c — deadlines: each stream's least one, a heap of them in the client, and the poke that acts on those
+ * passed.
  *
  * A stream touches the heap only when its deadline becomes earlier than the heap knows; a later one is found out when
  * the earlier one fires. So a frame usually costs the client's lock nothing. */
@@ -7,7 +8,7 @@
 #define HEAP_MIN 16u
 #define NOT_IN_HEAP UINT32_MAX
 
-/* ---- the heap; under the client's lock ---------------------------------------------------------------------------- */
+/* ---- the heap; under the client's lock --------------------------------------------------------------------------- */
 
 static void place(struct kvs_client *client, uint32_t index, struct kvs_stream *stream)
 {
@@ -68,7 +69,7 @@ kvs_status deadline_reserve(struct kvs_client *client)
     return KVS_OK;
 }
 
-/* ---- a stream's deadline ---------------------------------------------------------------------------------------------- */
+/* ---- a stream's deadline ----------------------------------------------------------------------------------------- */
 
 static uint64_t idle_deadline(const struct kvs_stream *stream)
 {

@@ -181,20 +181,20 @@ void stream_notice(struct kvs_stream *stream, const struct kvs_action *action);
 void stream_withdraw_request(struct kvs_stream *stream);
 void client_push(struct kvs_client *client, const struct kvs_action *action, int is_order);
 
-/* ---- client.c ------------------------------------------------------------------------------------------------------ */
+/* ---- client.c ---------------------------------------------------------------------------------------------------- */
 
 void client_unlock_and_wake(struct kvs_client *client);
 void client_unlink(struct kvs_client *client, struct kvs_stream *stream);
 void client_poke(struct kvs_client *client, uint64_t now_hns);
 void client_release(struct kvs_stream *stream);
 
-/* ---- deadline.c ---------------------------------------------------------------------------------------------------- */
+/* ---- deadline.c -------------------------------------------------------------------------------------------------- */
 
 void deadline_arm(struct kvs_stream *stream); /* under the stream's lock */
 void deadline_remove(struct kvs_client *client, struct kvs_stream *stream);
 kvs_status deadline_reserve(struct kvs_client *client);
 
-/* ---- stream.c, answer.c: the stream machine ------------------------------------------------------------------------- */
+/* ---- stream.c, answer.c: the stream machine ---------------------------------------------------------------------- */
 
 void stream_lock(struct kvs_stream *stream);
 void stream_unlock(struct kvs_stream *stream); /* arms the deadline and wakes */
@@ -206,7 +206,7 @@ void stream_destroy(struct kvs_stream *stream);
 int stream_waits_for_acks(const struct kvs_stream *stream);
 int stream_done_on_received(const struct kvs_stream *stream);
 
-/* ---- session.c: which upload handle covers which fragments ------------------------------------------------------------ */
+/* ---- session.c: which upload handle covers which fragments ------------------------------------------------------- */
 
 int session_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *last_out);
 kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last, uint64_t now_hns);
@@ -220,7 +220,7 @@ void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
 void session_limit(struct kvs_stream *stream, uint64_t last); /* open ends stop at this fragment */
 uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upload);
 
-/* ---- put.c, package.c, room.c: frames in ------------------------------------------------------------------------------ */
+/* ---- put.c, package.c, room.c: frames in ------------------------------------------------------------------------- */
 
 /* Both under writer and stream lock. */
 void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns);
@@ -231,7 +231,7 @@ kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t duration
 void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size);
 void skip_report(struct kvs_stream *stream);
 
-/* ---- ledger.c: what is done, what is dropped ---------------------------------------------------------------------------- */
+/* ---- ledger.c: what is done, what is dropped --------------------------------------------------------------------- */
 
 void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to); /* fragments from..to-1 */
 void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason);
@@ -240,7 +240,7 @@ void ledger_trim(struct kvs_stream *stream);
 void ledger_handed_out(struct kvs_stream *stream);
 int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);
 
-/* ---- ack.c, pressure.c -------------------------------------------------------------------------------------------------- */
+/* ---- ack.c, pressure.c ------------------------------------------------------------------------------------------- */
 
 void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns);
 void pressure_check(struct kvs_stream *stream);

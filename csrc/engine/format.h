@@ -1,6 +1,7 @@
 /* format.h — a set of tracks as a session's header announces it: which tracks, with which codec private data.
  *
- * Immutable once made. A stream keeps a list, oldest first; fragments name theirs by number, so a repeated fragment goes
+ * Immutable once made. A stream keeps a list, oldest first; fragments name theirs by number, so a repeated fragment
+ * goes
  * out with the header that it was made for. A change (new codec private data, a track that falls silent or comes back)
  * appends a new one; a session carries fragments of one format only.
  *   Ownership  host memory; the stream's list owns them; all calls under the stream's lock. */

@@ -1,6 +1,7 @@
 /* package.c — a frame becomes a block of a fragment: the place where fragments open and end.
  *
- * The payload lies in the chain already, with room for the block header before it and, for a key frame, for the tags and
+ * The payload lies in the chain already, with room for the block header before it and, for a key frame, for the tags
+ * and
  * the cluster header before that. What is decided here is written into that room. */
 #include "engine/engine.h"
 
@@ -29,7 +30,7 @@ void skip_report(struct kvs_stream *stream)
     stream_notice(stream, &action);
 }
 
-/* ---- tags and cluster header ------------------------------------------------------------------------------------------------ */
+/* ---- tags and cluster header ------------------------------------------------------------------------------------- */
 
 /* Writes the waiting tags so that they end at `end` and do not begin before `floor`; returns where they begin. Entries
  * that came after the room was kept may not fit: those wait for the next fragment. */
@@ -61,7 +62,7 @@ static uint64_t write_tags(struct kvs_stream *stream, uint64_t floor, uint64_t e
     return end - size;
 }
 
-/* ---- tracks that are silent, tracks that are back --------------------------------------------------------------------------- */
+/* ---- tracks that are silent, tracks that are back ---------------------------------------------------------------- */
 
 static void report_track(struct kvs_stream *stream, uint32_t track, int is_silent)
 {
@@ -71,7 +72,8 @@ static void report_track(struct kvs_stream *stream, uint32_t track, int is_silen
     stream_notice(stream, &action);
 }
 
-/* Which tracks the fragment that opens now announces: those that had a frame in the one before (or have one waiting). */
+/* Which tracks the fragment that opens now announces: those that had a frame in the one before (or have one waiting).
+ * */
 static uint32_t wanted_mask(struct kvs_stream *stream)
 {
     uint32_t mask = (1u << stream->track_count) - 1u;
@@ -106,7 +108,7 @@ static uint32_t format_for(struct kvs_stream *stream, uint32_t number)
     return made->number;
 }
 
-/* ---- a frame ------------------------------------------------------------------------------------------------------------------ */
+/* ---- a frame ----------------------------------------------------------------------------------------------------- */
 
 static int may_open(const struct kvs_stream *stream, const struct kvs_held *held)
 {
@@ -208,7 +210,7 @@ void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns)
     if (flush) drop_unstarted(stream);
 }
 
-/* ---- ends --------------------------------------------------------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------------------------------------------------------- */
 
 /* The trailer of the open fragment: tags that no fragment has carried yet, then the end-of-fragment tag. */
 static kvs_status write_trailer(struct kvs_stream *stream, uint64_t now_hns)

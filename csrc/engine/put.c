@@ -21,7 +21,7 @@ struct put {
     uint8_t is_adapted, is_new_session, is_dropped_backward;
 };
 
-/* ---- times ---------------------------------------------------------------------------------------------------------------- */
+/* ---- times ------------------------------------------------------------------------------------------------------- */
 
 /* How much to add to this track's times so that they rise again: what another track already adds, if that fits (tracks
  * stay in step), else what continues after the last frame by its usual step. */
@@ -92,7 +92,7 @@ static void commit_times(struct kvs_stream *stream, const struct put *put)
     track->is_seen = 1;
 }
 
-/* ---- what kind of frame it is --------------------------------------------------------------------------------------------- */
+/* ---- what kind of frame it is ------------------------------------------------------------------------------------ */
 
 static int is_lead(const struct kvs_stream *stream, uint32_t track)
 {
@@ -166,7 +166,7 @@ static kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
     return KVS_OK;
 }
 
-/* ---- the copy -------------------------------------------------------------------------------------------------------------- */
+/* ---- the copy ---------------------------------------------------------------------------------------------------- */
 
 static void copy_payload(struct kvs_chain *chain, struct put *put, uint64_t offset)
 {
@@ -201,7 +201,7 @@ static void store(struct kvs_stream *stream, struct put *put)
     stream->inflight_offset = UINT64_MAX;
 }
 
-/* ---- the sequence ---------------------------------------------------------------------------------------------------------- */
+/* ---- the sequence ------------------------------------------------------------------------------------------------ */
 
 static void count_put(struct kvs_stream *stream, const struct put *put)
 {

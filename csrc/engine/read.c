@@ -24,7 +24,8 @@ static struct kvs_fragment *here(const struct reader *reader)
     return kvs_view_fragment(&reader->stream->view, reader->upload->at_fragment);
 }
 
-/* Copies as much of [offset, offset + size) of the chain as fits, from the place where the part stands; 1 when whole. */
+/* Copies as much of [offset, offset + size) of the chain as fits, from the place where the part stands; 1 when whole.
+ * */
 static int copy_chain(struct reader *reader, uint64_t offset, uint64_t size)
 {
     struct upload *upload = reader->upload;
@@ -58,7 +59,7 @@ static void go_to(struct upload *upload, uint8_t part)
     upload->at_offset = 0;
 }
 
-/* ---- the session's beginning -------------------------------------------------------------------------------------------- */
+/* ---- the session's beginning ------------------------------------------------------------------------------------- */
 
 static const struct format *format_of(const struct kvs_stream *stream, uint32_t number)
 {
@@ -111,7 +112,7 @@ static kvs_status bind(struct reader *reader)
     return KVS_OK;
 }
 
-/* ---- parts -------------------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 static enum step read_header(struct reader *reader)
 {
@@ -242,7 +243,7 @@ static enum step read_part(struct reader *reader)
     }
 }
 
-/* ---- one read -------------------------------------------------------------------------------------------------------------- */
+/* ---- one read ---------------------------------------------------------------------------------------------------- */
 
 static void note_sent(struct reader *reader)
 {

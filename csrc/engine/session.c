@@ -1,6 +1,7 @@
 /* session.c — which upload handle covers which fragments.
  *
- * Every fragment that is not in the ledger yet is either covered by a live upload handle or lies in a gap; a gap is what
+ * Every fragment that is not in the ledger yet is either covered by a live upload handle or lies in a gap; a gap is
+ * what
  * a new session is opened for. So a fragment can not be forgotten, whatever order connections come and go in. Handles
  * are kept by their first fragment, oldest first; at most the newest has an open end. */
 #include "engine/engine.h"
@@ -222,7 +223,7 @@ void session_limit(struct kvs_stream *stream, uint64_t last)
     session_announce(stream);
 }
 
-/* ---- a session that was lost -------------------------------------------------------------------------------------------- */
+/* ---- a session that was lost ------------------------------------------------------------------------------------- */
 
 static uint32_t lost_event(uint32_t result)
 {
@@ -240,7 +241,8 @@ static uint32_t lost_event(uint32_t result)
     }
 }
 
-/* A handle whose connection is only being opened takes the fragments that just lost theirs. Relative times can not move:
+/* A handle whose connection is only being opened takes the fragments that just lost theirs. Relative times can not
+ * move:
  * its start is on the wire already. */
 static void reaim_unread(struct kvs_stream *stream)
 {

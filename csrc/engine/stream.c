@@ -9,7 +9,7 @@
 #define ORDER_WINDOW_HNS (500 * KVS_HNS_PER_MS)
 #define METADATA_DEFAULT 10u
 
-/* ---- the machine ---------------------------------------------------------------------------------------------------- */
+/* ---- the machine ------------------------------------------------------------------------------------------------- */
 
 static uint32_t order_of(uint32_t act)
 {
@@ -112,7 +112,8 @@ void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, ui
 
 int stream_waits_for_acks(const struct kvs_stream *stream) { return (stream->flags & KVS_WANT_ACKS) != 0; }
 
-/* Retention 0: nothing is ever persisted, RECEIVED is the last word. Before the first answer the caller's value stands. */
+/* Retention 0: nothing is ever persisted, RECEIVED is the last word. Before the first answer the caller's value
+ * stands. */
 int stream_done_on_received(const struct kvs_stream *stream)
 {
     uint64_t retention = stream->described_retention_hns;
@@ -157,7 +158,7 @@ void stream_settle(struct kvs_stream *stream, uint64_t now_hns)
     stream_step(stream, stream->state == KVS_STREAM_READY ? KVS_STREAM_EV_FRAME : KVS_STREAM_EV_NEW_SESSION, now_hns);
 }
 
-/* ---- locks -------------------------------------------------------------------------------------------------------------- */
+/* ---- locks ------------------------------------------------------------------------------------------------------- */
 
 void stream_lock(struct kvs_stream *stream) { kvs_host_lock(stream->host, stream->lock); }
 
@@ -171,7 +172,7 @@ void stream_unlock(struct kvs_stream *stream)
     if (wake) kvs_host_wake(host);
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static uint32_t hash_of(const char *name)
 {

@@ -85,7 +85,8 @@ struct kvs_host {
  * Numbers not listed count as KVS_RESULT_UNKNOWN, which is retried. */
 enum kvs_result {
     KVS_RESULT_NOT_SET = 0, KVS_RESULT_OK = 200, KVS_RESULT_BAD_REQUEST = 400, KVS_RESULT_NOT_AUTHORIZED = 401,
-    KVS_RESULT_FORBIDDEN = 403, KVS_RESULT_NOT_FOUND = 404, KVS_RESULT_INVALID_ARG = 406, KVS_RESULT_REQUEST_TIMEOUT = 408,
+    KVS_RESULT_FORBIDDEN = 403, KVS_RESULT_NOT_FOUND = 404, KVS_RESULT_INVALID_ARG = 406,
+    KVS_RESULT_REQUEST_TIMEOUT = 408,
     KVS_RESULT_INTERNAL_ERROR = 500, KVS_RESULT_NOT_IMPLEMENTED = 501, KVS_RESULT_UNAVAILABLE = 503,
     KVS_RESULT_GATEWAY_TIMEOUT = 504, KVS_RESULT_READ_TIMEOUT = 598, KVS_RESULT_CONNECTION_TIMEOUT = 599,
     KVS_RESULT_STREAM_READ_ERROR = 4000, KVS_RESULT_FRAGMENT_SIZE = 4001, KVS_RESULT_FRAGMENT_DURATION = 4002,
@@ -134,7 +135,8 @@ struct kvs_client_answer {
 };
 /*   KVS_E_STALE_ANSWER  not the outstanding request: nothing changed
  *   KVS_E_TOKEN_EXPIRY  less than 30 s left: counted as a failed try */
-KVS_API kvs_status kvs_client_answer(struct kvs_client *client, const struct kvs_client_answer *answer, uint64_t now_hns);
+KVS_API kvs_status kvs_client_answer(struct kvs_client *client, const struct kvs_client_answer *answer,
+                                     uint64_t now_hns);
 
 struct kvs_client_metrics {
     uint32_t size;
@@ -187,7 +189,9 @@ enum kvs_order {
     KVS_ORDER_PTS_EOFR = 5, KVS_ORDER_CUT = 6
 };
 enum kvs_full_policy { KVS_FULL_DROP_FRAGMENT = 0, KVS_FULL_REFUSE = 1, KVS_FULL_DROP_FRAME = 2 };
-enum kvs_backward_policy { KVS_BACKWARD_SHIFT = 0, KVS_BACKWARD_DROP = 1, KVS_BACKWARD_SESSION = 2, KVS_BACKWARD_ERROR = 3 };
+enum kvs_backward_policy {
+    KVS_BACKWARD_SHIFT = 0, KVS_BACKWARD_DROP = 1, KVS_BACKWARD_SESSION = 2, KVS_BACKWARD_ERROR = 3
+};
 
 struct kvs_stream_config {
     uint32_t size;
@@ -238,7 +242,8 @@ KVS_API kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t
  * key frame comes.   KVS_E_DOUBLE_EOFR, KVS_E_NO_FRAGMENT, KVS_E_EOFR_NEEDS_KEY_FRAGMENTS, KVS_E_STREAM_STOPPED ... */
 KVS_API kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
 /* Queues a name and value for the next fragment (persistent: for every one from then on; empty value removes it). */
-KVS_API kvs_status kvs_stream_put_metadata(struct kvs_stream *stream, const char *name, const char *value, int persistent);
+KVS_API kvs_status kvs_stream_put_metadata(struct kvs_stream *stream, const char *name, const char *value,
+                                           int persistent);
 enum kvs_event_type { KVS_EVENT_IMAGE = 1, KVS_EVENT_NOTIFICATION = 2 };
 KVS_API kvs_status kvs_stream_put_event(struct kvs_stream *stream, uint32_t types, const char *image_prefix,
                                         uint32_t pair_count, const char *const *names, const char *const *values);
@@ -254,7 +259,9 @@ KVS_API kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns)
 /* Ends the open sessions (KVS_ACTION_UPLOAD_END) and opens a new one; nothing is dropped. */
 KVS_API kvs_status kvs_stream_reset_connection(struct kvs_stream *stream, uint64_t now_hns);
 
-enum kvs_stream_status { KVS_STATUS_CREATING = 0, KVS_STATUS_ACTIVE = 1, KVS_STATUS_UPDATING = 2, KVS_STATUS_DELETING = 3 };
+enum kvs_stream_status {
+    KVS_STATUS_CREATING = 0, KVS_STATUS_ACTIVE = 1, KVS_STATUS_UPDATING = 2, KVS_STATUS_DELETING = 3
+};
 struct kvs_stream_answer {
     uint32_t size;
     uint32_t result;         /* enum kvs_result */
@@ -269,7 +276,8 @@ struct kvs_stream_answer {
  *   KVS_E_STALE_ANSWER  not the outstanding request: nothing changed
  *   KVS_E_TOKEN_EXPIRY  less than 30 s left: counted as a failed try
  *   service statuses    the answer moved the stream to FAILED; the status is its cause */
-KVS_API kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_answer *answer, uint64_t now_hns);
+KVS_API kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_answer *answer,
+                                     uint64_t now_hns);
 
 /* ---- uploads: one PutMedia session each -------------------------------------------------------------------------- */
 
@@ -284,7 +292,8 @@ enum kvs_read_state {
 KVS_API kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t upload, uint8_t *buffer, uint32_t buffer_size,
                                    enum kvs_read_state *state_out, uint64_t now_hns);
 enum kvs_ack_type {
-    KVS_ACK_UNDEFINED = 0, KVS_ACK_BUFFERING = 1, KVS_ACK_RECEIVED = 2, KVS_ACK_PERSISTED = 3, KVS_ACK_ERROR = 4, KVS_ACK_IDLE = 5
+    KVS_ACK_UNDEFINED = 0, KVS_ACK_BUFFERING = 1, KVS_ACK_RECEIVED = 2, KVS_ACK_PERSISTED = 3,
+    KVS_ACK_ERROR = 4, KVS_ACK_IDLE = 5
 };
 /* Bytes of the response body as they came, cut anywhere. Every whole ACK in them is applied, bad ones are counted and
  * skipped; returns the number applied, or the first error when none was. */
@@ -297,7 +306,8 @@ struct kvs_ack {
     uint32_t error_id;     /* ERROR: enum kvs_result 4000 and up */
     char number[129];      /* fragment number, NUL-terminated */
 };
-KVS_API kvs_status kvs_upload_ack(struct kvs_stream *stream, uint64_t upload, const struct kvs_ack *ack, uint64_t now_hns);
+KVS_API kvs_status kvs_upload_ack(struct kvs_stream *stream, uint64_t upload, const struct kvs_ack *ack,
+                                  uint64_t now_hns);
 /* The connection of this handle is gone; result says why (200: an orderly end by the service). */
 KVS_API kvs_status kvs_upload_ended(struct kvs_stream *stream, uint64_t upload, uint32_t result, uint64_t now_hns);
 
@@ -323,7 +333,8 @@ enum kvs_action_kind {
     KVS_ACTION_CLOSED = 35,      /* stopped and drained */
     KVS_ACTION_TOKEN_ROTATED = 36,
     /* notices of data */
-    KVS_ACTION_ACK = 40,         /* upload; result: enum kvs_ack_type; a: timecode ms, b: fragment pts, c: ticks since its first byte was read; text: number */
+    KVS_ACTION_ACK = 40,         /* upload; result: enum kvs_ack_type; a: timecode ms, b: fragment pts,
+                                  * c: ticks since its first byte was read; text: number */
     KVS_ACTION_FRAGMENT_DONE = 41, /* a: pts, b: frames, c: bytes freed */
     KVS_ACTION_ERROR_ACK = 42,   /* upload; result: error id; status; a: timecode ms, b: fragment pts; text: number */
     KVS_ACTION_DROPPED = 43,     /* result: enum kvs_drop; a: first frame's pts, b: frames, c: bytes */
@@ -385,9 +396,12 @@ struct kvs_stream_metrics {
 };
 KVS_API kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out);
 
-/* ---- machines, for documentation and tests ------------------------------------------------------------------------ */
+/* ---- machines, for documentation and tests ----------------------------------------------------------------------- */
 
-enum kvs_machine { KVS_MACHINE_CLIENT = 0, KVS_MACHINE_STREAM = 1, KVS_MACHINE_UPLOAD = 2, KVS_MACHINE_GENERATOR = 3, KVS_MACHINE_COUNT = 4 };
+enum kvs_machine {
+    KVS_MACHINE_CLIENT = 0, KVS_MACHINE_STREAM = 1, KVS_MACHINE_UPLOAD = 2, KVS_MACHINE_GENERATOR = 3,
+    KVS_MACHINE_COUNT = 4
+};
 enum kvs_client_state {
     KVS_CLIENT_NEW, KVS_CLIENT_AUTH, KVS_CLIENT_PROVISION, KVS_CLIENT_GET_TOKEN, KVS_CLIENT_CREATE, KVS_CLIENT_TAG,
     KVS_CLIENT_READY, KVS_CLIENT_FAILED, KVS_CLIENT_STATE_COUNT
@@ -407,8 +421,10 @@ KVS_API const char *kvs_machine_event_name(uint32_t machine, uint32_t event);
 KVS_API const char *kvs_machine_act_name(uint32_t machine, uint32_t act);
 /* What the machine reports when the retries of this state are spent; 0: no budget here. */
 KVS_API kvs_status kvs_machine_spent_status(uint32_t machine, uint32_t state);
-/* One step as the engine makes it: KVS_OK and the next state and act, or KVS_E_STREAM_STATE for an absent cell. */
-KVS_API kvs_status kvs_fsm_step(uint32_t machine, uint32_t state, uint32_t event, uint32_t *next_out, uint32_t *act_out);
+/* One step as the engine makes it: KVS_OK and the next state and act, KVS_E_STREAM_STATE for an absent cell, or
+ * KVS_E_MACHINE for a number past the end. */
+KVS_API kvs_status kvs_fsm_step(uint32_t machine, uint32_t state, uint32_t event, uint32_t *next_out,
+                                uint32_t *act_out);
 
 KVS_API const char *kvs_version(void);
 

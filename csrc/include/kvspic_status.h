@@ -57,7 +57,7 @@
     X(PUT_INTERRUPTED, -208, STATE, "the waiting put was ended because the stream stopped") \
     X(UPLOAD_STATE, -209, STATE, "the upload handle is not in a state that allows this") \
     X(FRAME_DATA, -300, MEDIA, "a frame has at least one byte") \
-    X(FRAME_TIMESTAMP, -301, MEDIA, "the frame's time lies before its fragment's start or before the track's last frame") \
+    X(FRAME_TIMESTAMP, -301, MEDIA, "the frame's time lies before its fragment's start or the track's last frame") \
     X(FRAME_TIMESTAMP_RANGE, -302, MEDIA, "a time is above 2^63 nanoseconds") \
     X(LARGE_TIMECODE, -303, MEDIA, "the frame lies further from its fragment's start than a block time can say") \
     X(ANNEXB_FRAME, -304, MEDIA, "the frame is not a valid Annex-B access unit") \

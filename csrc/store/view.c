@@ -85,7 +85,8 @@ kvs_status kvs_view_reserve(struct kvs_view *view)
     return status == KVS_OK ? grow_fragments(view) : status;
 }
 
-/* Floors never fall from one fragment to the next: a frame that was stored early and released late lowers those before. */
+/* Floors never fall from one fragment to the next: a frame that was stored early and released late lowers those
+ * before. */
 static void lower_floor(struct kvs_view *view, uint64_t offset)
 {
     for (uint64_t i = view->fragment_head; i > view->fragment_tail; i--) {

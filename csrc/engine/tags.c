@@ -1,4 +1,4 @@
-/* metadata.c — the calls that change what goes out beside frames: fragment metadata, events, codec private data. */
+/* tags.c — the calls that change what goes out beside frames: fragment metadata, events, codec private data. */
 #include "engine/engine.h"
 
 #include <string.h>
@@ -31,7 +31,7 @@ static struct kvs_metadata_entry *render(struct kvs_stream *stream, const char *
     return entry;
 }
 
-/* ---- fragment metadata -------------------------------------------------------------------------------------------------------- */
+/* ---- fragment metadata ------------------------------------------------------------------------------------------- */
 
 static kvs_status put_metadata(struct kvs_stream *stream, const char *name, const char *value, int persistent)
 {
@@ -67,7 +67,7 @@ kvs_status kvs_stream_put_metadata(struct kvs_stream *stream, const char *name, 
     return status;
 }
 
-/* ---- events -------------------------------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 static kvs_status check_event(const struct event *event)
 {
@@ -138,7 +138,7 @@ kvs_status kvs_stream_put_event(struct kvs_stream *stream, uint32_t types, const
     return status;
 }
 
-/* ---- codec private data ---------------------------------------------------------------------------------------------------------- */
+/* ---- codec private data ------------------------------------------------------------------------------------------ */
 
 static int is_locked(const struct kvs_stream *stream)
 {
