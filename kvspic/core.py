@@ -167,8 +167,9 @@ def _flags(tracks: Sequence[Track], options: StreamOptions) -> int:
     flags |= lib.KVS_WANT_ACKS * options.want_acks | lib.KVS_ALLOW_CREATE * options.create
     flags |= lib.KVS_RELATIVE_TIMES * options.relative_times | lib.KVS_HAS_TAGS * bool(options.tags)
     flags |= lib.KVS_KEY_FRAME_FRAGMENTS * (not options.fragment_duration)
-    if tracks and all(track.type == TrackType.AUDIO for track in tracks):
-        flags |= lib.KVS_AUDIO_KEYS
+    video = [track for track in tracks if track.type == TrackType.VIDEO]
+    if tracks and (video[0].independent if video else True):
+        flags |= lib.KVS_SPARSE_KEYS
     return int(flags)
 
 

@@ -118,7 +118,8 @@ class Track:
     """One track of a stream, of any codec that Matroska has an id for.
 
     ``number`` 0 means its place in the list, from 1. ``cpd`` is the codec private data; H.264, H.265 and AAC can also
-    take it from the frames. ``nal`` says that frames are made of NAL units, start codes or length prefixes.
+    take it from the frames. ``nal`` says that frames are made of NAL units, start codes or length prefixes;
+    ``independent`` that each frame can be decoded alone, as JPEG can: then a fragment is opened about every 2 s.
     """
 
     codec_id: str
@@ -133,6 +134,7 @@ class Track:
     channels: int = 0
     bit_depth: int = 0
     nal: bool = False
+    independent: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ class MjpegTrack(Track):
     codec_id: str = "V_MS/VFW/FOURCC"
     content_type: str = "video/x-matroska"
     name: str = "video"
+    independent: bool = True
 
     def __post_init__(self) -> None:
         if self.cpd is None and self.width and self.height:
@@ -235,6 +238,8 @@ class TrackLike(Protocol):
     @property
     def channels(self) -> int: ...
     @property
+    def is_independent(self) -> bool: ...
+    @property
     def bit_depth(self) -> int: ...
     @property
     def nal(self) -> str | None: ...
@@ -257,6 +262,7 @@ def track_of(track: Track | TrackLike) -> Track:
         channels=track.channels,
         bit_depth=track.bit_depth,
         nal=track.nal is not None,
+        independent=track.is_independent,
     )
 
 

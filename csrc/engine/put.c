@@ -7,7 +7,7 @@
 
 #include "media/nal.h"
 
-#define AUDIO_KEY_GAP_HNS (2 * KVS_HNS_PER_SECOND)
+#define SPARSE_KEY_GAP_HNS (2 * KVS_HNS_PER_SECOND)
 #define SYNC_HNS KVS_HNS_PER_SECOND
 #define CPD_MAX (KVS_MKV_CPD_MAX)
 
@@ -101,10 +101,10 @@ static int is_lead(const struct kvs_stream *stream, uint32_t track)
 
 static void set_key(struct kvs_stream *stream, struct put *put)
 {
-    if (stream->flags & KVS_AUDIO_KEYS) {
+    if ((stream->flags & KVS_SPARSE_KEYS) && is_lead(stream, put->track)) {
         uint64_t last = stream->last_key_pts_hns;
         int is_due = stream->skip_until_key || last == KVS_TIME_NONE ||
-                     put->pts_hns >= kvs_hns_add(last, AUDIO_KEY_GAP_HNS);
+                     put->pts_hns >= kvs_hns_add(last, SPARSE_KEY_GAP_HNS);
         put->flags = is_due ? put->flags | KVS_FRAME_KEY : put->flags & ~(uint32_t)KVS_FRAME_KEY;
     }
     if (stream->force_key && is_lead(stream, put->track)) put->flags |= KVS_FRAME_KEY;

@@ -178,7 +178,8 @@ enum kvs_stream_flag {
     KVS_ALLOW_CREATE = 1u << 5,
     KVS_NEGATIVE_BLOCK_TIME = 1u << 6, /* leading pictures may lie before their cluster's time, down to -32768 */
     KVS_HAS_TAGS = 1u << 7,            /* issue TAG_STREAM on the way */
-    KVS_AUDIO_KEYS = 1u << 8,          /* audio-only: flag one frame as key 2 s or more after the last */
+    KVS_SPARSE_KEYS = 1u << 8,         /* frames need no others (audio alone, JPEG): one is flagged as key 2 s or more
+                                        * after the last, whatever the caller flags */
     KVS_FORMAT_LOCKED = 1u << 9        /* kvs_stream_set_cpd is refused while streaming */
 };
 enum kvs_nal_flag { KVS_NAL_ANNEXB_TO_AVCC = 8, KVS_NAL_AVCC_TO_ANNEXB = 16, KVS_NAL_ANNEXB_CPD = 32 };

@@ -10,7 +10,7 @@
 #ifndef KVS_MACHINE_CLIENT_FSM_H
 #define KVS_MACHINE_CLIENT_FSM_H
 
-#include "machine/fsm.h"
+#include "machine/machines.h"
 
 enum kvs_client_event {
     KVS_CLIENT_EV_START,       /* kvs_client_new */

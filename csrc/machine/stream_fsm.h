@@ -19,7 +19,7 @@
 #ifndef KVS_MACHINE_STREAM_FSM_H
 #define KVS_MACHINE_STREAM_FSM_H
 
-#include "machine/fsm.h"
+#include "machine/machines.h"
 
 enum kvs_stream_event {
     KVS_STREAM_EV_START,           /* kvs_stream_new */

@@ -10,7 +10,7 @@
 #ifndef KVS_MACHINE_UPLOAD_FSM_H
 #define KVS_MACHINE_UPLOAD_FSM_H
 
-#include "machine/fsm.h"
+#include "machine/machines.h"
 
 enum kvs_upload_state {
     KVS_UPLOAD_OPENING, KVS_UPLOAD_READY, KVS_UPLOAD_STREAMING, KVS_UPLOAD_DRAINING, KVS_UPLOAD_AWAITING_ACK,

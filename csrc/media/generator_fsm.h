@@ -10,6 +10,10 @@
 #ifndef KVS_MEDIA_GENERATOR_FSM_H
 #define KVS_MEDIA_GENERATOR_FSM_H
 
+#include "base/fsm.h"
+
+extern const struct kvs_fsm_table kvs_generator_fsm;
+
 enum kvs_generator_state {
     KVS_GENERATOR_START, KVS_GENERATOR_CLUSTER, KVS_GENERATOR_ENDED, KVS_GENERATOR_STATE_COUNT
 };

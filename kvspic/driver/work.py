@@ -31,6 +31,8 @@ __all__ = ["ProducerSettings", "ProducerWork"]
 
 logger = logging.getLogger("kvspic.producer")
 
+Callback = Callable[[Event], None]
+
 STORE_DEFAULT = 128 * 1024 * 1024
 
 
@@ -84,7 +86,7 @@ class ProducerWork:
         return self._driver.loop
 
     def open_stream(
-        self, name: str, tracks: Sequence[Track], options: StreamOptions, callbacks: Sequence[Callable[[Event], None]] = ()
+        self, name: str, tracks: Sequence[Track], options: StreamOptions, callbacks: Sequence[Callback] = ()
     ) -> StreamWork:
         """Open a stream; it takes frames at once and becomes ready by itself. ``callbacks`` get all its events."""
         self._check_open()

@@ -193,7 +193,7 @@ def test_options_become_the_configuration():
     assert [config.tracks[index].id for index in range(2)] == [1, 2]
     assert config.order == Order.CUT
     assert config.flags & core.lib.KVS_HAS_TAGS
-    assert not config.flags & core.lib.KVS_AUDIO_KEYS
+    assert not config.flags & core.lib.KVS_SPARSE_KEYS
     assert config.nal_flags == core.lib.KVS_NAL_ANNEXB_TO_AVCC | core.lib.KVS_NAL_ANNEXB_CPD
     assert config.streaming_type == core.lib.KVS_OFFLINE
     assert config.retention_hns == 24 * HOUR_HNS
@@ -202,7 +202,7 @@ def test_options_become_the_configuration():
 
 def test_audio_alone_gets_its_keys_from_the_core():
     config = setup(AacTrack(sample_rate=48000, channels=2)).config
-    assert config.flags & core.lib.KVS_AUDIO_KEYS
+    assert config.flags & core.lib.KVS_SPARSE_KEYS
     assert config.order == Order.NONE
     assert config.tracks[0].type == TrackType.AUDIO
     assert config.nal_flags == 0

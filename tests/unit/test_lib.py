@@ -3,13 +3,12 @@
 import gc
 import re
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from kvspic import _lib, core, errors
-from kvspic._lib import ffi, lib
+from kvspic._lib import lib
 from kvspic.actions import ORDERS
 from kvspic.types import H264Track, StreamOptions
 
@@ -41,41 +40,12 @@ def structures(text: str) -> dict[str, list[str]]:
     return {name: re.findall(r"(\w+)(?:\[\w+\])?\s*[,;)]", body) for name, body in found}
 
 
-def calls_that_change(stream: core.Stream) -> list[object]:
-    return [
-        lib.kvs_version,
-        lambda: stream.put_frame(b"\0\0\1\x65frame", NOW_HNS, NOW_HNS, 0, 1, 1, NOW_HNS),
-        lambda: stream.put_frame(memoryview(b"\0\0\1\x65frame"), NOW_HNS, NOW_HNS, 0, 1, 1, NOW_HNS),
-        lambda: lib.kvs_client_next_deadline(ffi.NULL),
-    ]
-
-
-@pytest.mark.parametrize("index", range(4))
-def test_the_gil_stays_held(index, stream):
-    """With an endless switch interval another thread runs only when somebody gives the GIL up: nobody may."""
-    call = calls_that_change(stream)[index]
-    count, is_over, is_running = [0], threading.Event(), threading.Event()
-
-    def be_busy() -> None:
-        is_running.set()
-        while not is_over.is_set():
-            count[0] += 1
-
-    before = sys.getswitchinterval()
-    thread = threading.Thread(target=be_busy)
-    thread.start()
-    is_running.wait()
-    try:
-        sys.setswitchinterval(1e6)
-        call()  # a request to switch may still be pending from the old interval
-        start = count[0]
-        for _ in range(100):
-            call()
-        assert count[0] == start
-    finally:
-        sys.setswitchinterval(before)
-        is_over.set()
-        thread.join()
+def test_the_gil_stays_held():
+    """The wrappers that cffi makes give the GIL up by PyEval_SaveThread; an extension that never does imports no such
+    name. (A race against a busy thread does not show it reliably: whoever gives the GIL up mostly gets it back.)"""
+    extension = Path(sys.modules["kvspic._native"].__file__).read_bytes()
+    assert b"PyEval_SaveThread" not in extension
+    assert b"PyEval_RestoreThread" not in extension
 
 
 def ready_client(**config) -> core.Client:

@@ -72,6 +72,7 @@ class SourceTrack:
     channels: int = 2
     bit_depth: int = 0
     nal: str | None = None
+    is_independent: bool = False
 
 
 def test_a_track_of_a_source_becomes_a_track():

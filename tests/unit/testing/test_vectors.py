@@ -91,3 +91,10 @@ def test_the_program_prints_a_line_each_and_fails_when_one_does(tmp_path, capsys
     ]
     path.write_text(json.dumps({"vectors": [good]}))
     assert vectors.main([str(path)]) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in VECTORS if name.startswith("clip")])
+def test_a_packaged_clip_decodes_to_what_was_recorded(name):
+    vector = VECTORS[name]
+    decoded = run(vector)["got"]["decoded_md5"]
+    assert decoded in (None, vector["better" if "better" in vector else "expect"]["decoded_md5"])

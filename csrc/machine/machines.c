@@ -1,7 +1,7 @@
-/* fsm.c — the step that all machines share, and their introspection for documentation, diagrams and tests.
+/* machines.c — the list of all machines, and their introspection for documentation, diagrams and tests.
  *
  * The tables are the only source: whatever is drawn, checked or generated from Python comes from these functions. */
-#include "machine/fsm.h"
+#include "machine/machines.h"
 
 static const struct kvs_fsm_table *const MACHINES[KVS_MACHINE_COUNT] = {
     [KVS_MACHINE_CLIENT] = &kvs_client_fsm,
@@ -13,28 +13,6 @@ static const struct kvs_fsm_table *const MACHINES[KVS_MACHINE_COUNT] = {
 static const struct kvs_fsm_table *machine_at(uint32_t machine)
 {
     return machine < KVS_MACHINE_COUNT ? MACHINES[machine] : NULL;
-}
-
-/* The cell, or NULL when it is absent or outside the table. */
-static const struct kvs_edge *edge_at(const struct kvs_fsm_table *fsm, uint32_t state, uint32_t event)
-{
-    if (state >= fsm->state_count || event >= fsm->event_count) return NULL;
-    const struct kvs_edge *edge = &fsm->edges[(size_t)state * fsm->event_count + event];
-    return edge->act != 0 ? edge : NULL;
-}
-
-int kvs_fsm_allows(const struct kvs_fsm_table *fsm, uint32_t state, uint32_t event)
-{
-    return edge_at(fsm, state, event) != NULL;
-}
-
-kvs_status kvs_fsm_move(const struct kvs_fsm_table *fsm, uint8_t *state, uint32_t event, uint32_t *act_out)
-{
-    const struct kvs_edge *edge = edge_at(fsm, *state, event);
-    if (edge == NULL) return KVS_E_STREAM_STATE;
-    *state = edge->next;
-    *act_out = edge->act;
-    return KVS_OK;
 }
 
 kvs_status kvs_fsm_step(uint32_t machine, uint32_t state, uint32_t event, uint32_t *next_out, uint32_t *act_out)
