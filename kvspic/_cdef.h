@@ -36,7 +36,8 @@ struct kvs_host {
 
 enum kvs_result {
     KVS_RESULT_NOT_SET = 0, KVS_RESULT_OK = 200, KVS_RESULT_BAD_REQUEST = 400, KVS_RESULT_NOT_AUTHORIZED = 401,
-    KVS_RESULT_FORBIDDEN = 403, KVS_RESULT_NOT_FOUND = 404, KVS_RESULT_INVALID_ARG = 406, KVS_RESULT_REQUEST_TIMEOUT = 408,
+    KVS_RESULT_FORBIDDEN = 403, KVS_RESULT_NOT_FOUND = 404, KVS_RESULT_INVALID_ARG = 406,
+    KVS_RESULT_REQUEST_TIMEOUT = 408,
     KVS_RESULT_INTERNAL_ERROR = 500, KVS_RESULT_NOT_IMPLEMENTED = 501, KVS_RESULT_UNAVAILABLE = 503,
     KVS_RESULT_GATEWAY_TIMEOUT = 504, KVS_RESULT_READ_TIMEOUT = 598, KVS_RESULT_CONNECTION_TIMEOUT = 599,
     KVS_RESULT_STREAM_READ_ERROR = 4000, KVS_RESULT_FRAGMENT_SIZE = 4001, KVS_RESULT_FRAGMENT_DURATION = 4002,
@@ -79,7 +80,8 @@ struct kvs_client_answer {
     uint64_t expires_hns;
 };
 
-kvs_status kvs_client_answer(struct kvs_client *client, const struct kvs_client_answer *answer, uint64_t now_hns);
+kvs_status kvs_client_answer(struct kvs_client *client, const struct kvs_client_answer *answer,
+                                     uint64_t now_hns);
 
 struct kvs_client_metrics {
     uint32_t size;
@@ -128,7 +130,9 @@ enum kvs_order {
     KVS_ORDER_PTS_EOFR = 5, KVS_ORDER_CUT = 6
 };
 enum kvs_full_policy { KVS_FULL_DROP_FRAGMENT = 0, KVS_FULL_REFUSE = 1, KVS_FULL_DROP_FRAME = 2 };
-enum kvs_backward_policy { KVS_BACKWARD_SHIFT = 0, KVS_BACKWARD_DROP = 1, KVS_BACKWARD_SESSION = 2, KVS_BACKWARD_ERROR = 3 };
+enum kvs_backward_policy {
+    KVS_BACKWARD_SHIFT = 0, KVS_BACKWARD_DROP = 1, KVS_BACKWARD_SESSION = 2, KVS_BACKWARD_ERROR = 3
+};
 
 struct kvs_stream_config {
     uint32_t size;
@@ -171,7 +175,8 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
 
 kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
 
-kvs_status kvs_stream_put_metadata(struct kvs_stream *stream, const char *name, const char *value, int persistent);
+kvs_status kvs_stream_put_metadata(struct kvs_stream *stream, const char *name, const char *value,
+                                           int persistent);
 enum kvs_event_type { KVS_EVENT_IMAGE = 1, KVS_EVENT_NOTIFICATION = 2 };
 kvs_status kvs_stream_put_event(struct kvs_stream *stream, uint32_t types, const char *image_prefix,
                                         uint32_t pair_count, const char *const *names, const char *const *values);
@@ -187,7 +192,9 @@ kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns);
 
 kvs_status kvs_stream_reset_connection(struct kvs_stream *stream, uint64_t now_hns);
 
-enum kvs_stream_status { KVS_STATUS_CREATING = 0, KVS_STATUS_ACTIVE = 1, KVS_STATUS_UPDATING = 2, KVS_STATUS_DELETING = 3 };
+enum kvs_stream_status {
+    KVS_STATUS_CREATING = 0, KVS_STATUS_ACTIVE = 1, KVS_STATUS_UPDATING = 2, KVS_STATUS_DELETING = 3
+};
 struct kvs_stream_answer {
     uint32_t size;
     uint32_t result;
@@ -197,7 +204,8 @@ struct kvs_stream_answer {
     uint64_t expires_hns;
 };
 
-kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_answer *answer, uint64_t now_hns);
+kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_answer *answer,
+                                     uint64_t now_hns);
 
 enum kvs_read_state {
     KVS_READ_MORE = 0,
@@ -209,7 +217,8 @@ enum kvs_read_state {
 kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t upload, uint8_t *buffer, uint32_t buffer_size,
                                    enum kvs_read_state *state_out, uint64_t now_hns);
 enum kvs_ack_type {
-    KVS_ACK_UNDEFINED = 0, KVS_ACK_BUFFERING = 1, KVS_ACK_RECEIVED = 2, KVS_ACK_PERSISTED = 3, KVS_ACK_ERROR = 4, KVS_ACK_IDLE = 5
+    KVS_ACK_UNDEFINED = 0, KVS_ACK_BUFFERING = 1, KVS_ACK_RECEIVED = 2, KVS_ACK_PERSISTED = 3,
+    KVS_ACK_ERROR = 4, KVS_ACK_IDLE = 5
 };
 
 kvs_status kvs_upload_ack_bytes(struct kvs_stream *stream, uint64_t upload, const uint8_t *bytes,
@@ -221,7 +230,8 @@ struct kvs_ack {
     uint32_t error_id;
     char number[129];
 };
-kvs_status kvs_upload_ack(struct kvs_stream *stream, uint64_t upload, const struct kvs_ack *ack, uint64_t now_hns);
+kvs_status kvs_upload_ack(struct kvs_stream *stream, uint64_t upload, const struct kvs_ack *ack,
+                                  uint64_t now_hns);
 
 kvs_status kvs_upload_ended(struct kvs_stream *stream, uint64_t upload, uint32_t result, uint64_t now_hns);
 
@@ -303,7 +313,10 @@ struct kvs_stream_metrics {
 };
 kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out);
 
-enum kvs_machine { KVS_MACHINE_CLIENT = 0, KVS_MACHINE_STREAM = 1, KVS_MACHINE_UPLOAD = 2, KVS_MACHINE_GENERATOR = 3, KVS_MACHINE_COUNT = 4 };
+enum kvs_machine {
+    KVS_MACHINE_CLIENT = 0, KVS_MACHINE_STREAM = 1, KVS_MACHINE_UPLOAD = 2, KVS_MACHINE_GENERATOR = 3,
+    KVS_MACHINE_COUNT = 4
+};
 enum kvs_client_state {
     KVS_CLIENT_NEW, KVS_CLIENT_AUTH, KVS_CLIENT_PROVISION, KVS_CLIENT_GET_TOKEN, KVS_CLIENT_CREATE, KVS_CLIENT_TAG,
     KVS_CLIENT_READY, KVS_CLIENT_FAILED, KVS_CLIENT_STATE_COUNT
@@ -324,7 +337,8 @@ const char *kvs_machine_act_name(uint32_t machine, uint32_t act);
 
 kvs_status kvs_machine_spent_status(uint32_t machine, uint32_t state);
 
-kvs_status kvs_fsm_step(uint32_t machine, uint32_t state, uint32_t event, uint32_t *next_out, uint32_t *act_out);
+kvs_status kvs_fsm_step(uint32_t machine, uint32_t state, uint32_t event, uint32_t *next_out,
+                                uint32_t *act_out);
 
 const char *kvs_version(void);
 
@@ -335,3 +349,8 @@ void kvs_host_init(struct kvs_host *host_out, struct kvs_host_wake *wake);
 kvs_status kvs_host_wake_new(struct kvs_host_wake **wake_out, intptr_t *read_fd_out);
 void kvs_host_wake_free(struct kvs_host_wake *wake);
 uint64_t kvs_host_now_hns(void);
+
+/* kvspic/_ffi_build.py, PUT_FRAME */
+kvs_status kvspic_put_frame(struct kvs_stream *stream, const uint8_t *data, uint32_t data_size, uint64_t pts_ns,
+                            uint64_t dts_ns, uint64_t duration_ns, uint64_t track, uint32_t flags,
+                            int64_t clock_offset_hns);

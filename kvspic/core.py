@@ -28,7 +28,7 @@ from kvspic.types import (
     hns,
 )
 
-__all__ = ["TIME_NONE", "Client", "Stream", "StreamSetup", "UploadReader"]
+__all__ = ["TIME_NONE", "Client", "Stream", "StreamSetup", "UploadReader", "host_now_hns"]
 
 ACTIONS_PER_READ = 64
 TIME_NONE: int = 2**64 - 1
@@ -38,7 +38,13 @@ _AUTH_TOKEN = 1
 _OK = 200
 
 _put_frame = lib.kvs_stream_put_frame
+_put_frame_now = lib.kvspic_put_frame
 _from_buffer = ffi.from_buffer
+
+
+def host_now_hns() -> int:
+    """The clock of the host functions: monotonic, from a wall time that may be old; a producer adds its offset."""
+    return int(lib.kvs_host_now_hns())
 
 
 class Client:
@@ -199,6 +205,18 @@ class Stream:
         else:
             view = _from_buffer("uint8_t[]", data)
             status = _put_frame(self._ptr, view, len(view), pts_hns, dts_hns, duration_hns, track, flags, now_hns)
+        if status:
+            check(status)
+
+    def put_frame_now(
+        self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int, offset_hns: int
+    ) -> None:
+        """The same with nanoseconds, at the time :func:`host_now_hns` + ``offset_hns``: the facade's hot path."""
+        if type(data) is bytes:
+            status = _put_frame_now(self._ptr, data, len(data), pts_ns, dts_ns, duration_ns, track, flags, offset_hns)
+        else:
+            view = _from_buffer("uint8_t[]", data)
+            status = _put_frame_now(self._ptr, view, len(view), pts_ns, dts_ns, duration_ns, track, flags, offset_hns)
         if status:
             check(status)
 

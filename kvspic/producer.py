@@ -115,6 +115,7 @@ class Producer(_ProducerFace):
         """
         chosen = StreamOptions(**options)
         what = name, tracks, chosen, on_event
+        self._work.check_open()
         return self._thread.run(
             _open_ready(
                 self._work,

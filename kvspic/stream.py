@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from kvspic import errors
 from kvspic.actions import Event
+from kvspic.core import host_now_hns
 from kvspic.driver.blocking import LoopThread, call_soon
 from kvspic.driver.stream import StreamWork
 from kvspic.driver.watch import QUEUE_MAX, EventQueue
-from kvspic.driver.work import ProducerWork
+from kvspic.driver.work import FORKED, ProducerWork
 from kvspic.types import Buffer, Health, StreamMetrics, StreamOptions, StreamReport
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ CLOSE_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_ON_ERROR_S = 2.0  # of a with block that an exception leaves: what is out by then is out
 KEY, DISCARDABLE, INVISIBLE = 1, 2, 4
 IMAGE, NOTIFICATION = 1, 2
-
-_monotonic_ns = time.monotonic_ns
 
 
 class StreamFace:
@@ -115,10 +114,7 @@ class StreamFace:
         return errors.named("STREAM_STOPPED", f"the stream {self.name} is closed: open it again to put frames")
 
     def _now_hns(self) -> int:
-        return _monotonic_ns() // 100 + self._offset_hns
-
-
-FORKED = "this process was forked after the producer was made: make a producer in the process that uses it"
+        return host_now_hns() + self._offset_hns
 
 
 class Stream(StreamFace):
@@ -160,18 +156,16 @@ class Stream(StreamFace):
             StoreFullError: no room in time, or the stream's policy is to refuse.
             StreamStoppedError: after :meth:`close`. MediaError: the frame is not what its track says.
         """
-        pts_hns = pts // 100
-        dts_hns = pts_hns if dts is None else dts // 100
+        dts = pts if dts is None else dts
         flags = KEY if key_frame else 0
         if discardable or invisible:
             flags |= DISCARDABLE * discardable | INVISIBLE * invisible
-        now_hns = _monotonic_ns() // 100 + self._offset_hns
         try:
-            self._core.put_frame(data, pts_hns, dts_hns, duration // 100, track, flags, now_hns)
+            self._core.put_frame_now(data, pts, dts, duration, track, flags, self._offset_hns)
         except errors.StoreFullError:
             if not self._options.offline:
                 raise
-            self._put_when_room(data, pts_hns, dts_hns, duration // 100, track, flags)
+            self._put_when_room(data, pts, dts, duration, track, flags)
         except (errors.NullArgError, OverflowError) as error:
             raise self._explain(error) from None
 
@@ -212,16 +206,14 @@ class Stream(StreamFace):
     ) -> None:
         self.close(CLOSE_TIMEOUT_S if kind is None else CLOSE_TIMEOUT_ON_ERROR_S)
 
-    def _put_when_room(
-        self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int
-    ) -> None:
+    def _put_when_room(self, data: Buffer, pts: int, dts: int, duration: int, track: int, flags: int) -> None:
         if self._thread.is_current:
             raise errors.named("STORE_FULL")  # whoever waits on the loop's thread waits for himself
         end = time.monotonic() + self._put_timeout_s
         while True:
             seen_count = self._work.room_count
             try:
-                return self._core.put_frame(data, pts_hns, dts_hns, duration_hns, track, flags, self._now_hns())
+                return self._core.put_frame_now(data, pts, dts, duration, track, flags, self._offset_hns)
             except errors.StoreFullError:
                 self._check_before_wait()
                 if not self._room.wait(seen_count, end - time.monotonic()):
@@ -273,14 +265,12 @@ class AsyncStream(StreamFace):
         invisible: bool = False,
     ) -> None:
         """As :meth:`Stream.put_frame`, but it never waits: a full offline stream raises ``StoreFullError``."""
-        pts_hns = pts // 100
-        dts_hns = pts_hns if dts is None else dts // 100
+        dts = pts if dts is None else dts
         flags = KEY if key_frame else 0
         if discardable or invisible:
             flags |= DISCARDABLE * discardable | INVISIBLE * invisible
-        now_hns = _monotonic_ns() // 100 + self._offset_hns
         try:
-            self._core.put_frame(data, pts_hns, dts_hns, duration // 100, track, flags, now_hns)
+            self._core.put_frame_now(data, pts, dts, duration, track, flags, self._offset_hns)
         except (errors.NullArgError, OverflowError) as error:
             raise self._explain(error) from None
 

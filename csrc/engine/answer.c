@@ -230,8 +230,7 @@ kvs_status kvs_stream_reset_connection(struct kvs_stream *stream, uint64_t now_h
 kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
-    kvs_host_lock(stream->host, stream->writer);
-    stream_lock(stream);
+    stream_write_lock(stream);
     if (!stream->is_stopped) {
         package_held(stream, 1, now_hns);
         skip_report(stream);
@@ -242,8 +241,7 @@ kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns)
         session_announce(stream);
         stream_settle(stream, now_hns);
     }
-    stream_unlock(stream);
-    kvs_host_unlock(stream->host, stream->writer);
+    stream_write_unlock(stream);
     return KVS_OK;
 }
 
@@ -263,15 +261,13 @@ static void restart_data(struct kvs_stream *stream)
 kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
-    kvs_host_lock(stream->host, stream->writer);
-    stream_lock(stream);
+    stream_write_lock(stream);
     session_abort_all(stream, KVS_RESULT_OK);
     restart_data(stream);
     forget_failures(stream);
     kvs_token_clear(&stream->token);
     stream->is_rotating = stream->is_stopped = stream->is_closed = 0;
     stream_step(stream, KVS_STREAM_EV_RESET, now_hns);
-    stream_unlock(stream);
-    kvs_host_unlock(stream->host, stream->writer);
+    stream_write_unlock(stream);
     return KVS_OK;
 }

@@ -146,8 +146,7 @@ static void poke_token(struct kvs_stream *stream, uint64_t now_hns)
 
 static void poke_stream(struct kvs_stream *stream, uint64_t now_hns)
 {
-    kvs_host_lock(stream->host, stream->writer);
-    stream_lock(stream);
+    stream_write_lock(stream);
     stream->armed_hns = KVS_TIME_NONE;
     poke_order(stream, now_hns);
     poke_idle(stream, now_hns);
@@ -155,8 +154,7 @@ static void poke_stream(struct kvs_stream *stream, uint64_t now_hns)
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++)
         pressure_stale(stream, stream->uploads[i], now_hns);
     stream_settle(stream, now_hns);
-    stream_unlock(stream);
-    kvs_host_unlock(stream->host, stream->writer);
+    stream_write_unlock(stream);
 }
 
 static struct kvs_stream *take_due(struct kvs_client *client, uint64_t now_hns)

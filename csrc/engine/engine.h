@@ -198,6 +198,8 @@ kvs_status deadline_reserve(struct kvs_client *client);
 
 void stream_lock(struct kvs_stream *stream);
 void stream_unlock(struct kvs_stream *stream); /* arms the deadline and wakes */
+void stream_write_lock(struct kvs_stream *stream); /* the writer's lock, then the stream's */
+void stream_write_unlock(struct kvs_stream *stream);
 void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns);
 void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns);
 /* Opens a session where one is needed, closes a stopped stream that has drained. After anything that could matter. */

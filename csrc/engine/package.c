@@ -270,11 +270,9 @@ void package_trailer(struct kvs_stream *stream, uint64_t now_hns)
 kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
-    kvs_host_lock(stream->host, stream->writer);
-    stream_lock(stream);
+    stream_write_lock(stream);
     kvs_status status = package_end_fragment(stream, now_hns);
     stream_settle(stream, now_hns);
-    stream_unlock(stream);
-    kvs_host_unlock(stream->host, stream->writer);
+    stream_write_unlock(stream);
     return status;
 }

@@ -195,7 +195,7 @@ static void store(struct kvs_stream *stream, struct put *put)
         return;
     }
     stream->inflight_offset = put->offset;
-    stream_unlock(stream);
+    kvs_host_unlock(stream->host, stream->lock);
     copy_payload(&stream->chain, put, at);
     stream_lock(stream);
     stream->inflight_offset = UINT64_MAX;
@@ -348,7 +348,6 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
     if (status == KVS_OK) stream_settle(stream, now_hns);
     else stream->metrics.frames_refused++;
     kvs_host_free(stream->host, put.format);
-    stream_unlock(stream);
-    kvs_host_unlock(stream->host, stream->writer);
+    stream_write_unlock(stream);
     return status;
 }

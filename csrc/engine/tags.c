@@ -170,11 +170,9 @@ kvs_status kvs_stream_set_cpd(struct kvs_stream *stream, uint64_t track, const u
     if (cpd == NULL && cpd_size != 0) return KVS_E_CPD_NULL;
     while (index < stream->track_count && stream->tracks[index].id != track) index++;
     if (index == stream->track_count) return KVS_E_UNKNOWN_TRACK;
-    kvs_host_lock(stream->host, stream->writer);
-    stream_lock(stream);
+    stream_write_lock(stream);
     kvs_status status = set_cpd(stream, index, cpd, cpd_size);
-    stream_unlock(stream);
-    kvs_host_unlock(stream->host, stream->writer);
+    stream_write_unlock(stream);
     return status;
 }
 
@@ -183,11 +181,9 @@ kvs_status kvs_stream_set_nal_flags(struct kvs_stream *stream, uint32_t nal_flag
     uint32_t both = KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB;
     if (stream == NULL) return KVS_E_NULL_ARG;
     if ((nal_flags & both) == both) return KVS_E_NAL_FLAGS;
-    kvs_host_lock(stream->host, stream->writer);
-    stream_lock(stream);
+    stream_write_lock(stream);
     kvs_status status = is_locked(stream) ? KVS_E_STREAM_STATE : KVS_OK;
     if (status == KVS_OK) stream->nal_flags = nal_flags;
-    stream_unlock(stream);
-    kvs_host_unlock(stream->host, stream->writer);
+    stream_write_unlock(stream);
     return status;
 }

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from kvspic.core import host_now_hns
 from kvspic.driver.turn import Turn
 
 __all__ = ["AioDriver", "Clock"]
@@ -27,11 +28,11 @@ class Clock:
     """The core's time: the wall clock when the object is made, plus the monotonic time since. It never goes back."""
 
     def __init__(self) -> None:
-        self.offset_hns = time.time_ns() // 100 - time.monotonic_ns() // 100
+        self.offset_hns = time.time_ns() // 100 - host_now_hns()
 
     def now_hns(self) -> int:
         """Ticks of 100 ns since 1970."""
-        return time.monotonic_ns() // 100 + self.offset_hns
+        return host_now_hns() + self.offset_hns
 
 
 class AioDriver:

@@ -68,10 +68,7 @@ class LoopThread:
 
     def _problem(self) -> str:
         if self.is_forked:
-            return (
-                "this process was forked after the producer was made, and threads do not survive a fork: "
-                "make the producer in the process that uses it"
-            )
+            return "threads do not survive a fork: make the producer in the process that uses it"
         if self.is_current:
             return "a blocking call was made from a callback of kvspic's own thread: call it from another thread"
         return "the producer is closed" if self.loop.is_closed() or not self._thread.is_alive() else ""

@@ -27,7 +27,7 @@ from kvspic.types import ClientMetrics, StreamOptions, StreamReport, Track
 if TYPE_CHECKING:
     from kvspic.provider.credentials import CredentialSource
 
-__all__ = ["ProducerSettings", "ProducerWork"]
+__all__ = ["FORKED", "STORE_DEFAULT", "ProducerSettings", "ProducerWork"]
 
 logger = logging.getLogger("kvspic.producer")
 
@@ -89,7 +89,7 @@ class ProducerWork:
         self, name: str, tracks: Sequence[Track], options: StreamOptions, callbacks: Sequence[Callback] = ()
     ) -> StreamWork:
         """Open a stream; it takes frames at once and becomes ready by itself. ``callbacks`` get all its events."""
-        self._check_open()
+        self.check_open()
         self._last_user += 1
         user = self._last_user
         core = self._client.open_stream(StreamSetup(name, tracks, options, user), self.clock.now_hns())
@@ -128,6 +128,15 @@ class ProducerWork:
         await self._driver.close()
         self._client.close()
 
+    def check_open(self) -> None:
+        """Raise what keeps streams from being opened: a fault of the driver, or that the producer is closed."""
+        if self._fault is not None:
+            raise self._fault
+        if self.is_forked:
+            raise errors.named("CLIENT_STATE", FORKED)
+        if self.is_closed:
+            raise errors.named("CLIENT_STATE", "the producer is closed: make a new one")
+
     def metrics(self) -> ClientMetrics:
         """The counters of the content store that the streams share."""
         return self._client.metrics()
@@ -140,12 +149,6 @@ class ProducerWork:
         """In a forked child: touch nothing that the parent uses; the memory is kept until the child ends."""
         self.is_closed = self.is_forked = True
         _kept_after_fork.append((self._client, [work.core.leave() for work in self.streams.values()]))
-
-    def _check_open(self) -> None:
-        if self._fault is not None:
-            raise self._fault
-        if self.is_closed:
-            raise errors.named("CLIENT_STATE", "the producer is closed: make a new one")
 
     def _forget(self, work: StreamWork) -> None:
         for user, found in list(self.streams.items()):
@@ -167,6 +170,7 @@ class ProducerWork:
             work.fail(self._fault)
 
 
+FORKED = "this process was forked after the producer was made: make a producer in the process that uses it"
 _kept_after_fork: list[object] = []
 
 

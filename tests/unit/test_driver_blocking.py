@@ -52,7 +52,7 @@ def test_a_stopped_loop_refuses_work_and_stops_twice(thread):
 
 def test_a_forked_child_is_told_so(thread, monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    with pytest.raises(RuntimeError, match="forked"):
+    with pytest.raises(RuntimeError, match="fork"):
         thread.run(answer(1))
     monkeypatch.undo()
 

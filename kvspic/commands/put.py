@@ -1,0 +1,141 @@
+"""``kvspic put``: a file, a pipe, a camera's URL or the test pattern into a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kvspic.commands.endpoint import check_stream_name, endpoint_url
+from kvspic.commands.exits import CliError, ExitCode, explain
+from kvspic.commands.options import (
+    EXAMPLES,
+    data_dir_option,
+    endpoint_option,
+    open_input,
+    region_option,
+    stdout,
+    verbose_option,
+)
+from kvspic.commands.result import UploadResult
+from kvspic.commands.upload import Upload, UploadPlan
+from kvspic.commands.view import UploadView
+
+__all__ = ["is_live_input", "put"]
+
+MB = 1024 * 1024
+STORE_MB = 128
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """The command's words."""
+
+    input: str
+    stream: str
+    endpoint: str
+    data_dir: Path
+    region: str | None
+    is_offline: bool | None
+    is_json: bool
+    fps: float | None
+    duration: float | None
+    store_size: float
+    connect_timeout: float
+    stall_timeout: float
+
+
+@click.command(
+    epilog=f"""{EXAMPLES}
+  kvspic put clip.mp4 --stream front-door
+  kvspic put testsrc --stream clock --duration 60 --endpoint http://127.0.0.1:8080
+  kvspic put rtsp://camera/1 --stream yard --endpoint aws --region eu-central-1
+  kvspic put clip.mp4 --stream front-door --offline --json | jq .frames_persisted
+"""
+)
+@click.argument("input")
+@click.option("--stream", required=True, metavar="NAME", help="Name of the stream; it is made if there is none.")
+@endpoint_option
+@data_dir_option
+@region_option
+@click.option(
+    "--offline/--realtime",
+    "is_offline",
+    default=None,
+    help="As fast as the link takes it, waiting while the buffer is full (default for files); or at the pace of the "
+    "timestamps, dropping the oldest fragment when the buffer is full (default for testsrc, URLs and -).",
+)
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object at the end and nothing else.")
+@click.option("--fps", type=float, help="Frame rate of a raw stream that has none in it, and of testsrc.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Put only the first so many seconds.")
+@click.option(
+    "--store-size", type=click.FloatRange(0, min_open=True), default=STORE_MB, show_default=True, metavar="MB",
+    help="Memory for frames that are not yet persisted.",
+)  # fmt: skip
+@click.option(
+    "--connect-timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="S",
+    help="Give up when nothing could be sent for so long at the beginning.",
+)  # fmt: skip
+@click.option(
+    "--stall-timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, metavar="S",
+    help="Give up when nothing was sent or acknowledged for so long.",
+)  # fmt: skip
+@verbose_option
+def put(**words: Any) -> None:
+    """Upload INPUT to a stream and wait until every frame is persisted.
+
+    INPUT is a media file (MP4, MKV, WAV, raw H.264 or H.265, ADTS, ...), a URL, - for standard input, or testsrc for a
+    test pattern with a running clock. Ends with 0 only when everything that was offered is persisted.
+    """
+    wish = _Wish(**words)
+    result = UploadResult()
+    try:
+        result = _put(wish)
+    except KeyboardInterrupt:
+        result = UploadResult(problem=CliError(ExitCode.INTERRUPTED, "The upload was interrupted."))
+        raise
+    except Exception as error:
+        known = explain(error)
+        result = UploadResult(problem=known or CliError(ExitCode.INTERNAL, f"{type(error).__name__}: {error}"))
+        raise
+    finally:
+        if wish.is_json:
+            click.echo(result.to_json())
+    failure = result.failure()
+    if failure is not None:
+        raise failure
+
+
+def _put(wish: _Wish) -> UploadResult:
+    check_stream_name(wish.stream)
+    with open_input(wish.input, wish.fps, wish.duration) as source:
+        is_live = is_live_input(wish.input) if wish.is_offline is None else not wish.is_offline
+        with endpoint_url(wish.endpoint, wish.data_dir) as url:
+            upload = Upload(
+                UploadPlan(
+                    source,
+                    wish.stream,
+                    endpoint_url=url,
+                    region=wish.region,
+                    speed=1.0 if is_live else 0.0,
+                    is_live=is_live,
+                    connect_timeout_s=wish.connect_timeout,
+                    stall_timeout_s=wish.stall_timeout,
+                    store_size=int(wish.store_size * MB),
+                    limit_s=wish.duration,
+                )
+            )
+            console = stdout()
+            with UploadView(console, upload.status, is_shown=not wish.is_json):
+                result = upload.run()
+            if not wish.is_json:
+                console.print("\n".join(result.lines()))
+            return result
+
+
+def is_live_input(spec: str) -> bool:
+    """Whether an input comes at its own pace: URLs, standard input, and the test pattern with its clock."""
+    is_pattern = spec.partition(":")[0] == "testsrc" and not Path(spec).exists()
+    return spec == "-" or "://" in spec or is_pattern

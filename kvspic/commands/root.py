@@ -1,0 +1,60 @@
+"""The group of all commands, and its help. A command's module is loaded when it is used: ``--help`` is quick."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+import kvspic
+from kvspic.commands.options import EXAMPLES, verbose_option
+
+__all__ = ["root"]
+
+COMMANDS = {
+    "demo": "Stream a clip through an embedded endpoint and compare what comes back.",
+    "put": "Upload a file, a camera or a test pattern to a stream.",
+    "get": "Write a stream to one Matroska file.",
+    "serve": "Run a local endpoint that speaks the Kinesis Video Streams API.",
+    "inspect": "Print what is in a media file.",
+    "states": "Print the state machines of the core.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and loads them one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"kvspic.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"""{EXAMPLES}
+  kvspic demo clip.mp4                         see the whole way up and back, on this machine
+  kvspic put clip.mp4 --stream front-door      into ./{"kvspic-data"}, without any account
+  kvspic get front-door -o back.mkv            and out of it again
+  kvspic serve                                 an endpoint for several programs
+  kvspic put clip.mp4 --stream front-door --endpoint aws --region eu-central-1
+
+\b
+Exit codes: 0 all done, 1 not everything persisted, 2 usage, 3 media, 4 unreachable or port in use,
+5 refused by the service, 6 store or data directory, 70 a fault of kvspic, 130 Ctrl-C.
+""",
+)
+@click.version_option(kvspic.__version__, prog_name="kvspic")
+@verbose_option
+def root(**_: Any) -> None:
+    """Upload media to Amazon Kinesis Video Streams, and try it all without an account."""

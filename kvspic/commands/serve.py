@@ -1,0 +1,65 @@
+"""``kvspic serve``: the local endpoint as a program."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kvspic.commands.endpoint import local_endpoint
+from kvspic.commands.options import EXAMPLES, data_dir_option, verbose_option
+
+__all__ = ["parse_key", "serve"]
+
+PORT = 8080
+
+
+def parse_key(text: str) -> tuple[str, str]:
+    """Return access key and secret of ``ID:SECRET``; what is wrong is told without quoting either.
+
+    Raises:
+        UsageError: a part is missing.
+    """
+    access_key, _, secret = text.partition(":")
+    if not access_key or not secret:
+        raise click.UsageError("An access key is written as ID:SECRET, both of them not empty.")
+    return access_key, secret
+
+
+@click.command(
+    epilog=f"""{EXAMPLES}
+  kvspic serve
+  kvspic serve --port 0 --data-dir /var/lib/kvspic
+  KVSPIC_ACCESS_KEY=AKEXAMPLE:secret kvspic serve
+  aws kinesisvideo list-streams --endpoint-url http://127.0.0.1:8080
+"""
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+@data_dir_option
+@click.option(
+    "--durability", type=click.Choice(["process", "disk"]), default="process", show_default=True,
+    help="What a persisted fragment survives: the death of this process, or a power cut.",
+)  # fmt: skip
+@click.option(
+    "--access-key", "keys", multiple=True, metavar="ID:SECRET", envvar="KVSPIC_ACCESS_KEY", show_envvar=True,
+    help="Take only requests signed with it; may be repeated. Others see a command line, so prefer the variable.",
+)  # fmt: skip
+@verbose_option
+def serve(host: str, port: int, data_dir: Path, durability: Any, keys: tuple[str, ...]) -> None:
+    """Run an endpoint that speaks the Kinesis Video Streams API, with streams on this machine's disk.
+
+    Prints one line with its URL when it is ready. Ctrl-C or SIGTERM ends it; what was persisted stays.
+    """
+    endpoint = local_endpoint()(
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        durability=durability,
+        access_keys=dict(map(parse_key, keys)) or None,
+    )
+    asyncio.run(endpoint.serve_forever(lambda url: click.echo(f"kvspic endpoint at {url}")))

@@ -1,0 +1,322 @@
+"""One upload as the commands run it: frames of a source into a stream, at the pace asked for, until all is persisted.
+
+The frames are read and put by the caller's thread; the stream lives on the loop of a background thread. The facade
+tries again for ever, because a camera cannot be asked; a command has a user who waits. So it gives up when nothing
+could be reached before the first byte, when the service refuses, and when nothing has moved for a long time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from kvspic import errors
+from kvspic.actions import AckReceived, AckType, Event, FragmentPersisted, StreamFailed
+from kvspic.commands.exits import CliError, ExitCode, explain
+from kvspic.commands.result import UploadResult, quantile
+from kvspic.driver.blocking import LoopThread
+from kvspic.producer import AsyncProducer
+from kvspic.sources import Source, SourceFrame
+from kvspic.stream import AsyncStream
+from kvspic.types import StreamMetrics, StreamReport
+
+__all__ = ["Upload", "UploadPlan", "UploadStatus"]
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+DAY_S = 86_400.0
+LOOK_S = 0.2  # how often somebody who waits looks whether it is still worth it
+INTERRUPTED_S = 5.0  # what is buffered may still go out for so long after Ctrl-C
+PUT_SAMPLES_MAX = 1_000_000  # of an endless source the last ones count
+
+
+@dataclass(frozen=True)
+class UploadPlan:
+    """What to upload, whereto and how.
+
+    Attributes:
+        speed: frames are put at so many times the pace of their timestamps; 0: as fast as the link takes them.
+        is_live: times begin now, and a full store drops the oldest fragment; else they end now, and a put waits.
+        connect_timeout_s: give up when nothing was sent by then.
+        stall_timeout_s: give up when nothing was sent or acknowledged for so long, though there is something to send.
+        limit_s: of media time; None is all of it.
+    """
+
+    source: Source
+    stream_name: str
+    endpoint_url: str | None = None
+    region: str | None = None
+    speed: float = 0.0
+    is_live: bool = False
+    connect_timeout_s: float = 10.0
+    stall_timeout_s: float = 60.0
+    store_size: int = 128 * 1024 * 1024
+    limit_s: float | None = None
+
+
+@dataclass(frozen=True)
+class UploadStatus:
+    """What a view shows of a running upload."""
+
+    metrics: StreamMetrics | None
+    seconds: float
+    store_fill: float  # 0 to 1
+    latency_ms: float | None  # of the last PERSISTED
+    frames_offered: int
+
+
+@dataclass
+class _FirstPersisted:
+    """What had been sent when the first fragment was persisted."""
+
+    frames_offered: int
+    bytes_sent: int
+    was_reading: bool
+
+
+@dataclass
+class _Watch:
+    """Decides when waiting is no longer worth it, by the clock that it is shown."""
+
+    connect_timeout_s: float
+    stall_timeout_s: float
+    began_s: float
+    moved_s: float = 0.0
+    seen: tuple[int, ...] = field(default_factory=tuple)
+
+    def look(self, metrics: StreamMetrics, now_s: float, why: str) -> None:
+        """Take a look at the counters.
+
+        Raises:
+            CliError: it is time to give up.
+        """
+        if metrics.frames_put == 0:
+            self.began_s = now_s  # a source may take its time for the first frame
+        seen = (metrics.bytes_sent, metrics.frames_done, metrics.acks_buffering, metrics.acks_received)
+        if seen != self.seen or not metrics.frames_buffered:
+            self.seen, self.moved_s = seen, now_s
+        cause = f" ({why})" if why else ""
+        if metrics.bytes_sent == 0 and now_s - self.began_s > self.connect_timeout_s:
+            text = f"Nothing could be sent within {self.connect_timeout_s:g} s{cause}: check the endpoint and the network."
+            raise CliError(ExitCode.UNREACHABLE, text)
+        if now_s - self.moved_s > self.stall_timeout_s:
+            text = (
+                f"Nothing was sent or acknowledged for {self.stall_timeout_s:g} s{cause}: check the network, and put "
+                "the input again or allow more time with --stall-timeout."
+            )
+            raise CliError(ExitCode.INCOMPLETE, text)
+
+
+class Upload:
+    """Runs one plan. ``on_frame`` gets each frame with the time that was added to it; ``status`` may be asked any
+    time from any thread."""
+
+    def __init__(self, plan: UploadPlan, on_frame: Callable[[SourceFrame, int], None] | None = None) -> None:
+        self._plan = plan
+        self._on_frame = on_frame
+        self._stream: AsyncStream | None = None
+        self._failure: errors.KvsError | None = None
+        self._last_why = ""
+        self._latency_ms: float | None = None
+        self._offered = 0
+        self._put_ns: list[int] = []
+        self._is_reading = False
+        self._began_s = time.monotonic()
+        self.first_persisted: _FirstPersisted | None = None
+
+    def status(self) -> UploadStatus:
+        """Return what can be seen now."""
+        metrics = None if self._stream is None else self._stream.metrics()
+        fill = 0.0 if metrics is None else metrics.store_used / self._plan.store_size
+        return UploadStatus(metrics, time.monotonic() - self._began_s, fill, self._latency_ms, self._offered)
+
+    def run(self) -> UploadResult:
+        """Upload everything; what goes wrong is in the result, as is what was done before.
+
+        Raises:
+            KeyboardInterrupt: only a second one; after the first the result says so.
+        """
+        problem: CliError | None = None
+        with self._open_producer() as (thread, producer):
+            try:
+                self._stream = thread.run(self._open(producer))
+                self._put_all(thread)
+                thread.run(self._watched(self._stream.close(DAY_S)))
+            except KeyboardInterrupt:
+                problem = CliError(ExitCode.INTERRUPTED, "The upload was interrupted.")
+                if self._stream is not None:
+                    thread.run(self._stream.close(INTERRUPTED_S))
+            except Exception as error:
+                problem = self._explained(error)
+            finally:
+                self._is_reading = False
+                if self._stream is not None:
+                    thread.run(self._stream.close(0))
+        return self._result(problem)
+
+    @contextlib.contextmanager
+    def _open_producer(self) -> Iterator[tuple[LoopThread, AsyncProducer]]:
+        plan = self._plan
+        producer = AsyncProducer(
+            endpoint_url=plan.endpoint_url, region=plan.region, store_size=plan.store_size, client_id="kvspic-cli"
+        )
+        thread = LoopThread()
+        try:
+            yield thread, producer
+        finally:
+            thread.run(producer.close(0))
+            thread.stop()
+
+    async def _open(self, producer: AsyncProducer) -> AsyncStream:
+        plan = self._plan
+        return await producer.open_stream(
+            plan.stream_name,
+            plan.source.tracks,
+            timeout=plan.connect_timeout_s,
+            on_event=self._take_event,
+            offline=not plan.is_live,
+            put_timeout=timedelta(seconds=DAY_S),  # the watch decides
+            retention=timedelta(hours=24),
+        )
+
+    def _take_event(self, event: Event) -> None:
+        """On the loop's thread."""
+        if isinstance(event, AckReceived):
+            if event.type == AckType.PERSISTED and event.latency_ns is not None:
+                self._latency_ms = event.latency_ns / NS_PER_MS
+        elif isinstance(event, FragmentPersisted):
+            if self.first_persisted is None and self._stream is not None:
+                sent = self._stream.metrics().bytes_sent
+                self.first_persisted = _FirstPersisted(self._offered, sent, self._is_reading)
+        elif isinstance(event, StreamFailed):
+            self._last_why = event.cause
+            if event.is_final:
+                self._failure = errors.BY_STATUS.get(event.status, errors.InternalError)(event.status, event.cause)
+
+    # ---- frames
+
+    def _put_all(self, thread: LoopThread) -> None:
+        plan = self._plan
+        base_ns = self._base_ns()
+        began_s = time.monotonic()
+        watch = self._new_watch()
+        self._is_reading = True
+        for frame in plan.source.frames():
+            if plan.limit_s is not None and frame.dts_ns >= plan.limit_s * NS_PER_S:
+                break
+            if plan.speed:
+                self._wait_until(began_s + frame.dts_ns / NS_PER_S / plan.speed, watch)
+            self._check()
+            self._offered += 1
+            if self._on_frame is not None:
+                self._on_frame(frame, base_ns)
+            self._put(thread, frame, base_ns)
+        self._is_reading = False
+
+    def _base_ns(self) -> int:
+        """What is added to the source's times: a file ends now, something live begins now; in whole milliseconds."""
+        length_ns = 0 if self._plan.is_live else self._plan.source.duration_ns or 0
+        return (time.time_ns() - length_ns) // NS_PER_MS * NS_PER_MS
+
+    def _wait_until(self, due_s: float, watch: _Watch) -> None:
+        while (left_s := due_s - time.monotonic()) > 0:
+            self._look(watch)
+            time.sleep(min(left_s, LOOK_S))
+
+    def _put(self, thread: LoopThread, frame: SourceFrame, base_ns: int) -> None:
+        stream = self._open_stream()
+        times: dict[str, Any] = {
+            "pts": base_ns + frame.pts_ns,
+            "dts": base_ns + frame.dts_ns,
+            "duration": frame.duration_ns,
+            "track": frame.track,
+            "key_frame": frame.key_frame,
+        }
+        before_ns = time.perf_counter_ns()
+        try:
+            stream.put_frame(frame.data, **times)
+        except errors.StoreFullError:
+            if self._plan.is_live:
+                raise
+            thread.run(self._watched(stream.put(frame.data, **times)))
+            return
+        self._put_ns.append(time.perf_counter_ns() - before_ns)
+        if len(self._put_ns) > PUT_SAMPLES_MAX:
+            del self._put_ns[: PUT_SAMPLES_MAX // 2]
+
+    # ---- waiting, and giving up
+
+    async def _watched(self, work: Awaitable[Any]) -> None:
+        """Await ``work`` for as long as something moves."""
+        watch = self._new_watch()
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=LOOK_S)
+                if not task.done():
+                    self._check()
+                    self._look(watch)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        task.result()
+
+    def _new_watch(self) -> _Watch:
+        now_s = time.monotonic()
+        return _Watch(self._plan.connect_timeout_s, self._plan.stall_timeout_s, now_s, now_s)
+
+    def _look(self, watch: _Watch) -> None:
+        stream = self._open_stream()
+        watch.look(stream.metrics(), time.monotonic(), self._last_why)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _open_stream(self) -> AsyncStream:
+        if self._stream is None:
+            raise RuntimeError("the stream is not open yet")
+        return self._stream
+
+    def _explained(self, error: Exception) -> CliError:
+        known = explain(error)
+        if known is None:
+            raise error
+        return known
+
+    # ---- the end
+
+    def _result(self, problem: CliError | None) -> UploadResult:
+        report: StreamReport | None = None if self._stream is None else self._stream.report
+        seconds = time.monotonic() - self._began_s
+        if report is None:
+            return UploadResult(seconds=seconds, problem=problem)
+        put_ns = sorted(self._put_ns)
+        return UploadResult(
+            frames_offered=self._offered,
+            frames_put=report.frames_put,
+            frames_persisted=report.frames_done,
+            frames_dropped=report.frames_dropped,
+            frames_buffered=report.frames_buffered,
+            fragments_persisted=report.fragments_done,
+            bytes_sent=report.bytes_sent,
+            put_ns_p50=quantile(put_ns, 0.50),
+            put_ns_p99=quantile(put_ns, 0.99),
+            ack_persisted_ms_p50=_ms(report.ack_latency_ns_p50),
+            ack_persisted_ms_p99=_ms(report.ack_latency_ns_p99),
+            seconds=seconds,
+            state=report.state.name,
+            dropped={reason.name.lower(): count for reason, count in report.dropped.items()},
+            adds_up=report.adds_up,
+            problem=problem,
+        )
+
+
+def _ms(value_ns: int | None) -> float | None:
+    return None if value_ns is None else round(value_ns / NS_PER_MS, 3)

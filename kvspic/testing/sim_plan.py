@@ -1,0 +1,257 @@
+"""What a simulated run is made of: streams and their frames, deeds of the user, faults. Made from a seed; plain data.
+
+A plan says everything that happens from outside, so that a failing one can be made smaller by leaving things out. All
+times count from the begin of the run, in ticks of 100 ns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from kvspic.local.faults import ANY, PUT_MEDIA, Fault, FaultKind
+from kvspic.testing.sim_random import SimRandom
+
+__all__ = ["HNS_PER_HOUR", "HNS_PER_MS", "HNS_PER_S", "Burst", "Deed", "DeedKind", "Plan", "StreamPlan", "make_plan"]
+
+HNS_PER_MS = 10_000
+HNS_PER_S = 10_000_000
+HNS_PER_HOUR = 3600 * HNS_PER_S
+SLAB = 65536
+FRAMES_PER_HOUR = 2400  # of all streams together, by default: what keeps an hour within a quarter of a second
+
+
+class DeedKind(Enum):
+    """What the user does to a stream."""
+
+    STOP = "stop"  # and begin again when it is closed: reset, or free and open anew
+    RESET = "reset"
+    RETRY = "retry"
+    RESET_CONNECTION = "reset connection"
+    END_FRAGMENT = "end fragment"
+    METADATA = "metadata"
+    FREE = "free"  # in the middle of whatever it does, and open anew
+    CPD = "new codec private data"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One thing that the user does."""
+
+    at_hns: int
+    stream: int
+    kind: DeedKind
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Frames of one source, evenly spaced, then none until the next burst."""
+
+    begin_hns: int
+    end_hns: int
+    is_silent: bool  # the second track is
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """One stream and its source. ``gop`` counts frames from key frame to key frame; an interval of 0: no such track.
+
+    ``late_hns``: the second track's frames are put so much later than the video's of the same time. ``leading``: open
+    GOPs, whose second frame lies before the key frame. ``exists_hours``: the service has the stream already, with this
+    retention; None: it has to be created.
+    """
+
+    index: int
+    offline: bool
+    video_hns: int
+    audio_hns: int
+    gop: int
+    late_hns: int
+    leading: bool
+    size_low: int
+    size_high: int
+    bursts: tuple[Burst, ...]
+    store_size: int = 0
+    buffer_s: int = 120
+    retention_hours: int = 24
+    exists_hours: int | None = None
+    want_acks: bool = True
+    relative: bool = False
+    has_tags: bool = False
+    replay_s: int = 0
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return f"s{self.index}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run."""
+
+    seed: int
+    duration_hns: int
+    store_size: int
+    latency_hns: int
+    bytes_per_s: int
+    token_life_hns: int
+    persist_hns: int
+    creating_hns: int
+    streams: tuple[StreamPlan, ...]
+    deeds: tuple[Deed, ...]
+    faults: tuple[Fault, ...]
+
+
+def make_plan(seed: int, hours: float = 1.0) -> Plan:
+    """Draw a run from its seed."""
+    random = SimRandom(seed, "plan")
+    duration = int(hours * HNS_PER_HOUR)
+    count = random.choice((1, 1, 2, 2, 3, 4))
+    frames = int(FRAMES_PER_HOUR * hours) // count
+    streams = tuple(_stream(SimRandom(seed, f"stream {index}"), index, duration, frames) for index in range(count))
+    slabs = random.spread(3, 24) * count if random.chance(40) else 256
+    return Plan(
+        seed=seed,
+        duration_hns=duration,
+        store_size=slabs * SLAB,
+        latency_hns=random.spread(1, 300) * HNS_PER_MS,
+        bytes_per_s=random.spread(20_000, 10_000_000),
+        token_life_hns=random.spread(60, 7200) * HNS_PER_S,
+        persist_hns=random.spread(1, 3000) * HNS_PER_MS,
+        creating_hns=random.choice((0, 0, 800, 8000)) * HNS_PER_MS,
+        streams=streams,
+        deeds=_deeds(SimRandom(seed, "deeds"), duration, streams),
+        faults=_faults(SimRandom(seed, "faults"), duration, count),
+    )
+
+
+# ---- streams
+
+
+def _stream(random: SimRandom, index: int, duration: int, frames: int) -> StreamPlan:
+    tracks = random.choice(("video", "video", "both", "both", "audio"))
+    video = random.spread(40, 1500) * HNS_PER_MS + random.between(0, 999) if tracks != "audio" else 0
+    audio = random.spread(60, 1000) * HNS_PER_MS + random.between(0, 999) if tracks != "video" else 0
+    per_s = (HNS_PER_S / video if video else 0) + (HNS_PER_S / audio if audio else 0)
+    offline = random.chance(25)
+    plan = StreamPlan(
+        index=index,
+        offline=offline,
+        video_hns=video,
+        audio_hns=audio,
+        gop=max(1, min(random.spread(1, 60), 12 * HNS_PER_S // video)) if video else 1,
+        late_hns=random.spread(1, 700) * HNS_PER_MS if random.chance(50) else 0,
+        leading=random.chance(30),
+        size_low=random.spread(8, 64),
+        size_high=random.choice((200, 2000, 2000, 20_000)),
+        bursts=_bursts(random, duration, int(frames / per_s * HNS_PER_S)),
+    )
+    return _variant(random, plan)
+
+
+def _variant(random: SimRandom, plan: StreamPlan) -> StreamPlan:
+    retention = random.choice((0, 2, 24)) if not plan.offline else 24
+    exists = random.choice((None, retention, 24)) if not plan.offline else random.choice((None, 24))
+    return replace(
+        plan,
+        store_size=random.spread(2, 16) * SLAB if random.chance(30) else 0,
+        buffer_s=0 if plan.offline else random.choice((0, 5, 20, 120, 120)),
+        retention_hours=retention,
+        exists_hours=exists,
+        want_acks=plan.offline or not random.chance(8),
+        relative=random.chance(20),
+        has_tags=random.chance(30),
+        replay_s=random.between(3, 20) if not plan.offline and random.chance(10) else 0,
+    )
+
+
+def _bursts(random: SimRandom, duration: int, active: int) -> tuple[Burst, ...]:
+    """Bursts that together last ``active``, with gaps from a blink to a fifth of an hour."""
+    bursts, at = [], random.spread(1, 5000) * HNS_PER_MS
+    while at < duration and active > 0:
+        length = min(random.spread(3, 300) * HNS_PER_S, active, duration - at)
+        bursts.append(Burst(at, at + length, random.chance(25)))
+        active -= length
+        at += length + random.spread(100, 700_000) * HNS_PER_MS
+    return tuple(bursts)
+
+
+# ---- deeds
+
+
+def _deeds(random: SimRandom, duration: int, streams: tuple[StreamPlan, ...]) -> tuple[Deed, ...]:
+    rare = (DeedKind.STOP, DeedKind.STOP, DeedKind.RESET, DeedKind.FREE)
+    often = (DeedKind.RETRY, DeedKind.RESET_CONNECTION, DeedKind.END_FRAGMENT, DeedKind.METADATA, DeedKind.CPD)
+    deeds = []
+    for stream in streams:
+        for _ in range(random.below(6)):
+            deeds.append(Deed(random.below(duration), stream.index, random.choice(often)))
+        if random.chance(40):
+            deeds.append(Deed(random.below(duration), stream.index, random.choice(rare)))
+    return tuple(sorted(deeds, key=lambda deed: (deed.at_hns, deed.stream)))
+
+
+# ---- faults
+
+_REFUSALS = (
+    (400, "ClientLimitExceededException"),
+    (400, "ConnectionLimitExceededException"),
+    (400, "ResourceInUseException"),
+    (403, "ExpiredTokenException"),
+    (403, "InvalidSignatureException"),
+    (403, "AccessDeniedException"),
+    (404, "ResourceNotFoundException"),
+    (429, ""),
+    (500, "InternalFailure"),
+    (503, ""),
+    (504, ""),
+)
+_ERROR_IDS = (4000, 4003, 4004, 4006, 4008, 4500, 5000, 5001)
+_OPERATIONS = (PUT_MEDIA, PUT_MEDIA, PUT_MEDIA, ANY, "DescribeStream", "CreateStream", "TagStream", "GetDataEndpoint", "GetToken")
+_OF_UPLOAD = (
+    FaultKind.CUT, FaultKind.CUT, FaultKind.SILENCE, FaultKind.THROTTLE, FaultKind.ERROR_ACK, FaultKind.DELAY_ACKS,
+    FaultKind.REORDER_ACKS, FaultKind.DROP_ACKS,
+)  # fmt: skip
+_OF_ANY = (FaultKind.REFUSE, FaultKind.UNREACHABLE, FaultKind.ANSWER, FaultKind.ANSWER, FaultKind.DELAY, FaultKind.SILENCE)
+_OF_ENDPOINT = (FaultKind.STALL, FaultKind.RESTART, FaultKind.EXPIRE_TOKENS)
+
+
+def _faults(random: SimRandom, duration: int, streams: int) -> tuple[Fault, ...]:
+    """Faults in the first nine tenths of the run, in windows with quiet time between them."""
+    faults: list[Fault] = []
+    at = random.spread(1, 400) * HNS_PER_S
+    while at < duration * 9 // 10:
+        window = random.spread(1, 240) * HNS_PER_S
+        for _ in range(random.choice((1, 1, 1, 2, 3))):
+            faults.append(_fault(random, at, min(at + window, duration), streams))
+        at += window + random.spread(5, 900) * HNS_PER_S
+    return tuple(faults)
+
+
+def _fault(random: SimRandom, begin: int, end: int, streams: int) -> Fault:
+    kinds = random.choice((_OF_UPLOAD, _OF_UPLOAD, _OF_ANY, _OF_ENDPOINT))
+    kind = random.choice(kinds)
+    fault = Fault(
+        kind,
+        operation=PUT_MEDIA if kinds is _OF_UPLOAD else random.choice(_OPERATIONS) if kinds is _OF_ANY else ANY,
+        stream=f"s{random.below(streams)}" if random.chance(40) else ANY,
+        begin_hns=begin,
+        end_hns=end,
+        skip=random.choice((0, 0, 0, 1, 2)),
+        count=random.choice((0, 1, 1, 2, 7)),
+        after_bytes=random.choice((0, 1, 40, 300, 600, random.spread(1, 100_000))),
+        delay_hns=random.spread(10, 40_000) * HNS_PER_MS,
+    )
+    return _detail(random, fault)
+
+
+def _detail(random: SimRandom, fault: Fault) -> Fault:
+    if fault.kind is FaultKind.ANSWER:
+        status, name = random.choice(_REFUSALS)
+        return replace(fault, status=status, error_name=name, retry_after_s=random.choice((0, 0, 1, 7)))
+    if fault.kind is FaultKind.THROTTLE:
+        return replace(fault, bytes_per_s=random.spread(300, 100_000))
+    if fault.kind is FaultKind.ERROR_ACK:
+        return replace(fault, error_id=random.choice(_ERROR_IDS), fragment=random.below(4))
+    return fault
