@@ -16,6 +16,7 @@ from kvspic.commands.exits import CliError, ExitCode, explain
 __all__ = ["main", "run"]
 
 logger = logging.getLogger("kvspic.cli")
+_SILENT = logging.NullHandler()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,6 +33,7 @@ def run(argv: Sequence[str]) -> int:
             raise
         _say(f"The command line needs {error.name}, which is not installed: run `pip install kvspic[cli]`.")
         return ExitCode.USAGE
+    logging.getLogger("kvspic").addHandler(_SILENT)  # else Python prints warnings; -v adds a handler that prints
     arguments = list(argv)
     return _end(lambda: root.main(arguments, prog_name="kvspic", standalone_mode=False), arguments)
 

@@ -19,9 +19,9 @@ __all__ = ["core_machines", "states_page"]
 NO_ACTION = "NONE"
 PAGE_HEAD = """# State machines
 
-Drawn from the tables of the compiled core by `kvspic states --format page`; `tests/unit/test_machines.py` fails when this
-page is older than the tables. An arrow reads `event / action`. A (state, event) without an arrow is not allowed: the
-step answers `STREAM_STATE` and nothing moves. A note gives the retries without progress that a state has, and the
+Drawn from the tables of the compiled core by `kvspic states --format page`; `tests/unit/test_machines.py` fails when
+this page is older than the tables. An arrow reads `event / action`. A (state, event) without an arrow is not allowed:
+the step answers `STREAM_STATE` and nothing moves. A note gives the retries without progress that a state has, and the
 status that the machine fails with when they are spent. What the states mean stands above each table in `csrc/machine/`
 and `csrc/media/`.
 """

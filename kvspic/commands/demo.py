@@ -1,4 +1,4 @@
-"""``kvspic demo``: the whole way in one process: a clip up to the embedded endpoint, back, and compared frame by frame."""
+"""``kvspic demo``: the whole way in one process: a clip up to the embedded endpoint and back, compared by frame."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ class _Place:
 )  # fmt: skip
 @click.option("--fps", type=float, help="Frame rate of a raw stream that has none in it, and of testsrc.")
 @verbose_option
-def demo(
-    input: str, output: Path | None, keep: bool, data_dir: Path | None, speed: float, fps: float | None
-) -> None:
+def demo(input: str, output: Path | None, keep: bool, data_dir: Path | None, speed: float, fps: float | None) -> None:
     """Stream INPUT (default: testsrc) through an endpoint in this process, read it back and compare every frame.
 
     Needs no account, no network and no configuration. Ends with 0 only when the same frames came back.
@@ -78,9 +76,7 @@ def demo(
         raise CliError(ExitCode.INCOMPLETE, f"What came back differs: {comparison.problem}; please report it.")
 
 
-def _there_and_back(
-    console: Console, source: Source, place: _Place, speed: float
-) -> tuple[UploadResult, Comparison]:
+def _there_and_back(console: Console, source: Source, place: _Place, speed: float) -> tuple[UploadResult, Comparison]:
     stream = f"demo-{time.time_ns() // 1_000_000}"
     put, back = MediaLog(), MediaLog()
     tracks = {track.number: track for track in source.tracks}

@@ -42,7 +42,10 @@ def explain(error: BaseException) -> CliError | None:
     if isinstance(error, CliError):
         return error
     code = _code_of(error)
-    return None if code is None else CliError(code, _capitalized(str(error)))
+    if code is None:
+        return None
+    text = str(error)
+    return CliError(code, _capitalized(text) if isinstance(error, errors.KvsError) else text)
 
 
 def _code_of(error: BaseException) -> ExitCode | None:

@@ -24,6 +24,8 @@ from kvspic.join import JoinReport, part_path
 
 __all__ = ["fetch_to_file", "get"]
 
+NOTICES_MAX = 3
+
 
 @click.command(
     epilog=f"""{EXAMPLES}
@@ -96,12 +98,14 @@ def _show(status: Status, size: int, count: int) -> None:
 
 def show_report(console: Console, report: JoinReport, output: Path) -> None:
     """Say what was written."""
-    for notice in report.notices:
+    for notice in report.notices[:NOTICES_MAX]:
         click.echo(f"kvspic: {notice}", err=True)
+    if len(report.notices) > NOTICES_MAX:
+        click.echo(f"kvspic: ... and {len(report.notices) - NOTICES_MAX} more of these", err=True)
     for part in report.parts:
         console.print(
             f"{part_path(output, part.number)}: {part.frames} frames in {part.fragments} fragments, "
-            f"{part.duration_ms / 1000:.3f} s, {part.size} bytes"
+            f"{part.duration_ms / 1000:.3f} s, {part.size} bytes",
         )
     if report.replaced:
         console.print(f"{report.replaced} fragments were there twice; the later ones count")

@@ -40,7 +40,7 @@ class MediaLog:
 
     def add_source(self, track: SourceTrack, frame: SourceFrame, base_ns: int) -> None:
         """Note a frame that is about to be put, with the time that is added to it."""
-        data = memoryview(frame.data)  # type: ignore[arg-type]  # a packet of PyAV has the buffer protocol
+        data = memoryview(frame.data)
         self.add(track.number, length_prefixed(bytes(data)) if track.nal == "annexb" else data, base_ns + frame.pts_ns)
 
     def count(self) -> int:
@@ -95,7 +95,8 @@ def compare(put: MediaLog, back: MediaLog) -> Comparison:
     for index, (number, one, other) in enumerate(pairs):
         if one.digest != other.digest:
             return Comparison(index, shift_ns, f"frame {index} (track {number}) came back with other bytes")
-        if abs(other.time_ns - one.time_ns - shift_ns) > SLACK_NS:
-            text = f"frame {index} (track {number}) came back {(other.time_ns - one.time_ns - shift_ns) / 1e6:.3f} ms off"
+        off_ns = other.time_ns - one.time_ns - shift_ns
+        if abs(off_ns) > SLACK_NS:
+            text = f"frame {index} (track {number}) came back {off_ns / NS_PER_MS:.3f} ms off its time"
             return Comparison(index, shift_ns, text)
     return Comparison(len(pairs), shift_ns)

@@ -26,7 +26,7 @@ EXAMPLES = "\b\nExamples:\n"
 
 def stdout() -> Console:
     """Return the console for what a command has to say."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def endpoint_option(function: F) -> F:
@@ -77,7 +77,7 @@ def _log(count: int) -> None:
         return
     root = logging.getLogger("kvspic")
     root.setLevel(min(LEVELS[min(count, len(LEVELS) - 1)], root.level or logging.WARNING))
-    if not root.handlers:
+    if not any(isinstance(handler, logging.StreamHandler) for handler in root.handlers):
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.addHandler(handler)

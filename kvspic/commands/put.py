@@ -71,7 +71,7 @@ class _Wish:
 @click.option("--fps", type=float, help="Frame rate of a raw stream that has none in it, and of testsrc.")
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Put only the first so many seconds.")
 @click.option(
-    "--store-size", type=click.FloatRange(0, min_open=True), default=STORE_MB, show_default=True, metavar="MB",
+    "--store-size", type=click.FloatRange(1, 1 << 20), default=STORE_MB, show_default=True, metavar="MB",
     help="Memory for frames that are not yet persisted.",
 )  # fmt: skip
 @click.option(

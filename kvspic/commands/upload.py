@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from kvspic import errors
-from kvspic.actions import AckReceived, AckType, Event, FragmentPersisted, StreamFailed
+from kvspic.actions import AckReceived, AckType, Event, FragmentPersisted, StreamFailed, StreamReady
 from kvspic.commands.exits import CliError, ExitCode, explain
 from kvspic.commands.result import UploadResult, quantile
 from kvspic.driver.blocking import LoopThread
@@ -25,13 +25,14 @@ from kvspic.sources import Source, SourceFrame
 from kvspic.stream import AsyncStream
 from kvspic.types import StreamMetrics, StreamReport
 
-__all__ = ["Upload", "UploadPlan", "UploadStatus"]
+__all__ = ["FirstPersisted", "Upload", "UploadPlan", "UploadStatus"]
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 DAY_S = 86_400.0
 LOOK_S = 0.2  # how often somebody who waits looks whether it is still worth it
 INTERRUPTED_S = 5.0  # what is buffered may still go out for so long after Ctrl-C
+SPENT = "retries are spent: "  # the core's words; what follows are the service's
 PUT_SAMPLES_MAX = 1_000_000  # of an endless source the last ones count
 
 
@@ -68,10 +69,11 @@ class UploadStatus:
     store_fill: float  # 0 to 1
     latency_ms: float | None  # of the last PERSISTED
     frames_offered: int
+    trouble: str = ""  # why nothing moves, in words
 
 
-@dataclass
-class _FirstPersisted:
+@dataclass(frozen=True)
+class FirstPersisted:
     """What had been sent when the first fragment was persisted."""
 
     frames_offered: int
@@ -100,16 +102,14 @@ class _Watch:
         seen = (metrics.bytes_sent, metrics.frames_done, metrics.acks_buffering, metrics.acks_received)
         if seen != self.seen or not metrics.frames_buffered:
             self.seen, self.moved_s = seen, now_s
-        cause = f" ({why})" if why else ""
         if metrics.bytes_sent == 0 and now_s - self.began_s > self.connect_timeout_s:
-            text = f"Nothing could be sent within {self.connect_timeout_s:g} s{cause}: check the endpoint and the network."
-            raise CliError(ExitCode.UNREACHABLE, text)
+            raise _unreachable(self.connect_timeout_s, why)
         if now_s - self.moved_s > self.stall_timeout_s:
             text = (
-                f"Nothing was sent or acknowledged for {self.stall_timeout_s:g} s{cause}: check the network, and put "
-                "the input again or allow more time with --stall-timeout."
+                f"Nothing was sent or acknowledged for {self.stall_timeout_s:g} s: "
+                f"{why or 'check the network, then put the input again or allow more time with --stall-timeout'}"
             )
-            raise CliError(ExitCode.INCOMPLETE, text)
+            raise CliError(ExitCode.INCOMPLETE, _sentence(text))
 
 
 class Upload:
@@ -121,19 +121,20 @@ class Upload:
         self._on_frame = on_frame
         self._stream: AsyncStream | None = None
         self._failure: errors.KvsError | None = None
-        self._last_why = ""
         self._latency_ms: float | None = None
         self._offered = 0
         self._put_ns: list[int] = []
         self._is_reading = False
         self._began_s = time.monotonic()
-        self.first_persisted: _FirstPersisted | None = None
+        self.first_persisted: FirstPersisted | None = None
 
     def status(self) -> UploadStatus:
         """Return what can be seen now."""
         metrics = None if self._stream is None else self._stream.metrics()
         fill = 0.0 if metrics is None else metrics.store_used / self._plan.store_size
-        return UploadStatus(metrics, time.monotonic() - self._began_s, fill, self._latency_ms, self._offered)
+        return UploadStatus(
+            metrics, time.monotonic() - self._began_s, fill, self._latency_ms, self._offered, self._why()
+        )
 
     def run(self) -> UploadResult:
         """Upload everything; what goes wrong is in the result, as is what was done before.
@@ -144,9 +145,9 @@ class Upload:
         problem: CliError | None = None
         with self._open_producer() as (thread, producer):
             try:
-                self._stream = thread.run(self._open(producer))
+                thread.run(self._open(producer))
                 self._put_all(thread)
-                thread.run(self._watched(self._stream.close(DAY_S)))
+                thread.run(self._watched(self._open_stream().close(DAY_S)))
             except KeyboardInterrupt:
                 problem = CliError(ExitCode.INTERRUPTED, "The upload was interrupted.")
                 if self._stream is not None:
@@ -172,17 +173,30 @@ class Upload:
             thread.run(producer.close(0))
             thread.stop()
 
-    async def _open(self, producer: AsyncProducer) -> AsyncStream:
+    async def _open(self, producer: AsyncProducer) -> None:
+        """Open the stream and wait until it is ready."""
         plan = self._plan
-        return await producer.open_stream(
+        settled = asyncio.Event()
+
+        def on_event(event: Event) -> None:
+            self._take_event(event)
+            if isinstance(event, StreamReady) or self._failure is not None:
+                settled.set()
+
+        self._stream = await producer.open_stream(
             plan.stream_name,
             plan.source.tracks,
-            timeout=plan.connect_timeout_s,
-            on_event=self._take_event,
+            wait=False,
+            on_event=on_event,
             offline=not plan.is_live,
             put_timeout=timedelta(seconds=DAY_S),  # the watch decides
             retention=timedelta(hours=24),
         )
+        try:
+            await asyncio.wait_for(settled.wait(), plan.connect_timeout_s)
+        except asyncio.TimeoutError:
+            raise _unreachable(plan.connect_timeout_s, self._why()) from None
+        self._check()
 
     def _take_event(self, event: Event) -> None:
         """On the loop's thread."""
@@ -192,11 +206,14 @@ class Upload:
         elif isinstance(event, FragmentPersisted):
             if self.first_persisted is None and self._stream is not None:
                 sent = self._stream.metrics().bytes_sent
-                self.first_persisted = _FirstPersisted(self._offered, sent, self._is_reading)
-        elif isinstance(event, StreamFailed):
-            self._last_why = event.cause
-            if event.is_final:
-                self._failure = errors.BY_STATUS.get(event.status, errors.InternalError)(event.status, event.cause)
+                self.first_persisted = FirstPersisted(self._offered, sent, self._is_reading)
+        elif isinstance(event, StreamFailed) and event.is_final:
+            self._failure = errors.BY_STATUS.get(event.status, errors.InternalError)(event.status, event.cause)
+
+    def _why(self) -> str:
+        """What is wrong with the stream now, in words; empty when nothing is."""
+        health = None if self._stream is None else self._stream.health()
+        return "" if health is None or health.is_healthy else health.reason.rpartition(SPENT)[2]
 
     # ---- frames
 
@@ -273,7 +290,7 @@ class Upload:
 
     def _look(self, watch: _Watch) -> None:
         stream = self._open_stream()
-        watch.look(stream.metrics(), time.monotonic(), self._last_why)
+        watch.look(stream.metrics(), time.monotonic(), self._why())
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -316,6 +333,15 @@ class Upload:
             adds_up=report.adds_up,
             problem=problem,
         )
+
+
+def _unreachable(timeout_s: float, why: str) -> CliError:
+    text = f"Nothing could be sent within {timeout_s:g} s: {why or 'check the endpoint and the network'}"
+    return CliError(ExitCode.UNREACHABLE, _sentence(text))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else text + "."
 
 
 def _ms(value_ns: int | None) -> float | None:

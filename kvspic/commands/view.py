@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from kvspic.commands.upload import UploadStatus
 
@@ -43,12 +44,13 @@ class Figures:
     fill: str
     fragments: str
     latency: str
+    trouble: str = ""
 
     def line(self) -> str:
         """Return all of them in one line."""
         return (
             f"{self.state:<12} {self.frames}, {self.rate}, {self.sent}, buffer {self.fill}, {self.fragments}"
-            f", PERSISTED after {self.latency}"
+            f", PERSISTED after {self.latency}{f' ({self.trouble})' if self.trouble else ''}"
         )
 
 
@@ -71,6 +73,7 @@ def figures(status: UploadStatus, before: _Point = _Point(0.0, 0, 0)) -> Figures
             f"/{metrics.acks_persisted} persisted"
         ),
         latency="-" if status.latency_ms is None else f"{status.latency_ms:.1f} ms",
+        trouble=status.trouble,
     )
 
 
@@ -120,14 +123,16 @@ class UploadView:
     def _table(self) -> Table:
         status, shown = self._figures()
         table = Table.grid(padding=(0, 2))
-        table.add_row("State", f"[bold]{shown.state}[/bold]", f"{status.seconds:.1f} s")
+        table.add_row("State", Text(shown.state, style="bold"), f"{status.seconds:.1f} s")
         table.add_row("Frames", shown.frames, shown.rate)
         table.add_row("Sent", shown.sent, "")
         table.add_row("Buffer", ProgressBar(total=1.0, completed=status.store_fill, width=BAR_WIDTH), shown.fill)
         table.add_row("Fragments", shown.fragments.removeprefix("fragments "), "")
         table.add_row("PERSISTED", f"after {shown.latency}", "")
+        if shown.trouble:
+            table.add_row("Trouble", Text(shown.trouble, style="yellow"), "")
         return table
 
     def _print_lines(self) -> None:
         while not self._ended.wait(LINE_EVERY_S):
-            self._console.print(self._figures()[1].line(), highlight=False, soft_wrap=True)
+            self._console.print(self._figures()[1].line())

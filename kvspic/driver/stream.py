@@ -172,17 +172,23 @@ class StreamWork:
         Raises:
             KvsError: the policy gave up; TimedOutError: not in time.
         """
-        if end_fragment:
-            self._end_fragment()
-        found = self.core.metrics()
+        found = self.metrics()
         goal = _left(found) + found.frames_buffered
-        is_flushed = await self._until(lambda: _left(self.metrics()) >= goal or self.failure is not None, timeout_s)
-        if _left(self.metrics()) >= goal:
+        if end_fragment and found.frames_buffered and not self._is_closing:
+            self._end_fragment()
+
+        def is_settled() -> bool:
+            return _left(self.metrics()) >= goal or self.failure is not None or self.is_closed
+
+        await self._until(is_settled, timeout_s)
+        missing = goal - _left(self.metrics())
+        if missing <= 0:
             return
         if self.failure is not None:
             raise self.failure
-        if not is_flushed:
-            raise self._timed_out(f"{goal - _left(self.metrics())} frames were not acknowledged within {timeout_s:g} s")
+        if self.is_closed:
+            raise errors.named("STREAM_STOPPED", f"the stream was closed before {missing} frames were acknowledged")
+        raise self._timed_out(f"{missing} frames were not acknowledged within {timeout_s:g} s")
 
     async def close(self, timeout_s: float) -> StreamReport:
         """Stop, drain for at most ``timeout_s``, free; return the final ledger. A second call waits for the first."""

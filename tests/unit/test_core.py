@@ -188,7 +188,8 @@ def test_the_wake_socket_is_readable_after_a_change(client, stream):
 
 
 def test_options_become_the_configuration():
-    config = setup(H264Track(), AacTrack(sample_rate=48000, channels=2), offline=True, tags={"a": "b"}).config
+    made = setup(H264Track(), AacTrack(sample_rate=48000, channels=2), offline=True, tags={"a": "b"})
+    config = made.config  # borrows its strings and tracks from `made`
     assert config.track_count == 2
     assert [config.tracks[index].id for index in range(2)] == [1, 2]
     assert config.order == Order.CUT
@@ -201,7 +202,8 @@ def test_options_become_the_configuration():
 
 
 def test_audio_alone_gets_its_keys_from_the_core():
-    config = setup(AacTrack(sample_rate=48000, channels=2)).config
+    made = setup(AacTrack(sample_rate=48000, channels=2))
+    config = made.config
     assert config.flags & core.lib.KVS_SPARSE_KEYS
     assert config.order == Order.NONE
     assert config.tracks[0].type == TrackType.AUDIO

@@ -225,6 +225,18 @@ def test_flush_ends_by_its_limit():
         asyncio.run(bench.work.flush(0, False))
 
 
+def test_flush_ends_when_the_stream_is_closed():
+    async def run():
+        bench = Bench()
+        bench.core.found = metrics(frames_put=3, frames_buffered=3)
+        task = await settle(bench.work.flush(60, False))
+        await bench.work.close(0)
+        await task
+
+    with pytest.raises(errors.StreamStoppedError, match="3 frames"):
+        asyncio.run(run())
+
+
 def test_closing_waits_for_the_drain_and_keeps_the_ledger():
     async def run():
         bench = Bench()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import threading
 import time
 from datetime import timedelta
@@ -163,6 +164,18 @@ def test_closing_returns_by_its_limit_whatever_the_network_does():
         report = stream.close(timeout=0.05)
         assert time.monotonic() - start < 5
     assert (report.frames_put, report.frames_buffered) == (5, 5)
+
+
+def test_closing_does_not_wait_for_a_service_that_never_answers():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with kvspic.Producer(endpoint_url=url) as producer:
+            stream = producer.open_stream("silent", TRACKS, wait=False)
+            put_fragments(stream, 1)
+            start = time.monotonic()
+            producer.close(timeout=0.05)
+            assert time.monotonic() - start < 3
+    assert stream.report.frames_buffered == 5
 
 
 def test_a_closed_stream_refuses_frames_and_keeps_its_report(producer):

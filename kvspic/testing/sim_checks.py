@@ -1,0 +1,232 @@
+"""What must hold after every step of a simulation: accounts of what was put, arrived, was stored, and was acknowledged.
+
+An account belongs to one life of one stream, from open to free. It knows each frame by number, so that what the core
+says of itself (its ledger) is compared with what the service really has.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from kvspic._lib import check, lib, new_struct
+from kvspic.core import Stream
+from kvspic.local.acks import Ack, AckError
+from kvspic.local.mkv_events import Block
+from kvspic.testing.clock import SimClock
+from kvspic.types import DropReason
+
+__all__ = ["Account", "Accounts", "SessionLog", "Violation", "payload_of"]
+
+HNS_PER_MS = 10_000
+HNS_PER_S = 10_000_000
+_HEAD = struct.Struct("<HBI")  # account, track, number
+_FILLER = bytes(range(251)) * 300
+FROM_BUFFER = (DropReason.STORE_FULL, DropReason.BUFFER_DURATION, DropReason.ERROR_ACK, DropReason.REPLAY_LIMIT, DropReason.RESET)
+
+
+class Violation(AssertionError):
+    """A promise is broken. ``rule`` names it in a few words, so that a smaller run can be seen to break the same."""
+
+    def __init__(self, rule: str, what: str) -> None:
+        super().__init__(f"{rule}: {what}")
+        self.rule = rule
+
+
+def payload_of(account: int, track: int, number: int, size: int) -> bytes:
+    """The bytes of a frame: who it is, and a filler that differs from frame to frame."""
+    begin = number * 7 % 251
+    return _HEAD.pack(account, track, number) + _FILLER[begin : begin + max(0, size - _HEAD.size)]
+
+
+@dataclass
+class Fragment:
+    """A fragment as it arrives."""
+
+    offset: int
+    timecode: int
+    frames: list[int] = field(default_factory=list)
+    is_stored: bool = False
+
+
+@dataclass
+class SessionLog:
+    """One connection's part in an upload. ``marks``: after how many bytes of the body each read of the core ended, and
+    the step in which it was; shared by the connections of one upload."""
+
+    account: Account
+    number: int
+    marks: list[tuple[int, int]]
+    fragments: list[Fragment] = field(default_factory=list)
+    stored_count: int = 0
+
+    @property
+    def stream_name(self) -> str:
+        """The stream that it uploads."""
+        return self.account.name
+
+
+class Account:
+    """One life of a stream."""
+
+    def __init__(self, number: int, name: str, offline: bool, want_acks: bool) -> None:
+        self.number = number
+        self.name = name
+        self.offline = offline
+        self.want_acks = want_acks
+        self.done_on_received = False
+        self.frames: dict[int, tuple[int, int]] = {}  # frame -> pts_hns, size; those that the core took
+        self.arrived: set[int] = set()
+        self.stored: set[int] = set()
+        self.acked: dict[int, int] = {}  # frame -> step in which the ACK that makes it done reached the core
+        self.acked_size = 0
+        self.notices_lost = self.drops_known = 0
+        self.dropped_from_buffer = 0
+        self.is_shifted = False
+        self.was_reset = False
+        self.metrics = new_struct("kvs_stream_metrics")
+        self.progress_mark = (0, 0, 0)
+        self.progress_hns = 0
+        self.orders: list[int] = []  # times of orders since the last sign of life
+        self.uploads_open: set[int] = set()
+
+
+class Accounts:
+    """All accounts of a run; the judge of the service's side."""
+
+    def __init__(self, clock: SimClock) -> None:
+        self._clock = clock
+        self.all: dict[int, Account] = {}
+        self.step = 0
+
+    def open(self, name: str, offline: bool, want_acks: bool) -> Account:
+        """Begin an account."""
+        account = Account(len(self.all) + 1, name, offline, want_acks)
+        account.progress_hns = self._clock.now_hns
+        self.all[account.number] = account
+        return account
+
+    # ---- what arrives (the judge)
+
+    def cluster(self, log: SessionLog, offset: int, timecode: int) -> None:
+        """A fragment begins."""
+        log.fragments.append(Fragment(offset, timecode))
+
+    def block(self, log: SessionLog, block: Block) -> None:
+        """A frame arrived whole."""
+        payload = block.payload or b""
+        number, track, frame = _HEAD.unpack_from(payload)
+        account = log.account
+        if number != account.number:
+            raise Violation("another stream's frame", f"account {number} in {account.name}")
+        key = track << 32 | frame
+        known = account.frames.get(key)
+        if known is None:
+            raise Violation("a frame that was not taken arrived", f"{account.name} track {track} frame {frame}")
+        pts_hns, size = known
+        if payload != payload_of(number, track, frame, size):
+            raise Violation("other bytes arrived", f"{account.name} track {track} frame {frame}")
+        if block.track != track:
+            raise Violation("another track number", f"{account.name} track {track} frame {frame}: {block.track}")
+        fragment = log.fragments[-1]
+        self._check_repeat(log, fragment, key)
+        if fragment.frames and fragment.frames[-1] >> 32 == track and fragment.frames[-1] >= key:
+            raise Violation("frames out of order", f"{account.name} track {track} frame {frame}")
+        fragment.frames.append(key)
+        account.arrived.add(key)
+
+    def _check_repeat(self, log: SessionLog, fragment: Fragment, key: int) -> None:
+        """A frame that was done when its fragment was begun to be read must not be sent again."""
+        acked_step = log.account.acked.get(key)
+        if acked_step is None:
+            return
+        mark = bisect_right(log.marks, (fragment.offset, 1 << 60))
+        read_step = log.marks[mark][1] if mark < len(log.marks) else self.step
+        if acked_step < read_step:
+            what = f"{log.account.name} upload {log.number} sends frame {key & 0xFFFFFFFF} of track {key >> 32} again"
+            raise Violation("a done frame was sent again", what)
+
+    def stored(self, log: SessionLog) -> None:
+        """The service keeps the oldest fragment of the session that it did not keep yet."""
+        fragment = log.fragments[log.stored_count]
+        log.stored_count += 1
+        fragment.is_stored = True
+        log.account.stored.update(fragment.frames)
+
+    def refused(self, log: SessionLog, error: AckError) -> None:
+        """The model says that the producer broke a rule of the service."""
+        raise Violation("the service refuses a fragment", f"{log.stream_name} upload {log.number}: {error.name}")
+
+    # ---- what the core is told
+
+    def acked(self, log: SessionLog, ack: Ack) -> None:
+        """An ACK is about to reach the core."""
+        account = log.account
+        is_final = ack.event == "PERSISTED" or (ack.event == "RECEIVED" and account.done_on_received)
+        if not is_final:
+            return
+        for fragment in log.fragments:
+            for key in fragment.frames if fragment.is_stored else ():
+                if key not in account.acked:
+                    account.acked[key] = self.step
+                    account.acked_size += account.frames[key][1]
+            if fragment.timecode == ack.timecode:
+                return
+
+    def dropped(self, account: Account, reason: int, frames: int) -> None:
+        """The core says that it dropped frames."""
+        account.drops_known += frames
+        if reason in FROM_BUFFER:
+            account.dropped_from_buffer += frames
+
+    # ---- after every step
+
+    def check(self, account: Account, stream: Stream, store_max: int) -> None:
+        """Compare the core's ledger with the account."""
+        found = account.metrics
+        check(lib.kvs_stream_metrics(stream._ptr, found))
+        dropped = sum(found.frames_dropped)
+        if found.frames_put != found.frames_done + dropped + found.frames_buffered:
+            raise Violation("the ledger's frames do not add up", _ledger(account, dropped))
+        if found.bytes_put != found.bytes_done + found.bytes_dropped + found.bytes_buffered:
+            raise Violation("the ledger's bytes do not add up", _ledger(account, dropped))
+        if found.frames_put != len(account.frames):
+            raise Violation("frames put are not those taken", f"{_ledger(account, dropped)} taken {len(account.frames)}")
+        if account.want_acks and (
+            found.frames_done > len(account.acked) or found.bytes_done > account.acked_size
+        ):
+            what = f"{_ledger(account, dropped)}, but {len(account.acked)} acknowledged"
+            raise Violation("freed before its persisted ACK", what)
+        if account.offline and not account.was_reset and sum(found.frames_dropped[r] for r in (0, 1, 4)):
+            raise Violation("an offline stream lost frames", _ledger(account, dropped))
+        if found.store_used > store_max:
+            raise Violation("memory beyond the budget", f"{account.name}: {found.store_used} of {store_max}")
+        if found.retry_count > lib.KVS_RETRIES_MAX:
+            raise Violation("more retries than budgeted", f"{account.name}: {found.retry_count}")
+
+    def check_end(self, account: Account) -> None:
+        """After the end of a life that was drained: what is missing at the service was dropped, and said so."""
+        found = account.metrics
+        dropped = sum(found.frames_dropped)
+        if found.frames_buffered:
+            raise Violation("frames are left", _ledger(account, dropped))
+        if not account.want_acks:
+            return
+        missing = len(account.frames) - len(account.stored)
+        if missing > dropped:
+            raise Violation("silent loss", f"{_ledger(account, dropped)}; the service lacks {missing}")
+        if not found.notices_lost and account.drops_known != dropped:
+            raise Violation("drops without a notice", f"{_ledger(account, dropped)}; told of {account.drops_known}")
+        if not account.dropped_from_buffer and found.frames_done != len(account.frames) - dropped:
+            raise Violation("frames are neither done nor dropped", _ledger(account, dropped))
+
+
+def _ledger(account: Account, dropped: int) -> str:
+    found = account.metrics
+    reasons = {DropReason(i).name: int(count) for i, count in enumerate(found.frames_dropped) if count}
+    return (
+        f"{account.name}: {found.frames_put} put, {found.frames_done} done, {dropped} dropped {reasons}, "
+        f"{found.frames_buffered} buffered, {found.bytes_put} = {found.bytes_done} + {found.bytes_dropped} + "
+        f"{found.bytes_buffered} bytes"
+    )

@@ -1,0 +1,256 @@
+"""The producer's side of one upload in the simulation: what the provider's session does, without sockets and tasks.
+
+The rules and limits are those of the real one: the request's head is sent when the connection stands, the body as the
+core gives it; refused credentials are refreshed once and the body sent again from its first byte; a head must come
+within 15 s of the first byte, and after the end of the body something every 30 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kvspic import errors
+from kvspic.core import UploadReader
+from kvspic.local.acks import Ack
+from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
+from kvspic.testing.clock import Timer
+from kvspic.testing.sim_checks import SessionLog
+from kvspic.testing.sim_network import Connection
+from kvspic.testing.sim_service import Keys, UploadHead
+
+if TYPE_CHECKING:
+    from kvspic.testing.sim_stream import SimStream
+
+__all__ = ["Outcome", "SimUpload"]
+
+HNS_PER_S = 10_000_000
+OPEN_HNS, HEAD_HNS, LINGER_HNS = 30 * HNS_PER_S, 15 * HNS_PER_S, 30 * HNS_PER_S
+REPEAT_MAX = 256 * 1024
+READ_WAIT, READ_AWAITING_ACK, READ_END = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an upload ended."""
+
+    result: int
+    what: str
+    is_doubtful: bool = False  # the endpoint may be a wrong one
+    retry_after_s: int = 0
+
+
+class SimUpload:
+    """One upload handle of one stream."""
+
+    def __init__(self, stream: SimStream, number: int, start_ms: int, done: Callable[[Outcome], None]) -> None:
+        self._stream = stream
+        self._world = stream.world
+        self.number = number
+        self._start_ms = start_ms
+        self._done = done
+        self.is_connected = self.is_over = self._has_head = self._is_read = self._is_finished = False
+        self._is_waiting = False
+        self._reader = UploadReader(16384)
+        self._marks: list[tuple[int, int]] = []
+        self._size = 0
+        self._kept: bytearray | None = bytearray()
+        self._is_repeat = False
+        self._connection: Connection | None = None
+        self._log: SessionLog | None = None
+        self._timer: Timer | None = None
+        self._partial = b""
+
+    @property
+    def log(self) -> SessionLog:
+        """What the connection of now sends."""
+        assert self._log is not None
+        return self._log
+
+    def begin(self, refresh: bool = False) -> None:
+        """Get keys, connect."""
+        keys = self._world.credentials(refresh)
+        self._arm(OPEN_HNS, lambda: self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "opening took too long")))
+        if keys is None:
+            self._world.clock.call_later(HNS_PER_S // 100, lambda: self._finish(Outcome(ServiceResult.NOT_AUTHORIZED, "no keys")))
+            return
+        self._log = SessionLog(self._stream.account, self.number, self._marks)
+        self._has_head = False
+        self._connection = self._world.service.connect(self._log, self._head(keys), self)
+
+    def _head(self, keys: Keys) -> UploadHead:
+        seconds, milliseconds = divmod(self._start_ms, 1000)
+        headers = {
+            "x-amzn-stream-name": self._stream.plan.name,
+            "x-amzn-producer-start-timestamp": f"{seconds}.{milliseconds:03d}",
+            "x-amzn-fragment-acknowledgment-required": "1",
+            "x-amzn-fragment-timecode-type": "RELATIVE" if self._stream.plan.relative else "ABSOLUTE",
+        }
+        return UploadHead(headers, self._stream.endpoint, keys)
+
+    def end(self) -> None:
+        """The core is done with the handle, or we close."""
+        self.is_over = True
+        self._finish(Outcome(ServiceResult.OK, "stopped"))
+
+    def more(self) -> None:
+        """The core has something for this upload, or an answer came."""
+        if self._is_waiting and self.is_connected:
+            self._is_waiting = False
+            self._pump()
+
+    # ---- the writing half
+
+    def connected(self) -> None:
+        """The connection stands."""
+        self._disarm()
+        if not self.is_connected:
+            self.is_connected = True
+            self._stream.answered_upload(self)
+        if self._kept:
+            self._send(bytes(self._kept))
+        else:
+            self._pump()
+
+    def _pump(self) -> None:
+        """Send until the core has no more, or the connection takes no more for now."""
+        connection = self._connection
+        while connection is not None and not self._is_finished:
+            if self._is_read:
+                connection.send_end()
+                self._arm(LINGER_HNS, self._silent)
+                return
+            piece = self._read()
+            if piece is None:
+                return
+            if piece and not self._send(piece):
+                return
+            if self._is_waiting:
+                return
+
+    def _read(self) -> bytes | None:
+        world = self._world
+        try:
+            count, state = self._stream.core.upload_read(self.number, self._reader, world.clock.now_hns)
+        except (errors.UnknownUploadError, errors.NullArgError):
+            self.end()
+            return None
+        self._is_read = state == READ_END
+        self._is_waiting = state in (READ_WAIT, READ_AWAITING_ACK)
+        piece = bytes(self._reader.view[:count])
+        if piece:
+            self._size += count
+            self._marks.append((self._size, world.accounts.step))
+            self._keep(piece)
+        return piece
+
+    def _keep(self, piece: bytes) -> None:
+        if self._kept is None:
+            return
+        if self._has_head or len(self._kept) + len(piece) > REPEAT_MAX:
+            self._kept = None
+        else:
+            self._kept += piece
+
+    def _send(self, piece: bytes) -> bool:
+        """Send; True when more may be sent at once, else the rest follows by itself."""
+        assert self._connection is not None
+        if not self._has_head and self._timer is None:
+            self._arm(HEAD_HNS, self._silent)
+        free_hns = self._connection.send(piece)
+        if free_hns is None:
+            self._is_waiting = False
+            return False
+        if free_hns - self._world.clock.now_hns < HNS_PER_S // 20:
+            return True
+        is_waiting, self._is_waiting = self._is_waiting, False
+        self._world.clock.call_at(free_hns, lambda: self._writable(is_waiting))
+        return False
+
+    def _writable(self, was_waiting: bool) -> None:
+        if not self._is_finished:
+            self._is_waiting = was_waiting
+            self._is_waiting = False
+            self._pump()
+
+    # ---- the reading half
+
+    def head(self, status: int, error_name: str, retry_after_s: int) -> None:
+        """The status line of the answer."""
+        self._has_head = True
+        self._disarm()
+        if status == 200:
+            self._kept = None
+            if self._is_read:
+                self._arm(LINGER_HNS, self._silent)
+            return
+        is_credential = is_credential_problem(status, error_name)
+        if is_credential and self._kept is not None and not self._is_repeat:
+            self._close()
+            self._is_repeat = True
+            self.begin(refresh=True)
+            return
+        result = classify(status, error_name)
+        if is_credential and self._kept is None:
+            self._world.credentials(True)
+            result = ServiceResult.UNKNOWN
+        doubtful = status in (403, 404)
+        self._finish(Outcome(result, f"refused: {status} {error_name}", doubtful, retry_after_s))
+
+    def ack(self, line: bytes, ack: Ack) -> None:
+        """An ACK, or the first part of one."""
+        if self._is_read:
+            self._arm(LINGER_HNS, self._silent)
+        world = self._world
+        if world.random.chance(6):
+            self._partial += line[:9]
+            line = line[9:]
+            self._give(self._partial)
+            self._partial = b""
+        world.accounts.acked(self.log, ack)
+        self._give(line)
+        self._stream.told_of_ack(ack)
+        self.more()
+
+    def _give(self, data: bytes) -> None:
+        try:
+            self._stream.core.ack_bytes(self.number, data, self._world.clock.now_hns)
+        except (errors.UnknownUploadError, errors.NullArgError):
+            self.end()
+
+    def ended(self) -> None:
+        """The answer ended in good order."""
+        self._finish(Outcome(ServiceResult.OK, "the service ended the answer"))
+
+    def broken(self, error: OSError) -> None:
+        """The connection broke, or never came about."""
+        is_doubtful = not self._has_head
+        self._finish(Outcome(classify_transport(error), f"{type(error).__name__}: {error}", is_doubtful))
+
+    def _silent(self) -> None:
+        self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "the service did not answer in time"))
+
+    # ---- the end
+
+    def _finish(self, outcome: Outcome) -> None:
+        if self._is_finished:
+            return
+        self._is_finished = True
+        self._disarm()
+        self._close()
+        self._done(outcome)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _arm(self, after_hns: int, act: Callable[[], None]) -> None:
+        self._disarm()
+        self._timer = self._world.clock.call_later(after_hns, act)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
