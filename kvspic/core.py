@@ -186,10 +186,12 @@ def _order(tracks: Sequence[Track], options: StreamOptions) -> Order:
 
 
 class Stream:
-    """One stream of a client; made by :meth:`Client.open_stream`."""
+    """One stream of a client; made by :meth:`Client.open_stream`. ``clock_offset_hns`` is what its producer's time is
+    ahead of the host's clock."""
 
     def __init__(self, ptr: Any) -> None:
         self._ptr = ptr
+        self.clock_offset_hns = 0
 
     def put_frame(
         self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
@@ -208,10 +210,9 @@ class Stream:
         if status:
             check(status)
 
-    def put_frame_now(
-        self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int, offset_hns: int
-    ) -> None:
-        """The same with nanoseconds, at the time :func:`host_now_hns` + ``offset_hns``: the facade's hot path."""
+    def put_frame_now(self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int) -> None:
+        """The same with nanoseconds, at :func:`host_now_hns` + ``clock_offset_hns``: the facade's hot path."""
+        offset_hns = self.clock_offset_hns
         if type(data) is bytes:
             status = _put_frame_now(self._ptr, data, len(data), pts_ns, dts_ns, duration_ns, track, flags, offset_hns)
         else:

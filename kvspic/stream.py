@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from kvspic import errors
 from kvspic.actions import Event
-from kvspic.core import host_now_hns
 from kvspic.driver.blocking import LoopThread, call_soon
 from kvspic.driver.stream import StreamWork
 from kvspic.driver.watch import QUEUE_MAX, EventQueue
@@ -43,7 +42,6 @@ class StreamFace:
         self._work = work
         self._options = options
         self._core = work.core
-        self._offset_hns = producer.clock.offset_hns
 
     @property
     def name(self) -> str:
@@ -72,7 +70,7 @@ class StreamFace:
 
         Frames are skipped (and counted so) until a key frame comes.
         """
-        self._call(self._core.end_fragment, self._now_hns())
+        self._call(self._core.end_fragment, self._producer.clock.now_hns())
 
     def put_metadata(self, name: str, value: str, persistent: bool = False) -> None:
         """Give the next fragment a name and a value; ``persistent``: every fragment from then on, "" ends that."""
@@ -112,9 +110,6 @@ class StreamFace:
         if self._producer.is_forked:
             return errors.named("STREAM_STOPPED", FORKED)
         return errors.named("STREAM_STOPPED", f"the stream {self.name} is closed: open it again to put frames")
-
-    def _now_hns(self) -> int:
-        return host_now_hns() + self._offset_hns
 
 
 class Stream(StreamFace):
@@ -161,7 +156,7 @@ class Stream(StreamFace):
         if discardable or invisible:
             flags |= DISCARDABLE * discardable | INVISIBLE * invisible
         try:
-            self._core.put_frame_now(data, pts, dts, duration, track, flags, self._offset_hns)
+            self._core.put_frame_now(data, pts, dts, duration, track, flags)
         except errors.StoreFullError:
             if not self._options.offline:
                 raise
@@ -213,7 +208,7 @@ class Stream(StreamFace):
         while True:
             seen_count = self._work.room_count
             try:
-                return self._core.put_frame_now(data, pts, dts, duration, track, flags, self._offset_hns)
+                return self._core.put_frame_now(data, pts, dts, duration, track, flags)
             except errors.StoreFullError:
                 self._check_before_wait()
                 if not self._room.wait(seen_count, end - time.monotonic()):
@@ -270,7 +265,7 @@ class AsyncStream(StreamFace):
         if discardable or invisible:
             flags |= DISCARDABLE * discardable | INVISIBLE * invisible
         try:
-            self._core.put_frame_now(data, pts, dts, duration, track, flags, self._offset_hns)
+            self._core.put_frame_now(data, pts, dts, duration, track, flags)
         except (errors.NullArgError, OverflowError) as error:
             raise self._explain(error) from None
 

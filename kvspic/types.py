@@ -56,11 +56,10 @@ class TrackType(enum.IntEnum):
 
 
 class FullPolicy(enum.IntEnum):
-    """What a put does when the store has no room: drop the oldest fragment, refuse, or drop the oldest frame."""
+    """What a put does when the store has no room: drop the oldest fragment that is not being sent, or refuse."""
 
     DROP_FRAGMENT = 0
     REFUSE = 1
-    DROP_FRAME = 2
 
 
 class BackwardPolicy(enum.IntEnum):
@@ -393,9 +392,7 @@ class ClientMetrics:
     state: int
     store_max: int
     store_used: int
-    frame_bytes: int
     stream_count: int
-    frames_buffered: int
     retry_count: int
 
 

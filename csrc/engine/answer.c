@@ -220,7 +220,7 @@ kvs_status kvs_stream_reset_connection(struct kvs_stream *stream, uint64_t now_h
     stream_lock(stream);
     if (stream->state == KVS_STREAM_STREAMING) {
         session_abort_all(stream, KVS_RESULT_OK);
-        session_lost(stream, KVS_RESULT_OK, now_hns);
+        stream_step(stream, KVS_STREAM_EV_ENDED_OK, now_hns); /* asked for: no failure, whatever recovery is set */
         stream_settle(stream, now_hns);
     }
     stream_unlock(stream);
@@ -255,7 +255,7 @@ static void restart_data(struct kvs_stream *stream)
     stream->skip_until_key = 1;
     stream->order.is_started = 0;
     stream->is_ended = stream->force_key = stream->starts_session = 0;
-    for (uint32_t i = 0; i < stream->track_count; i++) stream->tracks[i].is_seen = 0;
+    for (uint32_t i = 0; i < stream->track_count; i++) stream->tracks[i].is_seen = 0, stream->tracks[i].shift_hns = 0;
 }
 
 kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns)

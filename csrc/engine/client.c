@@ -101,6 +101,12 @@ static kvs_status client_step(struct kvs_client *client, const struct client_ste
     return KVS_OK;
 }
 
+static kvs_status refusal_of(uint32_t result)
+{
+    int is_auth = result == KVS_RESULT_NOT_AUTHORIZED || result == KVS_RESULT_FORBIDDEN;
+    return is_auth ? KVS_E_NOT_AUTHORIZED : KVS_E_BAD_REQUEST;
+}
+
 static uint32_t event_of(const struct kvs_client *client, const struct kvs_client_answer *answer)
 {
     if (answer->result == KVS_RESULT_NOT_AUTHORIZED || answer->result == KVS_RESULT_FORBIDDEN)
@@ -140,12 +146,13 @@ static kvs_status answer_locked(struct kvs_client *client, const struct kvs_clie
     if (step.event == KVS_CLIENT_EV_TOKEN || step.event == KVS_CLIENT_EV_TOKEN_AGAIN)
         client->token_expires_hns = answer->expires_hns;
     step.cause = kvs_client_fsm.spent[client->state];
-    if (step.event == KVS_CLIENT_EV_FATAL) step.cause = status = KVS_E_NOT_AUTHORIZED;
+    if (step.event == KVS_CLIENT_EV_FATAL) step.cause = refusal_of(answer->result);
+    if (step.event == KVS_CLIENT_EV_FATAL && client->state != KVS_CLIENT_TAG) status = step.cause;
     if (is_repeat(client, step.event)) {
         client->retry_count++;
         if (!kvs_backoff_next(&client->backoff, &client->prng, &step.wait_hns)) {
             step.event = KVS_CLIENT_EV_SPENT;
-            status = step.cause;
+            if (client->state != KVS_CLIENT_TAG) status = step.cause;
         }
     } else if (step.event != KVS_CLIENT_EV_NO_SOURCE) {
         kvs_backoff_progress(&client->backoff);

@@ -92,7 +92,7 @@ static uint64_t stale_deadline(const struct kvs_stream *stream)
     if (stream->limits.staleness_max_hns == 0) return least;
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
         const struct upload *upload = stream->uploads[i];
-        if (upload->is_stale || upload->quiet_since_hns == KVS_TIME_NONE) continue;
+        if (upload->state == KVS_UPLOAD_DEAD || upload->is_stale || upload->quiet_since_hns == KVS_TIME_NONE) continue;
         least = kvs_hns_min(least, kvs_hns_add(upload->quiet_since_hns, stream->limits.staleness_max_hns));
     }
     return least;

@@ -56,6 +56,8 @@ struct upload {
     uint64_t at_offset;             /* inside the part */
     uint64_t done_next;             /* first fragment of it that is not done */
     uint64_t sent_next;             /* one past the last fragment that it began to send */
+    uint32_t format;                /* number of the format that its header announces */
+    uint64_t last_tc;               /* cluster time of the fragment that it began last; KVS_TIME_NONE before */
     uint64_t base_tc;               /* relative times: timecode of its first cluster */
     uint64_t read_cum;              /* prefix sum (view cum_bytes) of its read position */
     uint8_t *header;                /* host memory until it is sent */
@@ -123,6 +125,7 @@ struct kvs_stream {
     uint64_t last_key_pts_hns;
     uint64_t skip_pts_hns, skip_count, skip_bytes; /* skipped frames not yet reported */
     uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
+    uint8_t is_skipping; /* the first of a run of skipped frames has been reported */
     uint8_t wants_room, store_pressure, buffer_pressure, latency_pressure;
 
     struct kvs_stream_metrics metrics; /* counters; the rest is filled in when asked */
@@ -197,7 +200,7 @@ kvs_status deadline_reserve(struct kvs_client *client);
 /* ---- stream.c, answer.c: the stream machine ---------------------------------------------------------------------- */
 
 void stream_lock(struct kvs_stream *stream);
-void stream_unlock(struct kvs_stream *stream); /* arms the deadline and wakes */
+void stream_unlock(struct kvs_stream *stream);     /* arms the deadline and wakes */
 void stream_write_lock(struct kvs_stream *stream); /* the writer's lock, then the stream's */
 void stream_write_unlock(struct kvs_stream *stream);
 void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns);
@@ -219,6 +222,7 @@ void session_abort_all(struct kvs_stream *stream, uint32_t result);
 void session_remove(struct kvs_stream *stream, struct upload *upload);
 void session_announce(struct kvs_stream *stream); /* tells waiting readers that there are bytes */
 void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
+void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
 void session_limit(struct kvs_stream *stream, uint64_t last); /* open ends stop at this fragment */
 uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upload);
 
@@ -237,9 +241,11 @@ void skip_report(struct kvs_stream *stream);
 
 void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to); /* fragments from..to-1 */
 void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason);
+void ledger_forget(struct kvs_stream *stream, uint64_t number); /* dropped, and not the oldest */
 void ledger_drop_all(struct kvs_stream *stream, uint32_t reason);
 void ledger_trim(struct kvs_stream *stream);
 void ledger_handed_out(struct kvs_stream *stream);
+void formats_append(struct kvs_stream *stream, struct format *made);
 int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);
 
 /* ---- ack.c, pressure.c ------------------------------------------------------------------------------------------- */

@@ -51,6 +51,24 @@ static void drop_old_formats(struct kvs_stream *stream)
     }
 }
 
+/* Makes it the format of the next fragment; the one before goes when nothing was ever put with it. */
+void formats_append(struct kvs_stream *stream, struct format *made)
+{
+    const struct kvs_view *view = &stream->view;
+    struct format *old = stream->format, *before = stream->formats;
+    int is_used = kvs_order_count(&stream->order) != 0;
+    if (!kvs_view_is_empty(view)) is_used |= kvs_view_fragment(view, view->fragment_head - 1)->format == old->number;
+    stream->format = made;
+    if (is_used) {
+        old->next = made;
+        return;
+    }
+    while (before != old && before->next != old) before = before->next;
+    if (before == old) stream->formats = made;
+    else before->next = made;
+    kvs_host_free(stream->host, old);
+}
+
 void ledger_trim(struct kvs_stream *stream)
 {
     struct kvs_view *view = &stream->view;
@@ -89,6 +107,31 @@ void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to)
     stream_notice(stream, &action);
 }
 
+/* The slabs that hold nothing but settled fragments go: those of this one and of its neighbours that were too small to
+ * free one alone. */
+static void punch(struct kvs_stream *stream, uint64_t number)
+{
+    const struct kvs_view *view = &stream->view;
+    uint64_t before = number, after = number + 1;
+    while (before > view->fragment_tail && is_settled(kvs_view_fragment(view, before - 1)->flags) &&
+           !ledger_is_being_sent(stream, before - 1))
+        before--;
+    while (after < view->fragment_head && is_settled(kvs_view_fragment(view, after)->flags)) after++;
+    if (before == view->fragment_tail) return; /* the trim takes it all */
+    uint64_t from = kvs_view_fragment(view, before - 1)->ceiling_offset;
+    uint64_t to = after < view->fragment_head ? kvs_view_fragment(view, after)->floor_offset : stream->chain.head;
+    to = kvs_hns_min(to, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
+    if (from < to) kvs_chain_punch(&stream->chain, &stream->client->pool, from, to);
+}
+
+/* What follows a dropped fragment follows what came before it, across the break in time that it began. */
+static void pass_on_new_session(struct kvs_stream *stream, uint64_t number)
+{
+    if (number + 1 < stream->view.fragment_head)
+        kvs_view_fragment(&stream->view, number + 1)->flags |= KVS_FRAGMENT_NEW_SESSION;
+    else stream->starts_session = 1;
+}
+
 void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason)
 {
     struct kvs_view *view = &stream->view;
@@ -108,13 +151,30 @@ void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t r
     stream->metrics.frames_buffered -= action.b;
     stream->metrics.bytes_buffered -= action.c;
     stream_notice(stream, &action);
-    if (ledger_is_being_sent(stream, number)) return; /* its bytes go with the trim */
-    uint64_t from = number > view->fragment_tail ? kvs_view_fragment(view, number - 1)->ceiling_offset
-                                                 : stream->chain.tail;
-    uint64_t to = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->floor_offset
-                                                   : fragment->ceiling_offset;
-    to = kvs_hns_min(to, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
-    if (from < to && number != view->fragment_tail) kvs_chain_punch(&stream->chain, &stream->client->pool, from, to);
+    if (fragment->flags & KVS_FRAGMENT_NEW_SESSION) pass_on_new_session(stream, number);
+    if (!ledger_is_being_sent(stream, number)) punch(stream, number); /* else its bytes go with the trim */
+}
+
+/* Lets a dropped fragment's number go, so that what is never sent does not pile up behind a fragment that is being
+ * sent. Read positions before it move along. */
+void ledger_forget(struct kvs_stream *stream, uint64_t number)
+{
+    struct kvs_view *view = &stream->view;
+    uint64_t first = kvs_view_fragment(view, number)->first_frame, end = kvs_view_fragment_end(view, number);
+    uint64_t bytes = kvs_view_fragment_bytes(view, number);
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (upload->at_fragment <= number) upload->read_cum += bytes;
+        if (upload->at_frame < first) upload->at_frame += end - first;
+        else if (upload->at_frame < end) upload->at_frame = end;
+        upload->first += upload->first <= number;
+        upload->at_fragment += upload->at_fragment <= number;
+        upload->done_next += upload->done_next <= number;
+        upload->sent_next += upload->sent_next <= number;
+        upload->last += upload->last < number;
+    }
+    if (stream->sent_frames <= first) stream->sent_frames += end - first;
+    kvs_view_forget(view, number);
 }
 
 void ledger_drop_all(struct kvs_stream *stream, uint32_t reason)

@@ -7,6 +7,17 @@
 
 #include <string.h>
 
+static void report_skipped(struct kvs_stream *stream)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = KVS_DROP_SKIPPED };
+    if (stream->skip_count == 0) return;
+    action.a = stream->skip_pts_hns;
+    action.b = stream->skip_count;
+    action.c = stream->skip_bytes;
+    stream->skip_count = stream->skip_bytes = 0;
+    stream_notice(stream, &action);
+}
+
 void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size)
 {
     if (stream->skip_count == 0) stream->skip_pts_hns = pts_hns;
@@ -16,18 +27,14 @@ void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size)
     stream->metrics.bytes_buffered -= size;
     stream->metrics.frames_dropped[KVS_DROP_SKIPPED]++;
     stream->metrics.bytes_dropped += size;
-    if (stream->skip_count == 1) skip_report(stream); /* the first at once, a run of them as one when it ends */
+    if (!stream->is_skipping) report_skipped(stream); /* the first at once, the rest of a run as one when it ends */
+    stream->is_skipping = 1;
 }
 
 void skip_report(struct kvs_stream *stream)
 {
-    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = KVS_DROP_SKIPPED };
-    if (stream->skip_count == 0) return;
-    action.a = stream->skip_pts_hns;
-    action.b = stream->skip_count;
-    action.c = stream->skip_bytes;
-    stream->skip_count = stream->skip_bytes = 0;
-    stream_notice(stream, &action);
+    report_skipped(stream);
+    stream->is_skipping = 0;
 }
 
 /* ---- tags and cluster header ------------------------------------------------------------------------------------- */
@@ -100,12 +107,12 @@ static uint32_t format_for(struct kvs_stream *stream, uint32_t number)
     struct format *base = stream->formats, *made = NULL;
     uint32_t mask = wanted_mask(stream);
     if (stream->format->track_mask == mask) return number;
-    while (base->number != number) base = base->next;
+    while (base->number != number && base->next != NULL) base = base->next;
     struct format_change change = { NULL, UINT32_MAX, mask, 0, NULL };
     if (base != stream->format || format_make(stream->host, base, &change, &made) != KVS_OK) return number;
-    stream->format->next = made;
-    stream->format = made;
-    return made->number;
+    uint32_t made_number = made->number;
+    formats_append(stream, made);
+    return made_number;
 }
 
 /* ---- a frame ----------------------------------------------------------------------------------------------------- */
@@ -160,7 +167,6 @@ kvs_status package_frame(struct kvs_stream *stream, struct kvs_held *held, uint6
     (void)now_hns;
     if (stream->skip_until_key && !(held->flags & KVS_FRAME_KEY)) return KVS_E_STREAM_STATE;
     kvs_status status = plan_frame(stream, held, &plan);
-    if (status == KVS_OK) status = kvs_view_reserve(&stream->view);
     if (status != KVS_OK) return status;
     kvs_generator_commit(&stream->generator, &plan);
     if (plan.parts & KVS_PART_CLUSTER) {

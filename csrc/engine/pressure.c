@@ -64,7 +64,9 @@ void pressure_check(struct kvs_stream *stream)
 
 void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
 {
-    if (stream->limits.staleness_max_hns == 0 || upload->is_stale || upload->quiet_since_hns == KVS_TIME_NONE) return;
+    if (stream->limits.staleness_max_hns == 0 || upload->state == KVS_UPLOAD_DEAD || upload->is_stale ||
+        upload->quiet_since_hns == KVS_TIME_NONE)
+        return;
     uint64_t quiet = kvs_hns_sub(now_hns, upload->quiet_since_hns);
     if (quiet < stream->limits.staleness_max_hns) return;
     struct kvs_action action = { .kind = KVS_ACTION_STALE, .upload = upload->handle, .a = quiet };

@@ -240,7 +240,7 @@ static kvs_status prepare(struct kvs_stream *stream, struct put *put)
         if (status != KVS_OK) return status;
     }
     if (is_key(put)) put->space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
-    status = kvs_view_reserve(&stream->view);
+    status = kvs_view_reserve(&stream->view, kvs_order_count(&stream->order) + 1u); /* held ones leave without asking */
     if (status == KVS_OK && stream->order.mode != KVS_ORDER_NONE)
         status = kvs_order_reserve(&stream->order, stream->host, put->track);
     if (status != KVS_OK) return status;
@@ -251,8 +251,7 @@ static kvs_status prepare(struct kvs_stream *stream, struct put *put)
 static void adopt_format(struct kvs_stream *stream, struct put *put)
 {
     if (put->format == NULL) return;
-    stream->format->next = put->format;
-    stream->format = put->format;
+    formats_append(stream, put->format);
     put->format = NULL;
 }
 

@@ -103,7 +103,7 @@ static kvs_status bind(struct reader *reader)
     kvs_status status = make_header(reader);
     if (status != KVS_OK) return status;
     upload->first = upload->done_next = upload->sent_next = upload->at_fragment;
-    upload->base_tc = here(reader)->timecode;
+    upload->format = here(reader)->format;
     upload->read_cum = here(reader)->cum_bytes;
     upload->is_bound = 1;
     session_move(reader->stream, upload, KVS_UPLOAD_EV_READ);
@@ -134,19 +134,20 @@ static enum step last_read(struct reader *reader)
 static int needs_other_session(const struct reader *reader)
 {
     const struct upload *upload = reader->upload;
-    if (upload->at_fragment == upload->first || !upload->has_sent) return 0;
-    if (here(reader)->flags & KVS_FRAGMENT_NEW_SESSION) return 1;
-    return here(reader)->format != kvs_view_fragment(&reader->stream->view, upload->at_fragment - 1)->format;
+    if (here(reader)->format != upload->format) return 1;
+    if (!upload->has_sent) return 0;
+    return (here(reader)->flags & KVS_FRAGMENT_NEW_SESSION) != 0 || here(reader)->timecode <= upload->last_tc;
 }
 
 static void begin_fragment(struct reader *reader)
 {
     struct upload *upload = reader->upload;
     struct kvs_fragment *fragment = here(reader);
-    if (fragment->flags & KVS_FRAGMENT_SENT) reader->stream->metrics.fragments_resent++;
+    if (fragment->read_hns != KVS_TIME_NONE) reader->stream->metrics.fragments_resent++;
     fragment->read_hns = reader->now_hns;
     upload->read_cum = fragment->cum_bytes;
     upload->sent_next = upload->at_fragment + 1;
+    upload->last_tc = fragment->timecode;
     upload->has_sent = 1;
     upload->has_end = 0;
 }

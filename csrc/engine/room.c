@@ -21,6 +21,7 @@ static int drop_oldest(struct kvs_stream *stream, uint32_t reason)
     uint64_t oldest = oldest_droppable(stream);
     if (oldest == stream->view.fragment_head) return 0;
     ledger_drop_fragment(stream, oldest, reason);
+    if (oldest > stream->view.fragment_tail) ledger_forget(stream, oldest);
     ledger_trim(stream);
     return 1;
 }
@@ -35,14 +36,18 @@ static kvs_status refuse(struct kvs_stream *stream, kvs_status status)
     return status;
 }
 
+/* Measured from the oldest fragment that could go: what is being sent is on its way already. */
 static int is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
 {
     const struct kvs_view *view = &stream->view;
-    if (kvs_view_is_empty(view)) return 0;
-    if (stream->limits.frames_max != 0 && view->frame_head - view->frame_tail >= stream->limits.frames_max) return 1;
+    if (stream->limits.frames_max == 0 && stream->limits.buffer_duration_hns == 0) return 0;
+    uint64_t oldest = oldest_droppable(stream);
+    if (oldest == view->fragment_head) return 0;
+    const struct kvs_fragment *fragment = kvs_view_fragment(view, oldest);
+    if (stream->limits.frames_max != 0 && view->frame_head - fragment->first_frame >= stream->limits.frames_max)
+        return 1;
     if (stream->limits.buffer_duration_hns == 0) return 0;
-    return kvs_hns_sub(end_hns, kvs_view_fragment(view, view->fragment_tail)->pts_hns) >
-           stream->limits.buffer_duration_hns;
+    return kvs_hns_sub(end_hns, fragment->pts_hns) > stream->limits.buffer_duration_hns;
 }
 
 static uint64_t slabs_for(uint64_t size) { return size / KVS_SLAB_SIZE + (size % KVS_SLAB_SIZE != 0); }
@@ -62,5 +67,5 @@ kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns,
     while (status == KVS_E_STORE_FULL && may_drop && drop_oldest(stream, KVS_DROP_STORE_FULL)) {
         status = kvs_chain_reserve(&stream->chain, pool, size, stream->limits.slabs_max, now_hns);
     }
-    return status == KVS_E_STORE_FULL ? refuse(stream, status) : status;
+    return status == KVS_E_STORE_FULL && !may_drop ? refuse(stream, status) : status;
 }

@@ -77,24 +77,24 @@ static void insert(struct kvs_stream *stream, struct upload *upload)
 }
 
 /* Frames too old to be worth repeating, where the caller set a limit: the sent ones that lie further back than that. */
-static void apply_replay_limit(struct kvs_stream *stream, uint64_t *first, uint64_t last)
+void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last)
 {
     uint64_t limit = stream->limits.replay_max_hns;
     if (limit == 0) return;
-    uint64_t sent = *first;
+    uint64_t sent = first;
     while (sent < stream->view.fragment_head && sent <= last &&
            (kvs_view_fragment(&stream->view, sent)->flags & KVS_FRAGMENT_SENT))
         sent++;
-    if (sent == *first) return;
+    if (sent == first) return;
     uint64_t end_hns = sent < stream->view.fragment_head ? kvs_view_fragment(&stream->view, sent)->pts_hns
                                                          : stream->view.end_hns;
-    for (uint64_t i = *first; i < sent; i++) {
+    for (uint64_t i = first; i < sent; i++) {
         uint64_t fragment_end = i + 1 < stream->view.fragment_head ? kvs_view_fragment(&stream->view, i + 1)->pts_hns
                                                                    : end_hns;
         if (kvs_hns_add(fragment_end, limit) > end_hns) break;
         ledger_drop_fragment(stream, i, KVS_DROP_REPLAY_LIMIT);
-        *first = i + 1;
     }
+    ledger_trim(stream);
 }
 
 kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last, uint64_t now_hns)
@@ -102,7 +102,6 @@ kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last
     if (!make_place(stream)) return KVS_E_SESSION_LIMIT;
     struct upload *upload = kvs_host_alloc_zero(stream->host, sizeof *upload);
     if (upload == NULL) return KVS_E_NOMEM;
-    apply_replay_limit(stream, &first, last);
     upload->handle = ++stream->upload_count;
     upload->state = (uint8_t)kvs_upload_fsm.initial;
     upload->first = upload->at_fragment = upload->done_next = upload->sent_next = first;
@@ -118,9 +117,8 @@ kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last
     stream->request_kind = KVS_ACTION_PUT_MEDIA;
     if (stream->wait_hns != 0) action.after_hns = kvs_hns_add(now_hns, stream->wait_hns);
     stream->wait_hns = 0;
-    uint64_t start_hns = first < stream->view.fragment_head ? kvs_view_fragment(&stream->view, first)->pts_hns
-                                                            : now_hns;
-    action.a = start_hns / KVS_HNS_PER_MS;
+    action.a = kvs_view_fragment(&stream->view, first)->pts_hns / KVS_HNS_PER_MS;
+    upload->base_tc = kvs_view_fragment(&stream->view, first)->timecode; /* what that start says, whatever is sent */
     stream_order(stream, &action);
     return KVS_OK;
 }

@@ -76,6 +76,7 @@ static void carry_out(struct kvs_stream *stream, uint32_t act, uint32_t old_stat
 static void put_media(struct kvs_stream *stream, uint64_t now_hns)
 {
     uint64_t first = 0, last = 0;
+    if (session_gap(stream, &first, &last)) session_limit_replay(stream, first, last);
     if (!session_gap(stream, &first, &last)) {
         stream_step(stream, KVS_STREAM_EV_ENDED_TIMEOUT, now_hns);
         return;

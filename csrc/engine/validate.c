@@ -57,7 +57,7 @@ static kvs_status check_modes(const struct kvs_stream_config *config)
     uint32_t both = KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB;
     if ((config->nal_flags & both) == both) return KVS_E_NAL_FLAGS;
     if (config->order > KVS_ORDER_CUT) return KVS_E_FRAME_ORDER_MODE;
-    if (config->streaming_type > KVS_OFFLINE || config->full_policy > KVS_FULL_DROP_FRAME) return KVS_E_INVALID_ARG;
+    if (config->streaming_type > KVS_OFFLINE || config->full_policy > KVS_FULL_REFUSE) return KVS_E_INVALID_ARG;
     if (config->backward_policy > KVS_BACKWARD_ERROR) return KVS_E_INVALID_ARG;
     if (config->timecode_scale_hns > KVS_MKV_SCALE_MAX_HNS) return KVS_E_TIMECODE_SCALE;
     if (config->streaming_type == KVS_OFFLINE && (config->retention_hns == 0 || !(config->flags & KVS_WANT_ACKS))) {

@@ -142,9 +142,7 @@ struct kvs_client_metrics {
     uint32_t size;
     uint32_t state;              /* enum kvs_client_state */
     uint64_t store_max, store_used;   /* bytes, in whole slabs */
-    uint64_t frame_bytes;             /* bytes that frames occupy in them */
     uint64_t stream_count;
-    uint64_t frames_buffered;
     uint64_t retry_count;
 };
 KVS_API kvs_status kvs_client_metrics(struct kvs_client *client, struct kvs_client_metrics *metrics_out);
@@ -189,7 +187,7 @@ enum kvs_order {
     KVS_ORDER_NONE = 0, KVS_ORDER_AV = 1, KVS_ORDER_DTS = 2, KVS_ORDER_PTS = 3, KVS_ORDER_DTS_EOFR = 4,
     KVS_ORDER_PTS_EOFR = 5, KVS_ORDER_CUT = 6
 };
-enum kvs_full_policy { KVS_FULL_DROP_FRAGMENT = 0, KVS_FULL_REFUSE = 1, KVS_FULL_DROP_FRAME = 2 };
+enum kvs_full_policy { KVS_FULL_DROP_FRAGMENT = 0, KVS_FULL_REFUSE = 1 };
 enum kvs_backward_policy {
     KVS_BACKWARD_SHIFT = 0, KVS_BACKWARD_DROP = 1, KVS_BACKWARD_SESSION = 2, KVS_BACKWARD_ERROR = 3
 };

@@ -50,10 +50,17 @@ uint64_t kvs_view_fragment_payload(const struct kvs_view *view, uint64_t number)
     return end - kvs_view_fragment(view, number)->cum_payload;
 }
 
-static kvs_status grow_frames(struct kvs_view *view)
+static uint32_t grown(uint32_t capacity, uint32_t least, uint64_t wanted)
 {
-    if (view->frame_head - view->frame_tail < view->frame_capacity) return KVS_OK;
-    uint32_t capacity = view->frame_capacity == 0 ? FRAMES_MIN : view->frame_capacity * 2u;
+    if (capacity == 0) capacity = least;
+    while (capacity < wanted) capacity *= 2u;
+    return capacity;
+}
+
+static kvs_status grow_frames(struct kvs_view *view, uint32_t count)
+{
+    uint32_t capacity = grown(view->frame_capacity, FRAMES_MIN, view->frame_head - view->frame_tail + count);
+    if (capacity == view->frame_capacity) return KVS_OK;
     struct kvs_frame *frames = kvs_host_alloc(view->host, capacity * sizeof *frames);
     if (frames == NULL) return KVS_E_NOMEM;
     for (uint64_t i = view->frame_tail; i < view->frame_head; i++)
@@ -64,10 +71,11 @@ static kvs_status grow_frames(struct kvs_view *view)
     return KVS_OK;
 }
 
-static kvs_status grow_fragments(struct kvs_view *view)
+static kvs_status grow_fragments(struct kvs_view *view, uint32_t count)
 {
-    if (view->fragment_head - view->fragment_tail < view->fragment_capacity) return KVS_OK;
-    uint32_t capacity = view->fragment_capacity == 0 ? FRAGMENTS_MIN : view->fragment_capacity * 2u;
+    uint32_t capacity = grown(view->fragment_capacity, FRAGMENTS_MIN,
+                              view->fragment_head - view->fragment_tail + count);
+    if (capacity == view->fragment_capacity) return KVS_OK;
     struct kvs_fragment *fragments = kvs_host_alloc(view->host, capacity * sizeof *fragments);
     if (fragments == NULL) return KVS_E_NOMEM;
     for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
@@ -79,10 +87,10 @@ static kvs_status grow_fragments(struct kvs_view *view)
     return KVS_OK;
 }
 
-kvs_status kvs_view_reserve(struct kvs_view *view)
+kvs_status kvs_view_reserve(struct kvs_view *view, uint32_t count)
 {
-    kvs_status status = grow_frames(view);
-    return status == KVS_OK ? grow_fragments(view) : status;
+    kvs_status status = grow_frames(view, count);
+    return status == KVS_OK ? grow_fragments(view, count) : status;
 }
 
 /* Floors never fall from one fragment to the next: a frame that was stored early and released late lowers those
@@ -144,6 +152,24 @@ void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint3
     fragment->flags |= KVS_FRAGMENT_CLOSED | KVS_FRAGMENT_ENDED;
     view->cum_bytes += trailer_size;
     raise_ceiling(view, trailer_offset + trailer_size);
+}
+
+void kvs_view_forget(struct kvs_view *view, uint64_t number)
+{
+    KVS_CHECK(number > view->fragment_tail && number < view->fragment_head);
+    uint64_t first = kvs_view_fragment(view, number)->first_frame, count = kvs_view_fragment_end(view, number) - first;
+    uint64_t bytes = kvs_view_fragment_bytes(view, number), payload = kvs_view_fragment_payload(view, number);
+    for (uint64_t i = first; i > view->frame_tail; i--)
+        *kvs_view_frame(view, i - 1 + count) = *kvs_view_frame(view, i - 1);
+    for (uint64_t i = number; i > view->fragment_tail; i--) {
+        struct kvs_fragment *fragment = kvs_view_fragment(view, i);
+        *fragment = *kvs_view_fragment(view, i - 1);
+        fragment->first_frame += count;
+        fragment->cum_bytes += bytes;
+        fragment->cum_payload += payload;
+    }
+    view->frame_tail += count;
+    view->fragment_tail++;
 }
 
 void kvs_view_pop_fragment(struct kvs_view *view)

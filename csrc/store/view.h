@@ -76,14 +76,17 @@ uint64_t kvs_view_fragment_end(const struct kvs_view *view, uint64_t number);
 uint64_t kvs_view_fragment_bytes(const struct kvs_view *view, uint64_t number);
 uint64_t kvs_view_fragment_payload(const struct kvs_view *view, uint64_t number);
 
-/* Makes sure that one more frame and one more fragment fit.   KVS_E_NOMEM: nothing changed */
-kvs_status kvs_view_reserve(struct kvs_view *view);
+/* Makes sure that `count` more frames and fragments fit.   KVS_E_NOMEM: nothing changed */
+kvs_status kvs_view_reserve(struct kvs_view *view, uint32_t count);
 /* Opens a fragment (closing the one before); copies what the caller filled in: prefix, timecode, pts, format, flags. */
 void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fragment);
 /* Appends a frame to the head fragment. */
 void kvs_view_push_frame(struct kvs_view *view, const struct kvs_frame *frame, uint32_t payload_size);
 /* Adds a trailer to the head fragment and closes it. */
 void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint32_t trailer_size);
+/* Forgets a fragment that is not the oldest: those before it, and their frames, take the next higher numbers. Costs as
+ * much as those before it have frames. */
+void kvs_view_forget(struct kvs_view *view, uint64_t number);
 /* Forgets the oldest fragment. */
 void kvs_view_pop_fragment(struct kvs_view *view);
 /* The fragment in [from, to) whose timecode is the one asked for; KVS_TIME_NONE when there is none. Timecodes rise

@@ -242,6 +242,7 @@ def _fault(random: SimRandom, begin: int, end: int, streams: int) -> Fault:
         count=random.choice((0, 1, 1, 2, 7)),
         after_bytes=random.choice((0, 1, 40, 300, 600, random.spread(1, 100_000))),
         delay_hns=random.spread(10, 40_000) * HNS_PER_MS,
+        bytes_per_s=random.spread(300, 100_000) if kind is FaultKind.THROTTLE else 0,
     )
     return _detail(random, fault)
 
@@ -250,8 +251,6 @@ def _detail(random: SimRandom, fault: Fault) -> Fault:
     if fault.kind is FaultKind.ANSWER:
         status, name = random.choice(_REFUSALS)
         return replace(fault, status=status, error_name=name, retry_after_s=random.choice((0, 0, 1, 7)))
-    if fault.kind is FaultKind.THROTTLE:
-        return replace(fault, bytes_per_s=random.spread(300, 100_000))
     if fault.kind is FaultKind.ERROR_ACK:
         return replace(fault, error_id=random.choice(_ERROR_IDS), fragment=random.below(4))
     return fault

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvspic import errors
+from kvspic.actions import Action
 from kvspic.core import UploadReader
 from kvspic.local.acks import Ack
 from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
@@ -61,6 +62,7 @@ class SimUpload:
         self._log: SessionLog | None = None
         self._timer: Timer | None = None
         self._partial = b""
+        self.action: Action | None = None  # the order that it carries out
 
     @property
     def log(self) -> SessionLog:
@@ -108,9 +110,7 @@ class SimUpload:
         if not self.is_connected:
             self.is_connected = True
             self._stream.answered_upload(self)
-        if self._kept:
-            self._send(bytes(self._kept))
-        else:
+        if not self._kept or self._send(bytes(self._kept)):
             self._pump()
 
     def _pump(self) -> None:
@@ -164,15 +164,9 @@ class SimUpload:
             return False
         if free_hns - self._world.clock.now_hns < HNS_PER_S // 20:
             return True
-        is_waiting, self._is_waiting = self._is_waiting, False
-        self._world.clock.call_at(free_hns, lambda: self._writable(is_waiting))
+        self._is_waiting = False
+        self._world.clock.call_at(free_hns, self._pump)
         return False
-
-    def _writable(self, was_waiting: bool) -> None:
-        if not self._is_finished:
-            self._is_waiting = was_waiting
-            self._is_waiting = False
-            self._pump()
 
     # ---- the reading half
 

@@ -12,6 +12,7 @@ import pytest
 import kvspic
 from kvspic import errors
 from kvspic.local.server import LocalEndpoint
+from kvspic.provider.credentials import StaticCredentials
 
 SECOND_NS = 1_000_000_000
 BASE_NS = 1_700_000_000 * SECOND_NS
@@ -154,6 +155,29 @@ def test_opening_ends_by_its_limit_when_nobody_answers():
 def test_a_stream_that_may_not_be_created_is_refused_with_the_cause(producer):
     with pytest.raises(errors.NotFoundError, match="DescribeStream"):
         producer.open_stream("missing", TRACKS, create=False, timeout=10)
+
+
+def test_wrong_keys_are_refused_soon_and_are_not_told(tmp_path):
+    credentials = StaticCredentials("AKIAIOSFODNN7EXAMPLE", "wrong-secret")
+    with (
+        LocalEndpoint.run_in_thread(data_dir=tmp_path, access_keys={"AKIAIOSFODNN7EXAMPLE": "right"}) as endpoint,
+        kvspic.Producer(endpoint_url=endpoint.url, credentials=credentials) as producer,
+    ):
+        with pytest.raises(errors.NotAuthorizedError, match="credentials") as caught:
+            producer.open_stream("keys", TRACKS, timeout=10)
+        assert "wrong-secret" not in str(caught.value)
+        assert "AKIAIOSFODNN7EXAMPLE" not in str(caught.value)
+
+
+def test_right_keys_upload(tmp_path):
+    credentials = StaticCredentials("AKIAIOSFODNN7EXAMPLE", "right")
+    with (
+        LocalEndpoint.run_in_thread(data_dir=tmp_path, access_keys={"AKIAIOSFODNN7EXAMPLE": "right"}) as endpoint,
+        kvspic.Producer(endpoint_url=endpoint.url, credentials=credentials) as producer,
+    ):
+        with producer.open_stream("keys", TRACKS) as stream:
+            put_fragments(stream, 2)
+        assert stream.report.frames_done == 10
 
 
 def test_closing_returns_by_its_limit_whatever_the_network_does():

@@ -1,0 +1,206 @@
+/* adapter.h — what the files of csrc/pic share: the client and stream behind the handles of pic.h, and who may touch them.
+ *
+ * The adapter adds to kvspic.h what the field's names ask for: handles, callbacks, tokens, waiting. It has one lock per
+ * client (client->lock), held for bookkeeping only: never during a callback. It is taken before the core's own locks.
+ * Life      A public call holds a reference to the object of its handle (handle.h). Freeing closes the handle and waits
+ *           until it holds the only reference, or, inside a callback, leaves destroying to whoever is last.
+ * Draining  Actions of the core are moved into one queue per stream and one of the client (drain.c). One thread at a
+ *           time drains a queue; a call inside a callback leaves its actions to the call that is being called back. */
+#ifndef KVS_PIC_ADAPTER_H
+#define KVS_PIC_ADAPTER_H
+
+#include <stdatomic.h>
+
+#include "kvspic.h"
+#include "pic.h"
+#include "pic/handle.h"
+
+#define UPLOADS_KNOWN_MAX 16u
+
+struct pic_stream;
+struct pic_client;
+
+struct pic_node {
+    struct pic_node *next;
+    struct kvs_action action;
+};
+
+struct pic_target {
+    struct pic_stream *stream;        /* NULL: the client's own */
+    struct pic_node *first, *last;
+    struct pic_target *next_ready;
+    uint8_t is_draining, is_ready;    /* is_ready: in client->first_ready .. last_ready */
+};
+
+struct pic_auth {                     /* immutable once it is shared */
+    atomic_uint references;
+    AuthInfo info;
+};
+
+struct pic_order {                    /* the order whose answer is awaited; kind 0: none */
+    uint32_t kind;
+    uint64_t request, upload, call_after_hns;
+};
+
+enum pic_upload_state { PIC_UPLOAD_NONE, PIC_UPLOAD_OPEN, PIC_UPLOAD_DRAINED, PIC_UPLOAD_OVER };
+struct pic_upload {
+    UPLOAD_HANDLE handle;
+    uint64_t core;                    /* the core's name for it */
+    uint64_t created_hns;
+    uint8_t state, has_read;
+};
+
+struct pic_rates {
+    DOUBLE frame_rate, elementary_frame_rate, transfer_rate;
+    uint64_t last_put_hns, last_pts_hns, sample_hns, sample_bytes;
+    uint64_t session_duration_hns, control_latency_hns, data_latency_hns;
+    uint64_t sessions_read, put_errors, fragments_dropped;
+    UINT32 retry_number;
+};
+
+struct pic_stream {
+    struct pic_client *client;        /* holds a reference to it */
+    struct pic_slot *slot;
+    UINT64 handle;
+    struct kvs_stream *core;
+    StreamInfo info;                  /* ours, after the defaults; its pointers are ours too */
+    struct pic_stream *next, *previous;
+
+    /* under client->lock */
+    struct pic_target target;
+    struct pic_order order;
+    struct pic_upload uploads[UPLOADS_KNOWN_MAX]; /* oldest first */
+    struct pic_auth *token;
+    struct pic_rates rates;
+    STATUS failure, create_status;
+    UPLOAD_HANDLE last_upload;
+    uint64_t room_count;
+    uint8_t is_creating, is_ready, is_closed, is_stopped, is_closing, is_shutdown_told, wants_data_notice, owes_wait;
+    uint8_t is_gone;                  /* no references are left: it is being taken apart */
+    char *endpoint, *arn;
+};
+
+struct pic_client {
+    struct pic_slot *slot;
+    UINT64 handle;
+    struct kvs_client *core;
+    struct kvs_host host;
+    ClientCallbacks callbacks;        /* ours, after the defaults */
+    DeviceInfo device;                /* ours, after the defaults */
+    KvsRetryStrategy strategy;
+    uint8_t has_strategy;
+    MUTEX lock;
+    CVAR changed;                     /* broadcast whenever something that a call waits for may have happened */
+    atomic_uint woken;                /* the core may have actions */
+    _Atomic uint64_t deadline_hns;    /* not later than the core's */
+    _Atomic uint64_t last_now_hns;
+
+    /* under lock */
+    struct pic_target target, *first_ready, *last_ready;
+    struct pic_node *free_nodes, *parked; /* parked: credentials to be fetched later */
+    uint32_t free_node_count;
+    struct pic_stream *streams;
+    uint32_t stream_count;
+    struct pic_order order;
+    struct pic_auth *token, *certificate;
+    STATUS failure, source_status;
+    uint64_t room_count;
+    uint8_t is_creating, is_ready, is_closing, owes_wait, has_fingerprint;
+};
+
+/* ---- client.c, stream.c: life ----------------------------------------------------------------------------------------- */
+
+void pic_lock(struct pic_client *client);
+void pic_unlock(struct pic_client *client);
+void pic_broadcast(struct pic_client *client);
+uint64_t pic_now(struct pic_client *client);
+void pic_client_release(struct pic_client *client);
+void pic_stream_release(struct pic_stream *stream);
+/* Shuts down and destroys a stream whose handle has just been closed by the caller. */
+void pic_stream_close(struct pic_stream *stream);
+void pic_random_name(struct pic_client *client, char *name, uint32_t size);
+
+/* ---- drain.c -------------------------------------------------------------------------------------------------------------- */
+
+/* Marks that callbacks of this client run on this thread, so that calls inside them leave their actions. */
+struct pic_scope {
+    struct pic_client *client;
+    struct pic_scope *outer;
+};
+void pic_scope_enter(struct pic_scope *scope, struct pic_client *client);
+void pic_scope_leave(struct pic_scope *scope);
+int pic_is_in_callback(void);
+
+/* After each public call, no lock held, a reference to the client held: pokes what is due, drains what there is. */
+void pic_settle(struct pic_client *client);
+/* Drains all, and `own` first; `own` is claimed by the caller (is_draining is set). Also inside a callback. */
+void pic_drain(struct pic_client *client, struct pic_target *own);
+void pic_pull(struct pic_client *client);                     /* under the lock */
+struct pic_node *pic_pop(struct pic_target *target);          /* under the lock */
+void pic_recycle(struct pic_client *client, struct pic_node *node); /* under the lock */
+void pic_schedule(struct pic_client *client, struct pic_target *target); /* under the lock */
+void pic_unschedule(struct pic_client *client, const struct pic_target *target); /* under the lock */
+void pic_refresh_deadline(struct pic_client *client);
+/* Waits for a broadcast, at most *left_hns, which is lowered; under the lock, which it gives up meanwhile. Pokes and
+ * drains what comes due. 0 when the time is up. */
+int pic_wait(struct pic_client *client, uint64_t *left_hns);
+
+/* ---- order.c, notice.c: what an action means -------------------------------------------------------------------------------- */
+
+void pic_carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
+void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
+void pic_data_notice(struct pic_stream *stream);
+void pic_log(struct pic_client *client, UINT32 level, const char *text, STATUS status);
+
+/* ---- answer.c ----------------------------------------------------------------------------------------------------------------- */
+
+/* Tells the core how the outstanding order of this kind ended. */
+STATUS pic_answer_stream(struct pic_stream *stream, uint32_t kind, const struct kvs_stream_answer *answer);
+STATUS pic_answer_client(struct pic_client *client, uint32_t kind, const struct kvs_client_answer *answer);
+
+/* ---- auth.c ---------------------------------------------------------------------------------------------------------------------- */
+
+STATUS pic_auth_new(struct pic_client *client, AUTH_INFO_TYPE type, PBYTE bytes, UINT32 size, UINT64 expiration, struct pic_auth **out);
+struct pic_auth *pic_auth_hold(struct pic_client *client, struct pic_auth *const *place); /* takes the lock; may be NULL */
+void pic_auth_release(struct pic_client *client, struct pic_auth *auth);
+void pic_auth_replace(struct pic_client *client, struct pic_auth **place, struct pic_auth *auth); /* takes the lock */
+void pic_get_credentials(struct pic_client *client);
+void pic_provision(struct pic_client *client);
+
+/* ---- upload.c -------------------------------------------------------------------------------------------------------------------- */
+
+struct pic_upload *pic_upload_find(struct pic_stream *stream, UPLOAD_HANDLE handle); /* these five under the lock */
+struct pic_upload *pic_upload_of_core(struct pic_stream *stream, uint64_t core);
+struct pic_upload *pic_upload_open(struct pic_stream *stream); /* the oldest that may have bytes, or NULL */
+void pic_upload_add(struct pic_stream *stream, UPLOAD_HANDLE handle, uint64_t core, uint64_t now_hns);
+void pic_upload_remove(struct pic_stream *stream, struct pic_upload *upload, uint64_t now_hns);
+
+/* ---- status.c, validate.c ---------------------------------------------------------------------------------------------------------- */
+
+STATUS pic_status_of(kvs_status status);
+/* The same, said more exactly where the service's result tells more. */
+STATUS pic_status_of_result(kvs_status status, uint32_t result);
+
+STATUS pic_check_device(const DeviceInfo *device);
+STATUS pic_check_callbacks(const ClientCallbacks *callbacks, UINT32 device_tags);
+STATUS pic_check_stream(const struct pic_client *client, const StreamInfo *info);
+STATUS pic_check_tags(UINT32 count, const Tag *tags);
+/* A deep copy of tags or tracks in one block, or NULL for none. */
+STATUS pic_copy_tags(struct pic_client *client, UINT32 count, const Tag *tags, PTag *out);
+STATUS pic_copy_tracks(struct pic_client *client, UINT32 count, const TrackInfo *tracks, PTrackInfo *out);
+void pic_copy_device(struct pic_client *client, const DeviceInfo *from);
+void pic_copy_stream(struct pic_client *client, const StreamInfo *from, StreamInfo *to);
+
+/* ---- call.c: the frame of a public call --------------------------------------------------------------------------------------- */
+
+struct pic_call {
+    struct pic_client *client;
+    struct pic_stream *stream;
+    uint64_t now_hns;
+};
+STATUS pic_enter_stream(UINT64 handle, struct pic_call *call);
+STATUS pic_enter_client(UINT64 handle, struct pic_call *call);
+/* Leaves the object, settles, and returns `status`. */
+STATUS pic_leave(struct pic_call *call, STATUS status);
+
+#endif

@@ -1,0 +1,110 @@
+/* auth.c — credentials: kept here, byte for byte, for ServiceCallContext.pAuthInfo; the core knows only when they expire.
+ *
+ * A set of credentials never changes once it is shared; a new one takes its place, and who uses the old one keeps it
+ * until the callback returns. */
+#include "pic/adapter.h"
+
+#include <string.h>
+
+STATUS pic_auth_new(struct pic_client *client, AUTH_INFO_TYPE type, PBYTE bytes, UINT32 size, UINT64 expiration, struct pic_auth **out)
+{
+    if (size > MAX_AUTH_LEN) return STATUS_INVALID_AUTH_LEN;
+    struct pic_auth *auth = client->host.alloc(client->host.ctx, sizeof *auth);
+    if (auth == NULL) return STATUS_NOT_ENOUGH_MEMORY;
+    int is_none = bytes == NULL || size == 0;
+    memset(auth, 0, sizeof *auth);
+    atomic_init(&auth->references, 1u);
+    auth->info.version = AUTH_INFO_CURRENT_VERSION;
+    auth->info.type = is_none ? AUTH_INFO_NONE : type;
+    auth->info.size = is_none ? 0 : size;
+    auth->info.expiration = expiration;
+    if (!is_none) memcpy(auth->info.data, bytes, size);
+    *out = auth;
+    return STATUS_SUCCESS;
+}
+
+void pic_auth_release(struct pic_client *client, struct pic_auth *auth)
+{
+    if (auth == NULL || atomic_fetch_sub(&auth->references, 1u) != 1u) return;
+    memset(&auth->info, 0, sizeof auth->info); /* a token is not left lying about */
+    client->host.free(client->host.ctx, auth);
+}
+
+struct pic_auth *pic_auth_hold(struct pic_client *client, struct pic_auth *const *place)
+{
+    pic_lock(client);
+    struct pic_auth *auth = *place;
+    if (auth != NULL) atomic_fetch_add(&auth->references, 1u);
+    pic_unlock(client);
+    return auth;
+}
+
+void pic_auth_replace(struct pic_client *client, struct pic_auth **place, struct pic_auth *auth)
+{
+    pic_lock(client);
+    struct pic_auth *old = *place;
+    *place = auth;
+    pic_unlock(client);
+    pic_auth_release(client, old);
+}
+
+/* ---- where the client's credentials come from ------------------------------------------------------------------------------ */
+
+static struct kvs_client_answer answer_of(uint32_t result, uint32_t auth, uint64_t expires_hns)
+{
+    return (struct kvs_client_answer){ .size = sizeof(struct kvs_client_answer), .result = result, .auth = auth, .expires_hns = expires_hns };
+}
+
+static void note_source(struct pic_client *client, STATUS status)
+{
+    pic_lock(client);
+    client->source_status = status;
+    pic_unlock(client);
+}
+
+/* Asks one source; 1 and *place when it has something. */
+static int ask(struct pic_client *client, GetSecurityTokenFunc source, AUTH_INFO_TYPE type, struct pic_auth **place)
+{
+    PBYTE bytes = NULL;
+    UINT32 size = 0;
+    UINT64 expiration = INVALID_TIMESTAMP_VALUE;
+    struct pic_auth *auth = NULL;
+    if (source == NULL) return 0;
+    STATUS status = source(client->callbacks.customData, &bytes, &size, &expiration);
+    if (STATUS_SUCCEEDED(status) && (bytes == NULL || size == 0)) return 0;
+    if (STATUS_SUCCEEDED(status)) status = pic_auth_new(client, type, bytes, size, expiration, &auth);
+    note_source(client, status);
+    if (STATUS_FAILED(status)) return -1;
+    pic_auth_replace(client, place, auth);
+    return 1;
+}
+
+void pic_get_credentials(struct pic_client *client)
+{
+    note_source(client, STATUS_SUCCESS);
+    struct kvs_client_answer answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_MISSING, KVS_TIME_NONE);
+    int found = ask(client, client->callbacks.getSecurityTokenFn, AUTH_INFO_TYPE_STS, &client->token);
+    if (found == 1) answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_TOKEN, client->token->info.expiration);
+    if (found == 0) {
+        found = ask(client, client->callbacks.getDeviceCertificateFn, AUTH_INFO_TYPE_CERT, &client->certificate);
+        if (found == 1) answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_CERTIFICATE, client->certificate->info.expiration);
+    }
+    if (found < 0) answer = answer_of(SERVICE_CALL_AUTH_FAILURE, KVS_AUTH_NONE, KVS_TIME_NONE);
+    (void)pic_answer_client(client, KVS_ACTION_GET_CREDENTIALS, &answer);
+}
+
+/* There is no service that provisions devices: the fingerprint is asked for once, and each try then fails. */
+void pic_provision(struct pic_client *client)
+{
+    PCHAR fingerprint = NULL;
+    struct kvs_client_answer answer = answer_of(SERVICE_CALL_UNKNOWN, KVS_AUTH_NONE, KVS_TIME_NONE);
+    if (!client->has_fingerprint && client->callbacks.getDeviceFingerprintFn != NULL) {
+        STATUS status = client->callbacks.getDeviceFingerprintFn(client->callbacks.customData, &fingerprint);
+        if (STATUS_SUCCEEDED(status) && fingerprint != NULL && memchr(fingerprint, 0, MAX_DEVICE_FINGERPRINT_LENGTH + 1u) == NULL) {
+            status = STATUS_DEVICE_FINGERPRINT_LENGTH;
+        }
+        note_source(client, status);
+    }
+    client->has_fingerprint = 1;
+    (void)pic_answer_client(client, KVS_ACTION_PROVISION, &answer);
+}

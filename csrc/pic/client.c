@@ -1,0 +1,335 @@
+/* client.c — a client's life: making it, its host functions, freeing it. */
+#include "pic/adapter.h"
+
+#include <string.h>
+
+#include "host/kvs_host.h"
+#include "pic/sync.h"
+
+/* ---- host functions: the callbacks of the program in the shape that the core asks for ------------------------------------------ */
+
+static void *lock_new(void *ctx)
+{
+    struct pic_client *client = ctx;
+    return (void *)(uintptr_t)client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
+}
+
+static void lock(void *ctx, void *mutex)
+{
+    struct pic_client *client = ctx;
+    client->callbacks.lockMutexFn(client->callbacks.customData, (MUTEX)(uintptr_t)mutex);
+}
+
+static void unlock(void *ctx, void *mutex)
+{
+    struct pic_client *client = ctx;
+    client->callbacks.unlockMutexFn(client->callbacks.customData, (MUTEX)(uintptr_t)mutex);
+}
+
+static void lock_free(void *ctx, void *mutex)
+{
+    struct pic_client *client = ctx;
+    client->callbacks.freeMutexFn(client->callbacks.customData, (MUTEX)(uintptr_t)mutex);
+}
+
+static uint32_t random_number(void *ctx)
+{
+    struct pic_client *client = ctx;
+    return client->callbacks.getRandomNumberFn(client->callbacks.customData);
+}
+
+static void wake(void *ctx)
+{
+    struct pic_client *client = ctx;
+    atomic_store(&client->woken, 1u);
+}
+
+static void set_host(struct pic_client *client)
+{
+    struct kvs_host base = client->host;
+    client->host.ctx = client;
+    client->host.lock_new = lock_new;
+    client->host.lock = lock;
+    client->host.unlock = unlock;
+    client->host.lock_free = lock_free;
+    client->host.random = client->callbacks.getRandomNumberFn != NULL ? random_number : base.random;
+    client->host.wake = wake;
+}
+
+static void default_sync(ClientCallbacks *callbacks)
+{
+    int has_all = callbacks->createMutexFn != NULL && callbacks->lockMutexFn != NULL && callbacks->unlockMutexFn != NULL &&
+                  callbacks->freeMutexFn != NULL && callbacks->createConditionVariableFn != NULL &&
+                  callbacks->broadcastConditionVariableFn != NULL && callbacks->waitConditionVariableFn != NULL &&
+                  callbacks->freeConditionVariableFn != NULL;
+    if (has_all) return;
+    callbacks->createMutexFn = pic_mutex_new;
+    callbacks->lockMutexFn = pic_mutex_lock;
+    callbacks->unlockMutexFn = pic_mutex_unlock;
+    callbacks->freeMutexFn = pic_mutex_free;
+    callbacks->createConditionVariableFn = pic_condition_new;
+    callbacks->broadcastConditionVariableFn = pic_condition_broadcast;
+    callbacks->waitConditionVariableFn = pic_condition_wait;
+    callbacks->freeConditionVariableFn = pic_condition_free;
+}
+
+/* ---- what the other files use ------------------------------------------------------------------------------------------------------- */
+
+void pic_lock(struct pic_client *client) { client->callbacks.lockMutexFn(client->callbacks.customData, client->lock); }
+void pic_unlock(struct pic_client *client) { client->callbacks.unlockMutexFn(client->callbacks.customData, client->lock); }
+
+void pic_broadcast(struct pic_client *client)
+{
+    (void)client->callbacks.broadcastConditionVariableFn(client->callbacks.customData, client->changed);
+}
+
+/* A program's clock may be set back; the core's time may not. */
+uint64_t pic_now(struct pic_client *client)
+{
+    if (client->callbacks.getCurrentTimeFn == NULL) return kvs_host_now_hns();
+    uint64_t now_hns = client->callbacks.getCurrentTimeFn(client->callbacks.customData);
+    uint64_t last_hns = atomic_load(&client->last_now_hns);
+    while (now_hns > last_hns && !atomic_compare_exchange_weak(&client->last_now_hns, &last_hns, now_hns)) {}
+    return now_hns > last_hns ? now_hns : last_hns;
+}
+
+void pic_random_name(struct pic_client *client, char *name, uint32_t size)
+{
+    static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for (uint32_t i = 0; i < size; i++) name[i] = letters[client->host.random(client->host.ctx) % 36u];
+    name[size] = 0;
+}
+
+/* ---- making --------------------------------------------------------------------------------------------------------------------------- */
+
+static void destroy(struct pic_client *client)
+{
+    struct kvs_host host = client->host;
+    kvs_client_free(client->core);
+    if (client->has_strategy) (void)client->device.clientInfo.kvsRetryStrategyCallbacks.freeRetryStrategyFn(&client->strategy);
+    pic_auth_release(client, client->token);
+    pic_auth_release(client, client->certificate);
+    while (client->target.first != NULL) pic_recycle(client, pic_pop(&client->target));
+    if (client->parked != NULL) pic_recycle(client, client->parked);
+    while (client->free_nodes != NULL) {
+        struct pic_node *node = client->free_nodes;
+        client->free_nodes = node->next;
+        host.free(host.ctx, node);
+    }
+    if (client->device.tags != NULL) host.free(host.ctx, client->device.tags);
+    if (client->changed != NULL) client->callbacks.freeConditionVariableFn(client->callbacks.customData, client->changed);
+    if (client->lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, client->lock);
+    if (client->slot != NULL) pic_slot_free(client->slot);
+    host.free(host.ctx, client);
+}
+
+static STATUS make_strategy(struct pic_client *client)
+{
+    const KvsRetryStrategyCallbacks *plug = &client->device.clientInfo.kvsRetryStrategyCallbacks;
+    if (plug->createRetryStrategyFn == NULL || plug->executeRetryStrategyFn == NULL || plug->freeRetryStrategyFn == NULL ||
+        plug->getCurrentRetryAttemptNumberFn == NULL) return STATUS_SUCCESS;
+    client->strategy = client->device.clientInfo.kvsRetryStrategy;
+    STATUS status = plug->createRetryStrategyFn(&client->strategy);
+    client->has_strategy = STATUS_SUCCEEDED(status);
+    return status;
+}
+
+static STATUS make_core(struct pic_client *client)
+{
+    struct kvs_client_config config = { .size = sizeof config };
+    config.stream_count_max = client->device.streamCount;
+    config.store_max = client->device.storageInfo.storageSize;
+    config.client_id = client->device.clientId[0] != 0 ? client->device.clientId : NULL;
+    config.seed = pic_now(client);
+    return pic_status_of(kvs_client_new(&client->host, &config, pic_now(client), &client->core));
+}
+
+static STATUS set_up(struct pic_client *client, const DeviceInfo *device)
+{
+    STATUS status = pic_copy_tags(client, device->tagCount, device->tags, &client->device.tags);
+    if (STATUS_FAILED(status)) return status;
+    client->lock = client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
+    if (client->lock != 0) client->changed = client->callbacks.createConditionVariableFn(client->callbacks.customData);
+    if (client->changed == NULL) return STATUS_NOT_ENOUGH_MEMORY;
+    status = make_strategy(client);
+    if (STATUS_FAILED(status)) return status;
+    client->slot = pic_slot_new(PIC_KIND_CLIENT, client, &client->handle);
+    return client->slot == NULL ? STATUS_NOT_ENOUGH_MEMORY : make_core(client);
+}
+
+static STATUS make(const DeviceInfo *device, const ClientCallbacks *callbacks, struct pic_client **out)
+{
+    struct kvs_host host;
+    kvs_host_init(&host, NULL);
+    struct pic_client *client = host.alloc(host.ctx, sizeof *client);
+    if (client == NULL) return STATUS_NOT_ENOUGH_MEMORY;
+    memset(client, 0, sizeof *client);
+    client->host = host;
+    client->callbacks = *callbacks;
+    default_sync(&client->callbacks);
+    set_host(client);
+    atomic_init(&client->woken, 0u);
+    atomic_init(&client->deadline_hns, KVS_TIME_NONE);
+    atomic_init(&client->last_now_hns, 0);
+    pic_copy_device(client, device);
+    client->is_creating = 1;
+    client->target.is_draining = 1;
+    STATUS status = set_up(client, device);
+    if (STATUS_FAILED(status)) destroy(client);
+    else *out = client;
+    return status;
+}
+
+static STATUS failure_of(struct pic_client *client)
+{
+    return STATUS_FAILED(client->failure) && STATUS_FAILED(client->source_status) ? client->source_status : client->failure;
+}
+
+static STATUS create(PDeviceInfo device, PClientCallbacks callbacks, PCLIENT_HANDLE out, int is_sync)
+{
+    struct pic_client *client = NULL;
+    if (out == NULL || device == NULL || callbacks == NULL) return STATUS_NULL_ARG;
+    *out = INVALID_CLIENT_HANDLE_VALUE;
+    STATUS status = pic_check_device(device);
+    if (STATUS_SUCCEEDED(status)) status = pic_check_callbacks(callbacks, device->tagCount);
+    if (STATUS_SUCCEEDED(status)) status = make(device, callbacks, &client);
+    if (STATUS_FAILED(status)) return status;
+    CLIENT_HANDLE handle = client->handle;
+    pic_slot_hold(client->slot);
+    *out = handle;
+    pic_drain(client, &client->target);
+    pic_lock(client);
+    uint64_t left_hns = client->device.clientInfo.createClientTimeout;
+    while (is_sync && !client->is_ready && client->failure == STATUS_SUCCESS && !client->is_closing) {
+        if (!pic_wait(client, &left_hns)) status = STATUS_OPERATION_TIMED_OUT;
+        if (status == STATUS_OPERATION_TIMED_OUT) break;
+    }
+    if (client->failure != STATUS_SUCCESS) status = failure_of(client);
+    if (client->is_closing) status = STATUS_CLIENT_SHUTTING_DOWN;
+    client->is_creating = 0;
+    pic_unlock(client);
+    pic_client_release(client);
+    if (STATUS_FAILED(status)) freeKinesisVideoClient(out);
+    return status;
+}
+
+STATUS createKinesisVideoClient(PDeviceInfo pDeviceInfo, PClientCallbacks pClientCallbacks, PCLIENT_HANDLE pClientHandle)
+{
+    return create(pDeviceInfo, pClientCallbacks, pClientHandle, 0);
+}
+
+STATUS createKinesisVideoClientSync(PDeviceInfo pDeviceInfo, PClientCallbacks pClientCallbacks, PCLIENT_HANDLE pClientHandle)
+{
+    return create(pDeviceInfo, pClientCallbacks, pClientHandle, 1);
+}
+
+/* ---- freeing -------------------------------------------------------------------------------------------------------------------------- */
+
+void pic_client_release(struct pic_client *client)
+{
+    if (pic_slot_try_release(client->slot)) return;
+    pic_lock(client);
+    uint32_t left = pic_slot_drop(client->slot);
+    if (left == 1) pic_broadcast(client);
+    pic_unlock(client);
+    if (left == 0) destroy(client);
+}
+
+/* The next stream whose program has not been told yet, held; NULL when all have. */
+static struct pic_stream *next_untold(struct pic_client *client)
+{
+    pic_lock(client);
+    struct pic_stream *stream = client->streams;
+    while (stream != NULL && stream->is_shutdown_told) stream = stream->next;
+    if (stream != NULL) {
+        stream->is_shutdown_told = 1;
+        pic_slot_hold(stream->slot);
+    }
+    pic_unlock(client);
+    return stream;
+}
+
+static void tell_shutdown(struct pic_client *client)
+{
+    struct pic_stream *stream = NULL;
+    struct pic_scope scope;
+    pic_scope_enter(&scope, client);
+    while ((stream = next_untold(client)) != NULL) {
+        if (client->callbacks.streamShutdownFn != NULL) {
+            (void)client->callbacks.streamShutdownFn(client->callbacks.customData, stream->handle, FALSE);
+        }
+        pic_stream_release(stream);
+    }
+    if (client->callbacks.clientShutdownFn != NULL) (void)client->callbacks.clientShutdownFn(client->callbacks.customData, client->handle);
+    pic_scope_leave(&scope);
+}
+
+static UINT64 first_open(struct pic_client *client)
+{
+    pic_lock(client);
+    struct pic_stream *stream = client->streams;
+    while (stream != NULL && pic_slot_is_closed(stream->slot)) stream = stream->next;
+    UINT64 handle = stream != NULL ? stream->handle : 0;
+    pic_unlock(client);
+    return handle;
+}
+
+static void close_streams(struct pic_client *client)
+{
+    UINT64 handle = 0;
+    while ((handle = first_open(client)) != 0) {
+        struct pic_stream *stream = pic_close(handle, PIC_KIND_STREAM);
+        if (stream != NULL) pic_stream_close(stream);
+    }
+}
+
+STATUS freeKinesisVideoClient(PCLIENT_HANDLE pClientHandle)
+{
+    if (pClientHandle == NULL) return STATUS_NULL_ARG;
+    CLIENT_HANDLE handle = *pClientHandle;
+    if (!IS_VALID_CLIENT_HANDLE(handle)) return STATUS_SUCCESS;
+    struct pic_client *client = pic_close(handle, PIC_KIND_CLIENT);
+    if (client == NULL && !pic_was_valid(handle, PIC_KIND_CLIENT)) return STATUS_NULL_ARG;
+    *pClientHandle = INVALID_CLIENT_HANDLE_VALUE;
+    if (client == NULL) return STATUS_SUCCESS;
+    pic_lock(client);
+    client->is_closing = 1;
+    pic_broadcast(client);
+    pic_unlock(client);
+    tell_shutdown(client);
+    close_streams(client);
+    pic_lock(client);
+    while (!pic_is_in_callback() && pic_slot_references(client->slot) > 1) {
+        (void)client->callbacks.waitConditionVariableFn(client->callbacks.customData, client->changed, client->lock, INFINITE_TIME_VALUE);
+    }
+    uint32_t left = pic_slot_drop(client->slot);
+    pic_unlock(client);
+    if (left == 0) destroy(client);
+    return STATUS_SUCCESS;
+}
+
+static struct pic_stream *held(struct pic_stream *stream)
+{
+    if (stream != NULL) pic_slot_hold(stream->slot);
+    return stream;
+}
+
+STATUS stopKinesisVideoStreams(CLIENT_HANDLE clientHandle)
+{
+    struct pic_call call;
+    STATUS status = pic_enter_client(clientHandle, &call);
+    if (STATUS_FAILED(status)) return status;
+    pic_lock(call.client);
+    struct pic_stream *stream = held(call.client->streams);
+    pic_unlock(call.client);
+    while (stream != NULL) {
+        STATUS stopped = stopKinesisVideoStream(stream->handle);
+        if (STATUS_SUCCEEDED(status) && stopped != STATUS_NULL_ARG) status = stopped; /* freed meanwhile is stopped too */
+        pic_lock(call.client);
+        struct pic_stream *next = held(stream->next);
+        pic_unlock(call.client);
+        pic_stream_release(stream);
+        stream = next;
+    }
+    return pic_leave(&call, status);
+}

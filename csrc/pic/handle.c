@@ -1,0 +1,135 @@
+/* handle.c — the table of handles, see handle.h. It grows by segments that are never given back, so a look-up of any
+ * number reads memory that stays; the counters of a slot live in one word, changed by compare-and-swap. */
+#include "pic/handle.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "pic/sync.h"
+
+#define SEGMENT_SLOTS 1024u
+#define SEGMENTS_MAX 2048u
+#define GENERATION_MASK 0x7FFFFu
+#define CLOSED (UINT64_C(1) << 31)
+#define NO_SLOT UINT32_MAX
+
+struct pic_slot {
+    _Atomic uint64_t word;          /* kind << 56 | generation << 32 | CLOSED | references */
+    void *object;
+    uint32_t index, next_free;
+};
+
+static struct pic_slot *_Atomic segments[SEGMENTS_MAX];
+static uint32_t slot_count, first_free = NO_SLOT, last_free = NO_SLOT; /* under the global lock */
+
+static uint64_t head_of(uint32_t kind, uint32_t generation) { return (uint64_t)kind << 24 | generation; }
+static uint32_t generation_of(uint64_t handle) { return (uint32_t)(handle >> 41) & GENERATION_MASK; }
+uint32_t pic_handle_kind(uint64_t handle) { return (uint32_t)(handle >> 60); }
+
+static struct pic_slot *slot_of(uint64_t handle)
+{
+    uint32_t index = (uint32_t)(handle >> 20) & 0x1FFFFFu;
+    struct pic_slot *segment = atomic_load_explicit(&segments[index / SEGMENT_SLOTS], memory_order_acquire);
+    return segment == NULL ? NULL : &segment[index % SEGMENT_SLOTS];
+}
+
+static struct pic_slot *slot_at(uint32_t index) { return slot_of((uint64_t)index << 20); }
+
+static int grow(void)
+{
+    if (slot_count / SEGMENT_SLOTS >= SEGMENTS_MAX) return 0;
+    struct pic_slot *segment = calloc(SEGMENT_SLOTS, sizeof *segment);
+    if (segment == NULL) return 0;
+    for (uint32_t i = 0; i < SEGMENT_SLOTS; i++) {
+        segment[i].index = slot_count + i;
+        segment[i].next_free = i + 1 < SEGMENT_SLOTS ? slot_count + i + 1 : NO_SLOT;
+        atomic_init(&segment[i].word, UINT64_C(1) << 32);
+    }
+    atomic_store_explicit(&segments[slot_count / SEGMENT_SLOTS], segment, memory_order_release);
+    first_free = slot_count;
+    last_free = slot_count + SEGMENT_SLOTS - 1;
+    slot_count += SEGMENT_SLOTS;
+    return 1;
+}
+
+struct pic_slot *pic_slot_new(uint32_t kind, void *object, uint64_t *handle_out)
+{
+    struct pic_slot *slot = NULL;
+    pic_global_lock();
+    if (first_free != NO_SLOT || grow()) {
+        slot = slot_at(first_free);
+        first_free = slot->next_free;
+        if (first_free == NO_SLOT) last_free = NO_SLOT;
+    }
+    pic_global_unlock();
+    if (slot == NULL) return NULL;
+    uint32_t generation = (uint32_t)(atomic_load(&slot->word) >> 32) & GENERATION_MASK;
+    slot->object = object;
+    *handle_out = (uint64_t)kind << 60 | (uint64_t)generation << 41 | (uint64_t)slot->index << 20;
+    atomic_store(&slot->word, head_of(kind, generation) << 32 | 1u);
+    return slot;
+}
+
+/* Used last after all others that are free, so that a generation comes around as late as can be. */
+void pic_slot_free(struct pic_slot *slot)
+{
+    uint32_t generation = ((uint32_t)(atomic_load(&slot->word) >> 32) + 1u) & GENERATION_MASK;
+    pic_global_lock();
+    atomic_store(&slot->word, (uint64_t)(generation != 0 ? generation : 1u) << 32);
+    slot->next_free = NO_SLOT;
+    if (last_free == NO_SLOT) first_free = slot->index;
+    else slot_at(last_free)->next_free = slot->index;
+    last_free = slot->index;
+    pic_global_unlock();
+}
+
+/* Adds to the word of an open slot of this handle; the object, or NULL. */
+static void *change(uint64_t handle, uint32_t kind, uint64_t add)
+{
+    struct pic_slot *slot = slot_of(handle);
+    if (slot == NULL || pic_handle_kind(handle) != kind) return NULL;
+    uint64_t word = atomic_load(&slot->word);
+    do {
+        if (word >> 32 != head_of(kind, generation_of(handle)) || (word & CLOSED) != 0) return NULL;
+    } while (!atomic_compare_exchange_weak(&slot->word, &word, word + add));
+    return slot->object;
+}
+
+void *pic_acquire(uint64_t handle, uint32_t kind) { return change(handle, kind, 1); }
+void *pic_close(uint64_t handle, uint32_t kind) { return change(handle, kind, CLOSED); }
+
+int pic_was_valid(uint64_t handle, uint32_t kind)
+{
+    struct pic_slot *slot = slot_of(handle);
+    if (slot == NULL || pic_handle_kind(handle) != kind) return 0;
+    uint64_t word = atomic_load(&slot->word);
+    uint32_t generation = (uint32_t)(word >> 32) & GENERATION_MASK;
+    if (generation_of(handle) == generation) return (word & CLOSED) != 0;
+    return generation_of(handle) != 0 && generation_of(handle) < generation;
+}
+
+void pic_slot_hold(struct pic_slot *slot) { atomic_fetch_add(&slot->word, 1); }
+
+int pic_slot_try_release(struct pic_slot *slot)
+{
+    uint64_t word = atomic_load(&slot->word);
+    do {
+        if (word & CLOSED) return 0;
+    } while (!atomic_compare_exchange_weak(&slot->word, &word, word - 1));
+    return 1;
+}
+
+uint32_t pic_slot_drop(struct pic_slot *slot)
+{
+    return (uint32_t)(atomic_fetch_sub(&slot->word, 1) & (CLOSED - 1u)) - 1u;
+}
+
+uint32_t pic_slot_references(const struct pic_slot *slot)
+{
+    return (uint32_t)(atomic_load((_Atomic uint64_t *)&slot->word) & (CLOSED - 1u));
+}
+
+int pic_slot_is_closed(const struct pic_slot *slot)
+{
+    return (atomic_load((_Atomic uint64_t *)&slot->word) & CLOSED) != 0;
+}

@@ -1,0 +1,36 @@
+/* handle.h — handles: one table for the process, with generations.
+ *
+ * A handle is kind (4 bits), generation (19), index (21), request (20). Request is 0 in a plain handle and is not looked
+ * at when an object is looked up. Looking up takes no lock. A slot counts references; closing it makes the handle
+ * invalid for everybody and hands its last reference, the handle's own, to the closer. */
+#ifndef KVS_PIC_HANDLE_H
+#define KVS_PIC_HANDLE_H
+
+#include <stdint.h>
+
+#define PIC_REQUEST_MASK UINT64_C(0xFFFFF)
+
+enum pic_kind { PIC_KIND_NONE = 0, PIC_KIND_CLIENT = 5, PIC_KIND_STREAM = 6 };
+
+struct pic_slot;
+
+/* A slot for the object, open, with one reference. NULL: no memory, or as many objects as there can be. */
+struct pic_slot *pic_slot_new(uint32_t kind, void *object, uint64_t *handle_out);
+/* The slot is used again with another generation; nobody has a reference. */
+void pic_slot_free(struct pic_slot *slot);
+
+uint32_t pic_handle_kind(uint64_t handle);
+/* The object with one reference more, or NULL: not of this kind, never given, freed, being freed. */
+void *pic_acquire(uint64_t handle, uint32_t kind);
+/* Closes the handle: the object, with the handle's own reference, or NULL. Of many threads one succeeds. */
+void *pic_close(uint64_t handle, uint32_t kind);
+/* It was a handle of this kind once. */
+int pic_was_valid(uint64_t handle, uint32_t kind);
+
+void pic_slot_hold(struct pic_slot *slot);          /* the caller has a reference already, or the owner's lock */
+int pic_slot_try_release(struct pic_slot *slot);    /* 0: it is closed, so pic_slot_drop it under the owner's lock */
+uint32_t pic_slot_drop(struct pic_slot *slot);      /* how many are left */
+uint32_t pic_slot_references(const struct pic_slot *slot);
+int pic_slot_is_closed(const struct pic_slot *slot);
+
+#endif

@@ -1,0 +1,177 @@
+"""A source of frames in the simulation: bursts of video and audio with the bad habits of real ones.
+
+Realtime frames are put when they come. An offline source puts as fast as the store takes them and waits for room. Each
+frame says in its bytes who it is; an account keeps what was taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvspic import errors
+from kvspic.testing.sim_checks import payload_of
+from kvspic.testing.sim_plan import HNS_PER_MS, Burst, StreamPlan
+from kvspic.testing.sim_random import SimRandom
+
+if TYPE_CHECKING:
+    from kvspic.testing.simulation import World
+
+__all__ = ["SimSource"]
+
+VIDEO, AUDIO = 1, 2
+KEY = 1
+BATCH = 20  # frames that an offline source puts in one go
+PACE_HNS = 30 * HNS_PER_MS
+
+
+class SimSource:
+    """The frames of one stream plan, through all lives of the stream."""
+
+    def __init__(self, world: World, plan: StreamPlan) -> None:
+        self._world = world
+        self._plan = plan
+        self._random = SimRandom(world.plan.seed, f"source {plan.index}")
+        self._audio_track = AUDIO if plan.video_hns else VIDEO
+        self._waiting: tuple[bytes, int, int, int, int] | None = None  # an offline frame that found no room
+        self._burst: Burst | None = None
+        self._at_hns = 0  # of the next frame, in the time of the burst
+        self._audio_at_hns = 0
+        self._count = 0  # frames of the GOP so far
+        self._late: list[tuple[int, int]] = []  # second track's frames to be put: when, pts
+        self.bursts_left = len(plan.bursts)
+        for burst in plan.bursts:
+            world.clock.call_at(world.begin_hns + burst.begin_hns, lambda burst=burst: self._begin(burst))  # type: ignore[misc]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no frame will come any more."""
+        return not self.bursts_left
+
+    def _begin(self, burst: Burst) -> None:
+        if self._burst is not None:  # an offline source is still busy with the one before
+            self._world.clock.call_later(10 * 10_000_000, lambda: self._begin(burst))
+            return
+        self._burst = burst
+        self._at_hns = self._audio_at_hns = self._world.clock.now_hns
+        self._count = 0
+        self._next()
+
+    def _end(self) -> None:
+        self._burst = None
+        self.bursts_left -= 1
+
+    # ---- the rhythm
+
+    def _next(self) -> None:
+        burst, world = self._burst, self._world
+        if burst is None:
+            return
+        if self._plan.offline:
+            self._batch()
+            return
+        self._frame(burst)
+        if world.clock.now_hns >= world.begin_hns + burst.end_hns and self._may_end():
+            self._end()
+            return
+        world.clock.call_at(self._at_hns, self._next)
+
+    def _batch(self) -> None:
+        """Put until the store is full or enough is done for now; ``room`` goes on."""
+        burst, world = self._burst, self._world
+        life = world.lives[self._plan.index]
+        if self._waiting is not None and not self._put(*self._waiting):
+            return
+        for _ in range(BATCH):
+            if burst is None or (self._at_hns >= world.begin_hns + burst.end_hns and self._may_end()):
+                self._end()
+                return
+            self._frame(burst)
+            if self._waiting is not None:
+                life.on_room = self.room
+                return
+        world.clock.call_later(PACE_HNS, self._next)
+
+    def _may_end(self) -> bool:
+        """An open GOP is not left in the middle: the pictures of the next burst would lie before its last one."""
+        return not self._plan.leading or not self._plan.video_hns or self._count % self._plan.gop == 0
+
+    def room(self) -> None:
+        """There is room again, or the stream begins anew."""
+        if self._waiting is not None:
+            self._world.clock.call_later(0, self._next)
+
+    def is_waiting(self) -> bool:
+        """Whether an offline frame waits for room."""
+        return self._waiting is not None
+
+    def _frame(self, burst: Burst) -> None:
+        """One frame of the leading track, and what the other has up to it."""
+        plan = self._plan
+        if not plan.video_hns:
+            self._sound(self._at_hns)
+            self._at_hns += plan.audio_hns
+            return
+        place = self._count % plan.gop
+        self._video(self._at_hns, place)
+        self._count += 1
+        if plan.audio_hns and not burst.is_silent:
+            while self._audio_at_hns <= self._at_hns:
+                self._sound_later(self._audio_at_hns)
+                self._audio_at_hns += plan.audio_hns
+        self._at_hns += plan.video_hns
+
+    def _video(self, dts_hns: int, place: int) -> None:
+        plan = self._plan
+        pts_hns = dts_hns
+        if plan.leading and plan.gop > 2:  # an open GOP: K, then a picture that is shown before it
+            pts_hns += plan.video_hns * (2 if place == 0 else 0 if place == 1 else 1)
+        size = self._size(plan.size_high if place == 0 else max(plan.size_low, plan.size_high // 4))
+        self._make(VIDEO, size, KEY if place == 0 else 0, pts_hns, dts_hns)
+
+    def _sound_later(self, at_hns: int) -> None:
+        if self._plan.offline or not self._plan.late_hns:
+            self._sound(at_hns)
+        else:
+            self._world.clock.call_later(self._plan.late_hns, lambda: self._sound(at_hns))
+
+    def _sound(self, at_hns: int) -> None:
+        key = KEY if self._audio_track == VIDEO and self._random.chance(10) else 0
+        self._make(self._audio_track, self._size(200), key, at_hns, at_hns)
+
+    def _size(self, high: int) -> int:
+        return self._random.spread(self._plan.size_low, max(self._plan.size_low + 1, high))
+
+    # ---- into the core
+
+    def _make(self, track: int, size: int, flags: int, pts_hns: int, dts_hns: int) -> None:
+        if self._waiting is not None:
+            return  # a second track's frame of the same moment: the burst goes on without it
+        life = self._world.lives[self._plan.index]
+        account = life.account
+        number = account.counts[track]
+        data = payload_of(account.number, track, number, size)
+        self._put(data, track, flags, pts_hns, dts_hns)
+
+    def _put(self, data: bytes, track: int, flags: int, pts_hns: int, dts_hns: int) -> bool:
+        """Put a frame; False when an offline one has to wait for room."""
+        world = self._world
+        life = world.lives[self._plan.index]
+        account = life.account
+        number = account.counts[track]
+        if self._waiting is not None:  # the stream may live another life by now
+            data = payload_of(account.number, track, number, len(data))
+        self._waiting = None
+        try:
+            life.core.put_frame(data, pts_hns, dts_hns, 0, track, flags, world.clock.now_hns)
+        except errors.StoreFullError:
+            if self._plan.offline:
+                self._waiting = (data, track, flags, pts_hns, dts_hns)
+                life.on_room = self.room
+            return False
+        except errors.StreamStoppedError:
+            return True
+        finally:
+            world.touched.add(life)
+        account.frames[track << 32 | number] = (pts_hns, len(data))
+        account.counts[track] += 1
+        return True

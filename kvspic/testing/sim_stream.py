@@ -1,0 +1,339 @@
+"""One stream of the simulation: the real core, and in the driver's place a copy of its rules without tasks.
+
+Orders become calls of the simulated service; failures and stalls are put to the real retry policy; what it decides is
+carried out as the driver does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kvspic import errors
+from kvspic.actions import Action, ActionKind, PressureKind
+from kvspic.core import Stream
+from kvspic.local.acks import Ack
+from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
+from kvspic.retry import GiveUp, ResetConnection, RetryStream, Situation, Trouble
+from kvspic.testing.clock import Timer
+from kvspic.testing.sim_checks import Account, Violation
+from kvspic.testing.sim_plan import StreamPlan
+from kvspic.testing.sim_service import Answer
+from kvspic.testing.sim_upload import Outcome, SimUpload
+from kvspic.types import StreamState
+
+if TYPE_CHECKING:
+    from kvspic.testing.simulation import World
+
+__all__ = ["SimStream"]
+
+HNS_PER_S = 10_000_000
+HNS_PER_HOUR = 3600 * HNS_PER_S
+RETRY_AFTER_MAX_S = 30
+STATUS_NUMBERS = {"CREATING": 0, "ACTIVE": 1, "UPDATING": 2, "DELETING": 3}
+ORDERS_PER_MINUTE_MAX = 400
+RETRIES_MAX = 5
+
+
+class SimStream:
+    """One life of a stream, from open to free."""
+
+    def __init__(self, world: World, plan: StreamPlan, account: Account, core: Stream) -> None:
+        self.world = world
+        self.plan = plan
+        self.account = account
+        self.core = core
+        self.endpoint = ""
+        self.uploads: dict[int, SimUpload] = {}
+        self.calls = 0  # outstanding
+        self.retry_timer: Timer | None = None
+        self.is_given_up = self.is_closed = self.is_stopped = self.is_freed = False
+        self.on_room: Callable[[], None] = lambda: None
+        self.on_closed: Callable[[], None] = lambda: None
+        self.refresh_next = False
+        self.given_up_for = 0
+        self._attempt = 0
+        self._was_streaming = self._was_refreshed = False
+        self._table: dict[int, Callable[[Action], None]] = {
+            ActionKind.DESCRIBE_STREAM: self._describe,
+            ActionKind.CREATE_STREAM: self._create,
+            ActionKind.TAG_STREAM: self._tag,
+            ActionKind.GET_DATA_ENDPOINT: self._get_endpoint,
+            ActionKind.GET_TOKEN: self._get_token,
+            ActionKind.PUT_MEDIA: self._put_media,
+            ActionKind.DATA: self._data,
+            ActionKind.UPLOAD_END: self._upload_end,
+            ActionKind.FAILED: self._failed,
+            ActionKind.STALE: self._stale,
+            ActionKind.PRESSURE: self._pressure,
+            ActionKind.FRAGMENT_DONE: self._fragment_done,
+            ActionKind.DROPPED: self._dropped,
+            ActionKind.ROOM: lambda action: self.on_room(),
+            ActionKind.CLOSED: self._closed,
+            ActionKind.TIME_SHIFTED: self._shifted,
+        }
+
+    def on_action(self, action: Action) -> None:
+        """Handle one action of this stream."""
+        world = self.world
+        if action.kind != ActionKind.DATA:
+            world.note(self, action)
+        if ActionKind.DESCRIBE_STREAM <= action.kind <= ActionKind.PUT_MEDIA:
+            self._count_order(action)
+        handler = self._table.get(action.kind)
+        if handler is not None:
+            handler(action)
+
+    def _count_order(self, action: Action) -> None:
+        now_hns = self.world.clock.now_hns
+        if action.attempt > RETRIES_MAX:
+            raise Violation("more retries than budgeted", f"{self.plan.name}: attempt {action.attempt}")
+        recent = [at for at in self.account.orders if at > now_hns - 60 * HNS_PER_S]
+        self.account.orders = [*recent, now_hns]
+        if len(recent) > ORDERS_PER_MINUTE_MAX:
+            raise Violation("a storm of calls", f"{self.plan.name}: {len(recent)} in a minute")
+
+    def free(self) -> None:
+        """Give the stream up at once."""
+        self.is_freed = True
+        if self.retry_timer is not None:
+            self.retry_timer.cancel()
+        for upload in tuple(self.uploads.values()):
+            upload.end()
+        self.core.close()
+
+    # ---- the control plane
+
+    def _call(
+        self, action: Action, operation: str, request: Mapping[str, Any], take: Callable[[Mapping[str, Any]], dict[str, int]]
+    ) -> None:
+        """Make a call, refresh refused keys once, answer the core once, whatever happens."""
+        self.calls += 1
+
+        def replied(answer: Answer, is_repeat: bool) -> None:
+            if answer.fields is not None:
+                self._reply(action, take(answer.fields))
+                return
+            if is_credential_problem(answer.status, answer.error_name) and answer.trouble is None and not is_repeat:
+                ask(True)
+                return
+            if answer.trouble is not None:
+                result = classify_transport(answer.trouble)
+            else:
+                result = classify(answer.status, answer.error_name)
+            pause_hns = min(answer.retry_after_s, RETRY_AFTER_MAX_S) * HNS_PER_S
+            self.world.clock.call_later(pause_hns, lambda: self._reply(action, {"result": int(result)}))
+
+        def ask(refresh: bool) -> None:
+            keys = self.world.credentials(refresh)
+            if keys is None:
+                no_keys = {"result": int(ServiceResult.NOT_AUTHORIZED)}
+                self.world.clock.call_later(HNS_PER_S // 100, lambda: self._reply(action, no_keys))
+                return
+            self.world.service.call(operation, request, keys, lambda answer: replied(answer, refresh))
+
+        ask(False)
+
+    def _reply(self, action: Action, fields: Mapping[str, int]) -> None:
+        self.calls -= 1
+        self._answer(action, fields)
+
+    def _answer(self, action: Action, fields: Mapping[str, int]) -> None:
+        if self.is_freed:
+            return
+        try:
+            self.core.answer(action.request, self.world.clock.now_hns, **fields)
+        except (errors.StaleAnswerError, errors.ServiceError) as error:
+            self.world.write(self.plan.name, f"answer: {type(error).__name__}")
+
+    def _describe(self, action: Action) -> None:
+        def take(answer: Mapping[str, Any]) -> dict[str, int]:
+            info = answer["StreamInfo"]
+            hours = info["DataRetentionInHours"]
+            self.account.done_on_received = hours == 0
+            return {"status": STATUS_NUMBERS[info["Status"]], "retention_hns": hours * HNS_PER_HOUR}
+
+        self._call(action, "DescribeStream", {"StreamName": self.plan.name}, take)
+
+    def _create(self, action: Action) -> None:
+        def take(answer: Mapping[str, Any]) -> dict[str, int]:
+            self.account.done_on_received = self.plan.retention_hours == 0
+            return {}
+
+        request = {"StreamName": self.plan.name, "DataRetentionInHours": self.plan.retention_hours}
+        self._call(action, "CreateStream", request, take)
+
+    def _tag(self, action: Action) -> None:
+        self._call(action, "TagStream", {"StreamName": self.plan.name, "Tags": {"a": "b"}}, lambda answer: {})
+
+    def _get_endpoint(self, action: Action) -> None:
+        name, now_hns, cache = self.plan.name, self.world.clock.now_hns, self.world.endpoints
+        if action.attempt:
+            cache.drop(name)
+
+        def take(answer: Mapping[str, Any]) -> dict[str, int]:
+            self.endpoint = str(answer["DataEndpoint"])
+            cache.put(name, self.endpoint, now_hns)
+            return {}
+
+        url = cache.get(name, now_hns)
+        if url is None:
+            self._call(action, "GetDataEndpoint", {"StreamName": name, "APIName": "PUT_MEDIA"}, take)
+            return
+        self.endpoint = url
+        self.calls += 1
+        self.world.clock.call_later(0, lambda: self._reply(action, {}))
+
+    def _get_token(self, action: Action) -> None:
+        refresh, self.refresh_next = self.refresh_next or action.attempt > 0, False
+        keys = self.world.credentials(refresh, self.plan.name)
+        fields = {"result": int(ServiceResult.NOT_AUTHORIZED)} if keys is None else {"expires_hns": keys.expires_hns}
+        self.calls += 1
+        self.world.clock.call_later(HNS_PER_S // 100, lambda: self._reply(action, fields))
+
+    # ---- uploads
+
+    def _put_media(self, action: Action) -> None:
+        self.account.uploads_open.add(action.upload)
+        upload = SimUpload(self, action.upload, action.a, lambda outcome: self._upload_done(action, outcome))
+        self.uploads[action.upload] = upload
+        upload.action = action
+        upload.begin()
+
+    def answered_upload(self, upload: SimUpload) -> None:
+        """The connection of an upload stands."""
+        if upload.action is not None:
+            self._answer(upload.action, {})
+
+    def _upload_done(self, action: Action, outcome: Outcome) -> None:
+        upload = self.uploads.pop(action.upload)
+        self.account.uploads_open.discard(action.upload)
+        self.world.write(self.plan.name, f"upload {action.upload} ended: {outcome.what}")
+        if outcome.is_doubtful:
+            self.world.endpoints.drop(self.plan.name)
+        if upload.is_over or self.is_freed:
+            return
+        pause_hns = min(outcome.retry_after_s, RETRY_AFTER_MAX_S) * HNS_PER_S
+        self.calls += 1
+
+        def tell() -> None:
+            self.calls -= 1
+            if self.is_freed:
+                return
+            if upload.is_connected:
+                self.core.upload_ended(action.upload, int(outcome.result), self.world.clock.now_hns)
+            else:
+                self._answer(action, {"result": int(outcome.result)})
+
+        self.world.clock.call_later(pause_hns, tell)
+
+    def told_of_ack(self, ack: Ack) -> None:
+        """An ACK has reached the core."""
+        if ack.event != "IDLE":
+            self.account.orders.clear()
+
+    def _data(self, action: Action) -> None:
+        upload = self.uploads.get(action.upload)
+        if upload is not None:
+            upload.more()
+
+    def _upload_end(self, action: Action) -> None:
+        upload = self.uploads.get(action.upload)
+        if upload is not None:
+            upload.end()
+
+    # ---- notices
+
+    def _fragment_done(self, action: Action) -> None:
+        self._attempt = 0
+        self._was_streaming = True
+        self._was_refreshed = False
+
+    def _dropped(self, action: Action) -> None:
+        self.world.accounts.dropped(self.account, action.result, action.b)
+
+    def _shifted(self, action: Action) -> None:
+        self.account.is_shifted = True
+
+    def _closed(self, action: Action) -> None:
+        self.is_closed = True
+        self.on_closed()
+
+    def _stale(self, action: Action) -> None:
+        self._ask(Situation(Trouble.STALE, attempt=self._attempt, was_streaming=self._was_streaming))
+
+    def _pressure(self, action: Action) -> None:
+        if action.a and action.result == PressureKind.LATENCY:
+            self._ask(Situation(Trouble.LATENCY, attempt=self._attempt, was_streaming=self._was_streaming))
+
+    def _failed(self, action: Action) -> None:
+        failure = errors.from_status(action.status, "")
+        situation = Situation(
+            trouble=Trouble.FAILED,
+            status=action.status,
+            status_name=failure.name,
+            status_class=failure.status_class,
+            result=action.result,
+            attempt=self._attempt,
+            was_streaming=self._was_streaming,
+            credentials_were_refreshed=self._was_refreshed,
+        )
+        self._ask(situation)
+
+    def _ask(self, situation: Situation) -> None:
+        decision = self.world.policy.decide(situation)
+        self._attempt += 1
+        self.world.write(self.plan.name, f"policy: {situation.trouble} {situation.status_name} -> {decision}")
+        if isinstance(decision, ResetConnection):
+            self.world.clock.call_later(0, lambda: self._guarded(self.core.reset_connection))
+        elif isinstance(decision, RetryStream):
+            self.refresh_next = decision.refresh_credentials
+            self._was_refreshed = self._was_refreshed or decision.refresh_credentials
+            self.retry_timer = self.world.clock.call_later(decision.after_hns, self._try_again)
+        elif isinstance(decision, GiveUp):
+            self.is_given_up = True
+
+    def _try_again(self) -> None:
+        if not self.is_freed and self.core.metrics().state == StreamState.FAILED:
+            self.core.retry(self.world.clock.now_hns)
+
+    def user_retry(self) -> None:
+        """The user says: try again."""
+        self.is_given_up = False
+        self._guarded(self.core.retry)
+
+    def user_reset(self) -> None:
+        """The user drops everything and begins anew."""
+        self.is_given_up = self.is_stopped = self.is_closed = False
+        self.account.was_reset = True
+        self._guarded(self.core.reset)
+
+    def user_stop(self) -> None:
+        """No more frames."""
+        self.is_stopped = True
+        self._guarded(self.core.stop)
+
+    def _guarded(self, act: Callable[[int], None]) -> None:
+        try:
+            act(self.world.clock.now_hns)
+        except errors.StateError as error:
+            self.world.write(self.plan.name, f"refused: {type(error).__name__}")
+
+    # ---- how it is
+
+    def condition(self) -> str:
+        """What it does or waits for, in words; empty when nothing would ever make it go on."""
+        found = self.account.metrics
+        if self.is_given_up or not found.frames_buffered:
+            return "given up" if self.is_given_up else "idle"
+        if self.calls:
+            return "calling"
+        if self.retry_timer is not None and self.retry_timer.is_pending:
+            return "waiting to try again"
+        if self.world.has_later_order(self.account.number):
+            return "waiting to call"
+        if self.uploads:
+            return "uploading"
+        return ""
+
+

@@ -1,0 +1,485 @@
+"""Deterministic simulation: the real core and retry policy against the model of the service, under one seed.
+
+A run is drawn from a seed (``sim_plan``), played on a clock that jumps from event to event, and checked after each
+(``sim_checks``): the ledger adds up, nothing is freed before its persisted ACK, memory stays within the budget, the
+service never refuses a fragment, every stream makes progress or is in a named condition. The same seed gives the same
+run. ``python -m kvspic.testing.simulation --seeds 0..99 --hours 1`` runs many and makes a failing one small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from kvspic import errors
+from kvspic.actions import ORDERS, Action, ActionKind
+from kvspic.core import Client, StreamSetup
+from kvspic.driver.turn import Turn
+from kvspic.local.faults import Fault, FaultScript
+from kvspic.local.model import Service
+from kvspic.local.settings import Settings
+from kvspic.provider.endpoints import EndpointCache
+from kvspic.retry import DefaultRetryPolicy
+from kvspic.testing.clock import SimClock
+from kvspic.testing.sim_checks import Account, Accounts, Violation
+from kvspic.testing.sim_network import Network
+from kvspic.testing.sim_plan import HNS_PER_S, Deed, DeedKind, Plan, StreamPlan, make_plan
+from kvspic.testing.sim_random import SimRandom
+from kvspic.testing.sim_service import Keys, SimService
+from kvspic.testing.sim_source import SimSource
+from kvspic.testing.sim_stream import SimStream
+from kvspic.types import StreamOptions, Track, TrackType
+
+__all__ = ["Failure", "Figures", "World", "main", "run_plan", "run_seed", "shrink"]
+
+BEGIN_HNS = 17_000_000_000_000_000  # some day in 2023
+LINES_MAX = 400
+WATCH_HNS = 10 * HNS_PER_S
+STUCK_HNS = 150 * HNS_PER_S  # policy's longest pause 30 s, stale after 30 s, Retry-After 30 s, and as much again
+FAULT_TAIL_HNS = 45 * HNS_PER_S  # what a fault still delays after its time
+DRAIN_MAX_HNS = 3600 * HNS_PER_S
+LINGER_HNS = 60 * HNS_PER_S  # a connection that the core is done with has ended by then
+EVENTS_MAX = 3_000_000
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run did."""
+
+    frames: int
+    fragments: int
+    sessions: int
+    events: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that broke a promise."""
+
+    plan: Plan
+    violation: Violation
+    lines: tuple[str, ...]
+
+
+class World:
+    """One run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.begin_hns = BEGIN_HNS
+        self.clock = SimClock(BEGIN_HNS)
+        self.random = SimRandom(plan.seed, "world")
+        self.accounts = Accounts(self.clock)
+        self.network = Network(self.clock, SimRandom(plan.seed, "network"), plan.latency_hns, plan.bytes_per_s)
+        settings = Settings(creating_hns=plan.creating_hns, persist_delay_hns=plan.persist_hns)
+        script = FaultScript(plan.faults, BEGIN_HNS)
+        self.service = SimService(self.clock, self.network, Service(settings), script, self.accounts)
+        self.policy = DefaultRetryPolicy(SimRandom(plan.seed, "policy").unit)
+        self.endpoints = EndpointCache()
+        self.touched: set[SimStream] = set()
+        self.lives: dict[int, SimStream] = {}
+        self.sources: dict[int, SimSource] = {}
+        self._lines: deque[tuple[int, str, object]] = deque(maxlen=LINES_MAX)
+        self._keys: Keys | None = None
+        self._is_healed = False
+        self.client = Client(BEGIN_HNS, store_size=plan.store_size, seed=plan.seed)
+        self.turn = Turn(self.client)
+        self.turn.handlers[0] = self._on_client_action
+        self.turn.take(BEGIN_HNS)
+        self._due = self.clock.call_later(0, lambda: None)
+        self._over_hns = 0
+        for stream in plan.streams:
+            self._prepare(stream)
+        for deed in plan.deeds:
+            self.clock.call_at(BEGIN_HNS + deed.at_hns, lambda deed=deed: self._do(deed))  # type: ignore[misc]
+        self.clock.call_later(WATCH_HNS, self._watch)
+        self.clock.call_at(BEGIN_HNS + plan.duration_hns, self._heal)
+
+    # ---- streams
+
+    def _prepare(self, plan: StreamPlan) -> None:
+        if plan.exists_hours is not None:
+            request = {"StreamName": plan.name, "DataRetentionInHours": plan.exists_hours}
+            self.service.model.call("CreateStream", request, self.clock.now_hns)
+        self._open(plan)
+        self.sources[plan.index] = SimSource(self, plan)
+
+    def _open(self, plan: StreamPlan) -> None:
+        account = self.accounts.open(plan.name, plan.offline, plan.want_acks)
+        account.may_be_silent = bool(plan.video_hns and plan.audio_hns)
+        setup = StreamSetup(plan.name, _tracks(plan), _options(plan), account.number)
+        core = self.client.open_stream(setup, self.clock.now_hns)
+        life = self.lives[plan.index] = SimStream(self, plan, account, core)
+        life.on_closed = lambda: self._closed(life)
+        self.turn.handlers[account.number] = life.on_action
+
+    def _closed(self, life: SimStream) -> None:
+        """A stopped stream is closed: it is checked, and mostly begins anew."""
+        self.accounts.check(life.account, life.core, self.plan.store_size)
+        self.accounts.check_end(life.account)
+        if not self._is_healed:
+            self.clock.call_later(self.random.spread(1, 60) * HNS_PER_S, lambda: self._again(life))
+
+    def _again(self, life: SimStream) -> None:
+        if life.is_freed or not life.is_closed:
+            return
+        if self.random.chance(50):
+            life.user_reset()
+        else:
+            self._free(life)
+            self._open(life.plan)
+        self.sources[life.plan.index].room()
+
+    def _free(self, life: SimStream) -> None:
+        life.free()
+        self.turn.handlers.pop(life.account.number, None)
+        self.touched.discard(life)
+
+    # ---- deeds
+
+    def _do(self, deed: Deed) -> None:
+        life = self.lives.get(deed.stream)
+        if life is None or life.is_freed or self._is_healed:
+            return
+        self.write(life.plan.name, f"user: {deed.kind.value}")
+        self.touched.add(life)
+        if deed.kind is DeedKind.FREE:
+            self._free(life)
+            self._open(life.plan)
+            self.sources[deed.stream].room()
+        elif deed.kind is DeedKind.RESET:
+            life.user_reset()
+            self.sources[deed.stream].room()
+        else:
+            self._simple_deed(life, deed.kind)
+
+    def _simple_deed(self, life: SimStream, kind: DeedKind) -> None:
+        core, now_hns = life.core, self.clock.now_hns
+        acts: dict[DeedKind, Callable[[], None]] = {
+            DeedKind.STOP: life.user_stop,
+            DeedKind.RETRY: life.user_retry,
+            DeedKind.RESET_CONNECTION: lambda: core.reset_connection(now_hns),
+            DeedKind.END_FRAGMENT: lambda: core.end_fragment(now_hns),
+            DeedKind.METADATA: lambda: core.put_metadata("name", "value", self.random.chance(30)),
+            DeedKind.CPD: lambda: core.set_cpd(1, self.random.next().to_bytes(8, "big")),
+        }
+        try:
+            acts[kind]()
+        except (errors.StateError, errors.ResourceError) as error:
+            self.write(life.plan.name, f"refused: {type(error).__name__}")
+
+    def _heal(self) -> None:
+        """The faults are over: from now on everything has to drain. Half-open connections stay half-open."""
+        self._is_healed = True
+        self.service.script = FaultScript()
+        self.write("", "faults are over")
+
+    # ---- what the provider gives
+
+    def credentials(self, refresh: bool, stream: str = "") -> Keys | None:
+        """Keys that are good for a while; None when the source has none."""
+        if self.service.script.strikes("GetToken", stream, self.clock.now_hns):
+            return None
+        keys, life_hns = self._keys, self.plan.token_life_hns
+        if keys is None or refresh or keys.expires_hns - self.clock.now_hns < max(35 * HNS_PER_S, life_hns // 3):
+            keys = self._keys = self.service.new_keys(life_hns)
+        return keys
+
+    def has_later_order(self, user: int) -> bool:
+        """Whether an order of this user waits until it may be sent."""
+        return any(action.user == user for _, _, action in self.turn._later)
+
+    def _on_client_action(self, action: Action) -> None:
+        if action.kind in ORDERS:
+            self.client.answer(action.request, self.clock.now_hns)
+        elif action.kind == ActionKind.ROOM:
+            for life in self.lives.values():
+                life.on_room()
+
+    # ---- the transcript
+
+    def note(self, life: SimStream, action: Action) -> None:
+        """Keep an action for the transcript, and look at its stream after the step."""
+        self.touched.add(life)
+        self._lines.append((self.clock.now_hns, life.plan.name, action))
+
+    def write(self, name: str, text: str) -> None:
+        """Keep a line for the transcript."""
+        self._lines.append((self.clock.now_hns, name, text))
+
+    def lines(self) -> tuple[str, ...]:
+        """The last part of the transcript."""
+        return tuple(self._line(*line) for line in self._lines)
+
+    def _line(self, at_hns: int, name: str, what: object) -> str:
+        if isinstance(what, Action):
+            a = what
+            what = (
+                f"{ActionKind(a.kind).name} result={a.result} status={a.status} attempt={a.attempt} upload={a.upload} "
+                f"after={(a.after_hns - self.begin_hns) / HNS_PER_S if a.after_hns else 0:.3f} a={a.a} b={a.b} c={a.c}"
+            )
+        return f"{(at_hns - self.begin_hns) / HNS_PER_S:12.4f} {name:3} {what}"
+
+    # ---- running
+
+    def run(self) -> Figures:
+        """Play it to the end."""
+        events = 0
+        while not self._is_over():
+            self.accounts.step = events = events + 1
+            self.clock.step()
+            self._take_turn()
+            self._check_touched()
+            if events > EVENTS_MAX:
+                raise Violation("events without end", f"{events}")
+        return self._figures(events)
+
+    def _take_turn(self) -> None:
+        due_hns = self.turn.take(self.clock.now_hns)
+        if due_hns is None or (self._due.is_pending and self._due.at_hns == due_hns):
+            return
+        self._due.cancel()
+        self._due = self.clock.call_at(due_hns, lambda: None)
+
+    def _check_touched(self) -> None:
+        if not self.touched:
+            return
+        store_max = self.plan.store_size
+        for life in self.touched:
+            if not life.is_freed:
+                self.accounts.check(life.account, life.core, life.plan.store_size or store_max)
+        self.touched.clear()
+        if self.accounts.step % 16 == 0:
+            used = self.client.metrics().store_used
+            if used > store_max:
+                raise Violation("memory beyond the budget", f"{used} of {store_max}")
+
+    def _watch(self) -> None:
+        """Now and then: does every stream move, or have a reason not to?"""
+        self.clock.call_later(WATCH_HNS, self._watch)
+        for life in self.lives.values():
+            self._watch_one(life)
+        if self._is_healed:
+            self._stop_finished()
+            if self.clock.now_hns > self.begin_hns + self.plan.duration_hns + DRAIN_MAX_HNS:
+                raise Violation("not drained in time", self._states())
+
+    def _watch_one(self, life: SimStream) -> None:
+        self.accounts.check(life.account, life.core, self.plan.store_size)
+        found, account, now_hns = life.account.metrics, life.account, self.clock.now_hns
+        if life.is_given_up:
+            life.given_up_for += 1
+            if life.given_up_for > 6:
+                life.given_up_for = 0
+                life.user_retry()
+        is_waiting = self.sources[life.plan.index].is_waiting() and not life.is_stopped
+        mark = (found.frames_put, found.frames_done + sum(found.frames_dropped), found.bytes_sent)
+        is_idle = not found.frames_buffered and not is_waiting and life.is_closed == life.is_stopped
+        if mark != account.progress_mark or is_idle or life.is_given_up or self._fault_is_near(now_hns):
+            account.progress_mark, account.progress_hns = mark, now_hns
+        elif now_hns - account.progress_hns > STUCK_HNS:
+            raise Violation("a stream is stuck", self._states())
+        if not life.condition() and found.bytes_unsent:
+            raise Violation("nothing would make a stream go on", self._states())
+
+    def _fault_is_near(self, now_hns: int) -> bool:
+        if self._is_healed:
+            return now_hns < self.begin_hns + self.plan.duration_hns + FAULT_TAIL_HNS
+        at_hns = now_hns - self.begin_hns
+        return any(fault.begin_hns <= at_hns < fault.end_hns + FAULT_TAIL_HNS for fault in self.plan.faults)
+
+    def _stop_finished(self) -> None:
+        for life in self.lives.values():
+            if self.sources[life.plan.index].is_done and not life.is_stopped:
+                self.write(life.plan.name, "user: stop at the end")
+                life.user_stop()
+
+    def _is_over(self) -> bool:
+        if not self._is_healed:
+            return False
+        if not all(life.is_closed and self.sources[index].is_done for index, life in self.lives.items()):
+            return False
+        self._over_hns = self._over_hns or self.clock.now_hns + LINGER_HNS
+        return self.clock.now_hns > self._over_hns or not any(life.uploads for life in self.lives.values())
+
+    def _states(self) -> str:
+        return "; ".join(
+            f"{life.plan.name} {life.core.metrics().state.name} {life.condition()!r} buffered "
+            f"{life.account.metrics.frames_buffered} unsent {life.account.metrics.bytes_unsent} uploads "
+            f"{sorted(life.uploads)}{' stopped' * life.is_stopped}{' waits for room' * self.sources[index].is_waiting()}"
+            for index, life in self.lives.items()
+        )
+
+    def _figures(self, events: int) -> Figures:
+        for life in self.lives.values():
+            if life.account.uploads_open:
+                raise Violation("an upload handle did not end", f"{life.plan.name}: {life.account.uploads_open}")
+        accounts = self.accounts.all.values()
+        fragments = sum(life.account.metrics.fragments_put for life in self.lives.values())
+        return Figures(sum(len(account.frames) for account in accounts), fragments, self.service.sessions, events)
+
+    def close(self) -> None:
+        """Free everything."""
+        for life in self.lives.values():
+            if not life.is_freed:
+                self._free(life)
+        self.client.close()
+
+
+def _tracks(plan: StreamPlan) -> list[Track]:
+    tracks = []
+    if plan.video_hns:
+        tracks.append(Track("V_MJPEG", "video/mjpeg", name="video", cpd=b"video"))
+    if plan.audio_hns:
+        tracks.append(Track("A_PCM", "audio/pcm", TrackType.AUDIO, name="audio", cpd=b"audio", sample_rate=8000))
+    return tracks
+
+
+def _options(plan: StreamPlan) -> StreamOptions:
+    return StreamOptions(
+        retention=timedelta(hours=plan.retention_hours),
+        offline=plan.offline,
+        tags={"a": "b"} if plan.has_tags else {},
+        buffer_duration=timedelta(seconds=plan.buffer_s),
+        store_size=plan.store_size,
+        want_acks=plan.want_acks,
+        relative_times=plan.relative,
+        replay_max=timedelta(seconds=plan.replay_s),
+    )
+
+
+# ---- runs
+
+
+def run_plan(plan: Plan) -> Figures:
+    """Play a plan.
+
+    Raises:
+        Violation: a promise is broken; its ``lines`` are the end of the transcript.
+    """
+    world = World(plan)
+    try:
+        return world.run()
+    except Violation as violation:
+        violation.lines = world.lines()
+        raise
+    finally:
+        world.close()
+
+
+def run_seed(seed: int, hours: float = 1.0) -> Figures:
+    """Play the run of a seed."""
+    return run_plan(make_plan(seed, hours))
+
+
+def shrink(plan: Plan, rule: str, tries: int = 400) -> Failure | None:
+    """Make a failing plan smaller: leave out what the failure does not need. None when it does not fail again."""
+    best = _failure(plan, rule)
+    if best is None:
+        return None
+    left = tries
+    is_smaller = True
+    while is_smaller and left > 0:
+        is_smaller = False
+        for candidate in _smaller(best.plan):
+            left -= 1
+            found = _failure(candidate, rule)
+            if found is not None:
+                best, is_smaller = found, True
+                break
+            if left <= 0:
+                break
+    return best
+
+
+def _failure(plan: Plan, rule: str) -> Failure | None:
+    try:
+        run_plan(plan)
+    except Violation as violation:
+        return Failure(plan, violation, violation.lines) if violation.rule == rule else None
+    return None
+
+
+def _smaller(plan: Plan) -> Iterable[Plan]:
+    if plan.duration_hns > 120 * HNS_PER_S:
+        yield replace(plan, duration_hns=plan.duration_hns * 2 // 3)
+    for stream in plan.streams:
+        if len(plan.streams) > 1:
+            yield replace(plan, streams=tuple(other for other in plan.streams if other is not stream))
+    for part in (8, 4, 2, 1):
+        yield from _without_runs(plan, part)
+    for stream in plan.streams:
+        for burst in stream.bursts:
+            less = replace(stream, bursts=tuple(other for other in stream.bursts if other is not burst))
+            yield replace(plan, streams=tuple(less if other is stream else other for other in plan.streams))
+
+
+def _without_runs(plan: Plan, part: int) -> Iterable[Plan]:
+    for begin in range(0, len(plan.faults), part):
+        yield replace(plan, faults=_without(plan.faults, begin, part))
+    for begin in range(0, len(plan.deeds), part):
+        yield replace(plan, deeds=plan.deeds[:begin] + plan.deeds[begin + part :])
+
+
+def _without(faults: Sequence[Fault], begin: int, part: int) -> tuple[Fault, ...]:
+    return (*faults[:begin], *faults[begin + part :])
+
+
+# ---- the command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run many seeds; return 0 when all promises held."""
+    parser = argparse.ArgumentParser(prog="kvspic simulate", description="Simulate producer and service under seeds.")
+    parser.add_argument("--seeds", default="0..99", help="FIRST..LAST or one number")
+    parser.add_argument("--hours", type=float, default=1.0, help="simulated hours of each seed")
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
+    parser.add_argument("--no-shrink", action="store_true", help="show the failing run as it is")
+    wanted = parser.parse_args(argv)
+    faulthandler.enable()
+    first, _, last = wanted.seeds.partition("..")
+    seeds = range(int(first), int(last or first) + 1)
+    frames, failed = 0, 0
+    for seed in seeds:
+        _progress(f"\rseed {seed} ({seed - seeds[0]} of {len(seeds)} done, {frames} frames, {failed} failed) ")
+        try:
+            frames += run_seed(seed, wanted.hours).frames
+        except Violation as violation:
+            failed += 1
+            _progress("\n")
+            _report(seed, wanted.hours, violation, not wanted.no_shrink)
+            if not wanted.keep_going:
+                return 1
+    hours = wanted.hours * len(seeds)
+    print(f"\n{len(seeds)} seeds, {hours:g} hours, {frames} frames, {failed} failed")
+    return 1 if failed else 0
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _report(seed: int, hours: float, violation: Violation, is_shrunk: bool) -> None:
+    print(f"seed {seed} hours {hours:g}: {violation}")
+    if not is_shrunk:
+        print("\n".join(violation.lines))
+        return
+    small = shrink(make_plan(seed, hours), violation.rule)
+    if small is None:
+        print("the failure does not repeat: the simulation itself is not deterministic")
+        return
+    print(f"minimised: {small.violation}")
+    for part in ("streams", "deeds", "faults"):
+        for item in getattr(small.plan, part):
+            print(f"  {part[:-1]}: {item}")
+    print("\n".join(small.lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
