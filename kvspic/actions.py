@@ -244,7 +244,7 @@ class Stalled(Event):
 
 @dataclass(frozen=True)
 class Recovered(Event):
-    """Fragments are done again after a failure or a stall."""
+    """After a failure or a stall: fragments are done again, or the stream is ready and nothing waits."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kvspic.commands.exits import CliError, ExitCode, explain
+from kvspic.commands.interrupts import one_interrupt_at_a_time
 
 __all__ = ["main", "run"]
 
@@ -42,7 +43,8 @@ def _end(command: Callable[[], Any], arguments: list[str]) -> int:
     import click
 
     try:
-        code = command()
+        with one_interrupt_at_a_time():
+            code = command()
     except click.exceptions.Exit as ended:
         return int(ended.exit_code)
     except click.ClickException as error:

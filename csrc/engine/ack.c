@@ -92,6 +92,19 @@ static void drop_refused(struct kvs_stream *stream, const struct upload *upload,
     for (uint64_t i = from; i < to; i++) ledger_drop_fragment(stream, i, KVS_DROP_ERROR_ACK);
 }
 
+/* A track was announced and is silent in this fragment, which only shows when it is complete: it goes out again under a
+ * header that announces the tracks it has. 0 when that is what it did already. */
+static int announce_less(struct kvs_stream *stream, uint64_t number)
+{
+    struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, number);
+    if (!(fragment->flags & KVS_FRAGMENT_CLOSED)) return 0;
+    uint32_t format = formats_with_mask(stream, fragment->format, fragment->tracks);
+    if (format == fragment->format) return 0;
+    fragment->format = format;
+    fragment->flags |= KVS_FRAGMENT_NEW_SESSION;
+    return 1;
+}
+
 static void refuse(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns)
 {
     uint64_t fragment = find(stream, upload, ack);
@@ -108,7 +121,9 @@ static void refuse(struct kvs_stream *stream, struct upload *upload, const struc
     copy_number(&action, ack);
     stream_notice(stream, &action);
     session_abort(stream, upload, ack->error_id);
-    if (!is_gone && !is_retriable(ack->error_id)) drop_refused(stream, upload, fragment);
+    int is_cured = ack->error_id == KVS_RESULT_FRAMES_MISSING && fragment != KVS_TIME_NONE &&
+                   announce_less(stream, fragment);
+    if (!is_gone && !is_cured && !is_retriable(ack->error_id)) drop_refused(stream, upload, fragment);
     ledger_trim(stream);
     session_lost(stream, ack->error_id, now_hns);
 }

@@ -117,7 +117,8 @@ struct kvs_stream {
     struct kvs_order_queue order;
     struct kvs_metadata metadata;
     struct kvs_generator generator;
-    struct format *formats, *format;     /* oldest still in use, newest: of the next fragment */
+    struct format *formats, *format; /* all that are in use; what the next put is made for */
+    uint32_t format_count;
     struct upload *uploads[UPLOADS_MAX]; /* by first fragment, oldest first; NULL at the end */
     uint64_t inflight_offset;            /* chain bytes being written outside the lock; UINT64_MAX: none */
     uint64_t sent_frames;                /* one past the newest frame that was ever read whole */
@@ -245,7 +246,13 @@ void ledger_forget(struct kvs_stream *stream, uint64_t number); /* dropped, and 
 void ledger_drop_all(struct kvs_stream *stream, uint32_t reason);
 void ledger_trim(struct kvs_stream *stream);
 void ledger_handed_out(struct kvs_stream *stream);
-void formats_append(struct kvs_stream *stream, struct format *made);
+
+/* ---- formats.c: the list of formats ------------------------------------------------------------------------------ */
+
+void formats_append(struct kvs_stream *stream, struct format *made, int is_current); /* numbers it; the list owns it */
+void formats_prune(struct kvs_stream *stream);
+/* The number of a format with the codec private data of `number` and this mask; made when there is none. */
+uint32_t formats_with_mask(struct kvs_stream *stream, uint32_t number, uint32_t mask);
 int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);
 
 /* ---- ack.c, pressure.c ------------------------------------------------------------------------------------------- */

@@ -130,7 +130,7 @@ kvs_status format_make(const struct kvs_host *host, const struct format *like, c
     struct format *format = pack(host, tracks, like->track_count);
     kvs_host_free(host, adapted);
     if (format == NULL) return KVS_E_NOMEM;
-    format->number = like->number + 1u;
+    format->content = change->track < like->track_count ? 0 : like->content;
     format->track_mask = change->mask;
     *format_out = format;
     return KVS_OK;

@@ -14,7 +14,8 @@
 
 struct format {
     struct format *next; /* newer */
-    uint32_t number;
+    uint32_t number;     /* 1 and up; given by the list */
+    uint32_t content;    /* same for formats that differ in the mask only */
     uint32_t track_count, track_mask;
     struct kvs_mkv_track tracks[KVS_TRACKS_MAX]; /* pointers into bytes[] */
     uint8_t bytes[];

@@ -38,37 +38,6 @@ static void room_again(struct kvs_stream *stream)
     kvs_host_unlock(&client->host, client->lock);
 }
 
-static void drop_old_formats(struct kvs_stream *stream)
-{
-    uint32_t oldest = stream->format->number;
-    if (!kvs_view_is_empty(&stream->view))
-        oldest = kvs_view_fragment(&stream->view, stream->view.fragment_tail)->format;
-    if (kvs_order_count(&stream->order) != 0) return; /* held frames name theirs too: next time */
-    while (stream->formats != stream->format && stream->formats->number < oldest) {
-        struct format *format = stream->formats;
-        stream->formats = format->next;
-        kvs_host_free(stream->host, format);
-    }
-}
-
-/* Makes it the format of the next fragment; the one before goes when nothing was ever put with it. */
-void formats_append(struct kvs_stream *stream, struct format *made)
-{
-    const struct kvs_view *view = &stream->view;
-    struct format *old = stream->format, *before = stream->formats;
-    int is_used = kvs_order_count(&stream->order) != 0;
-    if (!kvs_view_is_empty(view)) is_used |= kvs_view_fragment(view, view->fragment_head - 1)->format == old->number;
-    stream->format = made;
-    if (is_used) {
-        old->next = made;
-        return;
-    }
-    while (before != old && before->next != old) before = before->next;
-    if (before == old) stream->formats = made;
-    else before->next = made;
-    kvs_host_free(stream->host, old);
-}
-
 void ledger_trim(struct kvs_stream *stream)
 {
     struct kvs_view *view = &stream->view;
@@ -83,7 +52,7 @@ void ledger_trim(struct kvs_stream *stream)
                                              : kvs_view_fragment(view, view->fragment_tail)->floor_offset;
     floor = kvs_hns_min(floor, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
     kvs_chain_trim(&stream->chain, &stream->client->pool, floor);
-    if (view->fragment_tail != before && stream->formats != stream->format) drop_old_formats(stream);
+    if (view->fragment_tail != before && stream->formats->next != NULL) formats_prune(stream);
     if (stream->chain.held_count < held || (stream->wants_room && view->fragment_tail != before)) room_again(stream);
 }
 

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define EARLY_MAX_HNS (5 * KVS_HNS_PER_SECOND)
+
 static void report_skipped(struct kvs_stream *stream)
 {
     struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = KVS_DROP_SKIPPED };
@@ -101,20 +103,6 @@ static uint32_t wanted_mask(struct kvs_stream *stream)
     return mask;
 }
 
-/* The number of the format that the opening fragment has. */
-static uint32_t format_for(struct kvs_stream *stream, uint32_t number)
-{
-    struct format *base = stream->formats, *made = NULL;
-    uint32_t mask = wanted_mask(stream);
-    if (stream->format->track_mask == mask) return number;
-    while (base->number != number && base->next != NULL) base = base->next;
-    struct format_change change = { NULL, UINT32_MAX, mask, 0, NULL };
-    if (base != stream->format || format_make(stream->host, base, &change, &made) != KVS_OK) return number;
-    uint32_t made_number = made->number;
-    formats_append(stream, made);
-    return made_number;
-}
-
 /* ---- a frame ----------------------------------------------------------------------------------------------------- */
 
 static int may_open(const struct kvs_stream *stream, const struct kvs_held *held)
@@ -132,13 +120,20 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     kvs_chain_write(&stream->chain, at, cluster, sizeof cluster);
     fragment.prefix_offset = write_tags(stream, end - held->prefix_space, at);
     fragment.prefix_size = (uint32_t)(end - fragment.prefix_offset);
-    fragment.format = format_for(stream, held->format);
+    fragment.format = formats_with_mask(stream, held->format, wanted_mask(stream));
     if (stream->starts_session) fragment.flags = KVS_FRAGMENT_NEW_SESSION;
     stream->starts_session = stream->is_ended = stream->skip_until_key = 0;
     stream->last_cluster_tc = plan->cluster_tc;
     stream->last_key_pts_hns = held->frame.pts_hns;
     stream->metrics.fragments_put++;
     kvs_view_open_fragment(&stream->view, &fragment);
+}
+
+/* A track that waited for a key frame (the first one, or after it was silent) must not stretch that frame's fragment
+ * past what the service takes. */
+static int is_too_early(const struct kvs_stream *stream, const struct kvs_generator_plan *plan)
+{
+    return plan->block_tc < 0 && (uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS;
 }
 
 /* Cluster times rise within a session. A fragment that would go back begins another session. */
@@ -153,7 +148,8 @@ static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *h
         kvs_generator_reset(&stream->generator);
         status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, held->flags, 1, plan);
     }
-    if (status != KVS_OK || !(plan->parts & KVS_PART_CLUSTER)) return status;
+    if (status != KVS_OK) return status;
+    if (!(plan->parts & KVS_PART_CLUSTER)) return is_too_early(stream, plan) ? KVS_E_FRAME_TIMESTAMP : KVS_OK;
     if (held->prefix_space < KVS_MKV_CLUSTER_SIZE) return KVS_E_STREAM_STATE; /* only key frames open fragments */
     if (stream->last_cluster_tc != KVS_TIME_NONE && plan->cluster_tc <= stream->last_cluster_tc)
         stream->starts_session = 1;
@@ -176,6 +172,7 @@ kvs_status package_frame(struct kvs_stream *stream, struct kvs_held *held, uint6
     kvs_mkv_block_write(block, held->track + 1u, plan.block_tc, held->flags, held->payload_size);
     kvs_chain_write(&stream->chain, held->frame.offset, block, sizeof block);
     kvs_view_push_frame(&stream->view, &held->frame, held->payload_size);
+    kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->tracks |= 1u << held->track;
     stream->tracks[held->track].fragment_frames++;
     return KVS_OK;
 }

@@ -251,7 +251,7 @@ static kvs_status prepare(struct kvs_stream *stream, struct put *put)
 static void adopt_format(struct kvs_stream *stream, struct put *put)
 {
     if (put->format == NULL) return;
-    formats_append(stream, put->format);
+    formats_append(stream, put->format, 1);
     put->format = NULL;
 }
 

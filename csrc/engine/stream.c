@@ -295,8 +295,10 @@ static kvs_status allocate(struct kvs_stream *stream, const struct kvs_stream_co
     kvs_status status = kvs_host_lock_new(stream->host, &stream->writer);
     if (status == KVS_OK) status = kvs_host_lock_new(stream->host, &stream->lock);
     if (status == KVS_OK) status = actions_init(&stream->actions, stream->host);
-    if (status == KVS_OK) status = format_from_config(stream->host, config, &stream->format);
-    stream->formats = stream->format;
+    if (status != KVS_OK) return status;
+    struct format *format = NULL;
+    status = format_from_config(stream->host, config, &format);
+    if (status == KVS_OK) formats_append(stream, format, 1);
     return status;
 }
 

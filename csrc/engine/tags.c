@@ -156,7 +156,7 @@ static kvs_status set_cpd(struct kvs_stream *stream, uint32_t track, const uint8
     if (is_locked(stream)) return KVS_E_STREAM_STATE;
     kvs_status status = format_make(stream->host, stream->format, &change, &made);
     if (status != KVS_OK) return status;
-    formats_append(stream, made);
+    formats_append(stream, made, 1);
     stream->tracks[track].cpd_from_frames = cpd_size == 0;
     return KVS_OK;
 }

@@ -378,7 +378,7 @@ struct kvs_stream_metrics {
     uint32_t size;
     uint32_t state;                 /* enum kvs_stream_state */
     int32_t failure;                /* cause while FAILED, else 0 */
-    uint32_t retry_count;           /* of the present state without progress */
+    uint32_t retry_count;           /* repeats without progress: of the present call, and of sessions */
     uint64_t frames_put, frames_done, frames_buffered, frames_dropped[KVS_DROP_COUNT];
     uint64_t bytes_put, bytes_done, bytes_buffered, bytes_dropped;
     uint64_t frames_refused, frames_unsent;

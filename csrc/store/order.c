@@ -111,15 +111,15 @@ static uint64_t find_cut(const struct kvs_held_queue *lead, int *known_out)
     return cut;
 }
 
-/* The follower front with the least pts below `limit` (inclusive: limit itself too). */
-static struct kvs_held_queue *earliest_follower(struct kvs_order_queue *order, uint64_t limit, int inclusive)
+/* The follower front with the least pts among those before the timecode `end_tc`: what counts is what is written. */
+static struct kvs_held_queue *earliest_follower(struct kvs_order_queue *order, uint64_t end_tc)
 {
     struct kvs_held_queue *best = NULL;
     for (uint32_t i = 0; i < order->track_count; i++) {
         struct kvs_held_queue *queue = &order->queues[i];
         const struct kvs_held *held = front(queue);
         if (i == order->lead || held == NULL || queue->is_silent) continue;
-        if (held->frame.pts_hns > limit || (held->frame.pts_hns == limit && !inclusive)) continue;
+        if (held->frame.pts_hns / order->scale_hns >= end_tc) continue;
         if (best == NULL || held->frame.pts_hns < front(best)->frame.pts_hns) best = queue;
     }
     return best;
@@ -142,7 +142,7 @@ static int release_key(struct kvs_order_queue *order, uint64_t now_hns, int flus
     int enough = flush || waited_enough(order, lead, now_hns), is_known = 0;
     uint64_t cut = find_cut(lead, &is_known);
     if (order->is_started && (is_known || enough)) {
-        struct kvs_held_queue *follower = earliest_follower(order, cut, 0);
+        struct kvs_held_queue *follower = earliest_follower(order, cut / order->scale_hns);
         if (follower != NULL) return leave(follower, held_out);
     }
     if (!enough && ((order->is_started && !is_known) || !followers_have_come(order, cut))) return 0;
@@ -164,7 +164,7 @@ static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, 
         if (done) return 1;
     }
     if (!order->is_started) return 0;
-    struct kvs_held_queue *follower = earliest_follower(order, order->lead_pts_hns, 1);
+    struct kvs_held_queue *follower = earliest_follower(order, order->lead_pts_hns / order->scale_hns + 1);
     if (follower != NULL) return leave(follower, held_out);
     for (uint32_t i = 0; i < order->track_count && front(lead) == NULL; i++) {
         struct kvs_held_queue *queue = &order->queues[i];
@@ -202,6 +202,17 @@ uint64_t kvs_order_floor(const struct kvs_order_queue *order)
         if (held != NULL && held->frame.offset < least) least = held->frame.offset;
     }
     return least;
+}
+
+int kvs_order_names_format(const struct kvs_order_queue *order, uint32_t number)
+{
+    for (uint32_t i = 0; i < order->track_count; i++) {
+        const struct kvs_held_queue *queue = &order->queues[i];
+        for (uint32_t at = queue->tail; at != queue->head; at++) {
+            if (item(queue, at)->format == number) return 1;
+        }
+    }
+    return 0;
 }
 
 uint32_t kvs_order_count(const struct kvs_order_queue *order)

@@ -55,6 +55,7 @@ int kvs_order_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, s
 /* When a held frame will have waited long enough; KVS_TIME_NONE. */
 uint64_t kvs_order_next_deadline(const struct kvs_order_queue *order);
 uint64_t kvs_order_floor(const struct kvs_order_queue *order); /* least chain offset held; UINT64_MAX when empty */
+int kvs_order_names_format(const struct kvs_order_queue *order, uint32_t number);
 uint32_t kvs_order_count(const struct kvs_order_queue *order);
 void kvs_order_free(struct kvs_order_queue *order, const struct kvs_host *host);
 

@@ -44,6 +44,7 @@ struct kvs_fragment {
     uint32_t prefix_size, trailer_size;
     uint32_t format; /* which set of tracks (engine/format.h) */
     uint32_t flags;  /* enum kvs_fragment_flag */
+    uint32_t tracks; /* bit n: track n has a frame in it */
 };
 
 struct kvs_view {

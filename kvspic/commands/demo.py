@@ -86,7 +86,8 @@ def _there_and_back(console: Console, source: Source, place: _Place, speed: floa
         upload = Upload(plan, lambda frame, base_ns: put.add_source(tracks[frame.track], frame, base_ns))
         with UploadView(console, upload.status):
             result = upload.run()
-        console.print("\n".join(result.lines()))
+        if result.frames_offered:
+            console.print("\n".join(result.lines()))
         _say_when_persisted(console, upload)
         if result.problem is not None:
             raise result.problem

@@ -21,7 +21,7 @@ LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 TEST_SOURCE = "testsrc"
 
 # \b keeps click from joining the lines of an example.
-EXAMPLES = "\b\nExamples:\n"
+EXAMPLES = "\b\nExamples:"
 
 
 def stdout() -> Console:

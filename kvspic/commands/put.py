@@ -130,7 +130,7 @@ def _put(wish: _Wish) -> UploadResult:
             console = stdout()
             with UploadView(console, upload.status, is_shown=not wish.is_json):
                 result = upload.run()
-            if not wish.is_json:
+            if not wish.is_json and result.frames_offered:
                 console.print("\n".join(result.lines()))
             return result
 

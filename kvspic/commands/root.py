@@ -44,7 +44,7 @@ class _LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"""{EXAMPLES}
   kvspic demo clip.mp4                         see the whole way up and back, on this machine
-  kvspic put clip.mp4 --stream front-door      into ./{"kvspic-data"}, without any account
+  kvspic put clip.mp4 --stream front-door      into ./kvspic-data, without any account
   kvspic get front-door -o back.mkv            and out of it again
   kvspic serve                                 an endpoint for several programs
   kvspic put clip.mp4 --stream front-door --endpoint aws --region eu-central-1

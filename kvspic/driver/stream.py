@@ -223,7 +223,9 @@ class StreamWork:
         self._pulse()
 
     def retry(self) -> None:
-        """Try again after a failure, with fresh budgets; nothing is dropped."""
+        """Try again after a failure, with fresh budgets; nothing is dropped. StreamStoppedError after a close."""
+        if self._final is not None:
+            raise self._gone()
         self.failure = None
         self.core.retry(self._clock.now_hns())
         self._driver.take_turn()
@@ -252,6 +254,8 @@ class StreamWork:
 
     def _ready(self, action: Action) -> None:
         self._was_ready = True
+        if self._trouble and not self.core.metrics().frames_buffered:
+            self._recovered()  # with frames to send, the first fragment that is done tells
 
     def _drained(self, action: Action) -> None:
         self._is_drained = True
@@ -265,9 +269,12 @@ class StreamWork:
         self._was_streaming = True
         self._was_refreshed = False
         if self._trouble:
-            self._trouble = ""
-            self._since_hns = self._clock.now_hns()
-            self._tell(Recovered(self.name))
+            self._recovered()
+
+    def _recovered(self) -> None:
+        self._trouble = ""
+        self._since_hns = self._clock.now_hns()
+        self._tell(Recovered(self.name))
 
     def _stale(self, action: Action) -> None:
         self._trouble = f"nothing was acknowledged for {action.a / HNS_PER_S:.0f} s"
@@ -353,8 +360,11 @@ class StreamWork:
 
     def _closed_metrics(self) -> StreamMetrics:
         if self._final is None:
-            raise errors.named("STREAM_STOPPED", f"the stream {self.name} is gone")
+            raise self._gone()
         return self._final
+
+    def _gone(self) -> errors.KvsError:
+        return errors.named("STREAM_STOPPED", f"the stream {self.name} is closed: open it again")
 
     def _timed_out(self, what: str) -> errors.KvsError:
         why = self._trouble or self._orders.last_error

@@ -173,9 +173,10 @@ class Accounts:
         """The model says that the producer broke a rule of the service."""
         if log.account.may_be_silent and error in OF_SILENT_TRACKS:
             return
-        if error is AckError.FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS and _is_tie(log):
+        early = _early(log)
+        if error is AckError.FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS and (" by 0 ms" in early or "track 2" in early):
             return
-        what = f"{log.stream_name} upload {log.number}: {error.name}; {'; '.join(map(str, log.fragments[-3:]))}"
+        what = f"{log.stream_name} upload {log.number}: {error.name}; {early}; {'; '.join(map(str, log.fragments[-3:]))}"
         raise Violation("the service refuses a fragment", what)
 
     # ---- what the core is told
@@ -242,15 +243,15 @@ class Accounts:
             raise Violation("frames are neither done nor dropped", _ledger(account, dropped))
 
 
-def _is_tie(log: SessionLog) -> bool:
-    """Whether the refused block has the millisecond of the fragment before."""
-    latest = -1
+def _early(log: SessionLog) -> str:
+    """Which block does not lie after the fragment before it, in words."""
+    latest = -1_000_000_000
     for fragment in log.fragments:
-        first = next((time for time in fragment.times if time <= latest), None)
-        if first is not None:
-            return first == latest
+        for key, time in zip(fragment.frames, fragment.times):
+            if time <= latest:
+                return f"track {key >> 32} frame {key & 0xFFFFFFFF} at {time} is too early by {latest - time} ms"
         latest = max([latest, *fragment.times])
-    return False
+    return "no block is too early"
 
 
 def _ledger(account: Account, dropped: int) -> str:

@@ -272,20 +272,21 @@ class World:
     def _watch_one(self, life: SimStream) -> None:
         self.accounts.check(life.account, life.core, self.plan.store_size)
         found, account, now_hns = life.account.metrics, life.account, self.clock.now_hns
-        if life.is_given_up:
-            life.given_up_for += 1
-            if life.given_up_for > 6:
-                life.given_up_for = 0
-                life.user_retry()
         is_waiting = self.sources[life.plan.index].is_waiting() and not life.is_stopped
         mark = (found.frames_put, found.frames_done + sum(found.frames_dropped), found.bytes_sent)
-        is_idle = not found.frames_buffered and not is_waiting and life.is_closed == life.is_stopped
+        is_held = not life.condition() and not found.bytes_unsent  # other tracks' frames that wait for a key frame
+        is_idle = (not found.frames_buffered or is_held) and not is_waiting and life.is_closed == life.is_stopped
         if mark != account.progress_mark or is_idle or life.is_given_up or self._fault_is_near(now_hns):
             account.progress_mark, account.progress_hns = mark, now_hns
         elif now_hns - account.progress_hns > STUCK_HNS:
             raise Violation("a stream is stuck", self._states())
         if not life.condition() and found.bytes_unsent:
             raise Violation("nothing would make a stream go on", self._states())
+        if life.is_given_up:
+            life.given_up_for += 1
+            if life.given_up_for > 6:
+                life.given_up_for = 0
+                life.user_retry()
 
     def _fault_is_near(self, now_hns: int) -> bool:
         if self._is_healed:

@@ -174,6 +174,28 @@ def test_a_stall_is_asked_about_and_recovers():
     assert [type(event) for event in bench.events][-2:] == [actions.Recovered, actions.FragmentPersisted]
 
 
+def test_an_idle_stream_recovers_when_it_is_ready_again():
+    bench = Bench(RetryStream(0))
+    bench.fail()
+    bench.core.found = metrics(state=StreamState.READY, frames_buffered=1)
+    bench.say(ActionKind.READY)
+    assert not bench.work.health(None).is_healthy
+    bench.core.found = metrics(state=StreamState.READY)
+    bench.say(ActionKind.READY)
+    assert bench.work.health(None).is_healthy
+
+
+def test_trying_again_is_for_open_streams():
+    bench = Bench(GiveUp("x"))
+    bench.fail()
+    bench.work.retry()
+    assert bench.work.failure is None
+    assert bench.core.calls == ["retry"]
+    asyncio.run(bench.work.close(0))
+    with pytest.raises(errors.StreamStoppedError):
+        bench.work.retry()
+
+
 def test_health_says_why_a_stream_is_not_up():
     bench = Bench(GiveUp("x"))
     bench.core.found = metrics(state=StreamState.DESCRIBE)

@@ -1,0 +1,61 @@
+/* formats.c — a stream's list of formats: which one a fragment has, and when one may go.
+ *
+ * `stream->format` is what the next put is made for; the list holds it and all that fragments or held frames still name.
+ * There is one format nearly always, so the walks here cost nothing then. */
+#include "engine/engine.h"
+
+static int is_named(const struct kvs_stream *stream, uint32_t number)
+{
+    const struct kvs_view *view = &stream->view;
+    for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
+        if (kvs_view_fragment(view, i)->format == number) return 1;
+    }
+    return stream->order.mode != KVS_ORDER_NONE && kvs_order_names_format(&stream->order, number);
+}
+
+void formats_prune(struct kvs_stream *stream)
+{
+    struct format **link = &stream->formats;
+    while (*link != NULL) {
+        struct format *format = *link;
+        if (format == stream->format || is_named(stream, format->number)) {
+            link = &format->next;
+            continue;
+        }
+        *link = format->next;
+        kvs_host_free(stream->host, format);
+    }
+}
+
+void formats_append(struct kvs_stream *stream, struct format *made, int is_current)
+{
+    struct format **link = &stream->formats;
+    formats_prune(stream);
+    while (*link != NULL) link = &(*link)->next;
+    *link = made;
+    made->number = ++stream->format_count;
+    if (made->content == 0) made->content = made->number;
+    if (!is_current) return;
+    stream->format = made;
+    formats_prune(stream);
+}
+
+static struct format *find(const struct kvs_stream *stream, uint32_t number)
+{
+    struct format *format = stream->formats;
+    while (format->number != number && format->next != NULL) format = format->next;
+    return format;
+}
+
+uint32_t formats_with_mask(struct kvs_stream *stream, uint32_t number, uint32_t mask)
+{
+    struct format *base = find(stream, number), *made = NULL;
+    struct format_change change = { NULL, UINT32_MAX, mask, 0, NULL };
+    if (base->track_mask == mask) return base->number;
+    for (struct format *format = stream->formats; format != NULL; format = format->next) {
+        if (format->content == base->content && format->track_mask == mask) return format->number;
+    }
+    if (format_make(stream->host, base, &change, &made) != KVS_OK) return number; /* no memory: as it was put */
+    formats_append(stream, made, 0);
+    return made->number;
+}

@@ -1,0 +1,254 @@
+/* notice.c — what the core tells, as the callbacks that the field knows. What such a callback returns changes nothing. */
+#include "pic/adapter.h"
+
+#include <string.h>
+
+void pic_log(struct pic_client *client, UINT32 level, const char *text, STATUS status)
+{
+    static char tag[] = "kvspic", format[] = "%s (status 0x%08x)";
+    if (client->callbacks.logPrintFn == NULL || level < client->device.clientInfo.loggerLogLevel) return;
+    client->callbacks.logPrintFn(level, tag, format, text, (unsigned)status);
+}
+
+static UPLOAD_HANDLE upload_of(struct pic_stream *stream, uint64_t core)
+{
+    pic_lock(stream->client);
+    const struct pic_upload *upload = pic_upload_of_core(stream, core);
+    UPLOAD_HANDLE handle = upload != NULL ? upload->handle : INVALID_UPLOAD_HANDLE_VALUE;
+    pic_unlock(stream->client);
+    return handle;
+}
+
+static void report_error(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 timestamp, STATUS status)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    pic_log(stream->client, LOG_LEVEL_ERROR, "a stream met an error", status);
+    if (callbacks->streamErrorReportFn == NULL) return;
+    (void)callbacks->streamErrorReportFn(callbacks->customData, stream->handle, upload, timestamp, status);
+}
+
+/* ---- states ------------------------------------------------------------------------------------------------------------------------------- */
+
+static void client_ready(struct pic_client *client)
+{
+    pic_lock(client);
+    client->is_ready = 1;
+    client->failure = client->source_status = STATUS_SUCCESS;
+    pic_broadcast(client);
+    pic_unlock(client);
+    if (client->callbacks.clientReadyFn != NULL) (void)client->callbacks.clientReadyFn(client->callbacks.customData, client->handle);
+}
+
+static void client_failed(struct pic_client *client, const struct kvs_action *action)
+{
+    STATUS status = pic_status_of_result(action->status, action->result);
+    pic_lock(client);
+    client->failure = status;
+    pic_broadcast(client);
+    pic_unlock(client);
+    pic_log(client, LOG_LEVEL_ERROR, "the client has no credentials or no device; it tries again", status);
+}
+
+static void stream_ready(struct pic_stream *stream)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    pic_lock(stream->client);
+    stream->is_ready = 1;
+    stream->failure = STATUS_SUCCESS;
+    pic_broadcast(stream->client);
+    pic_unlock(stream->client);
+    if (callbacks->streamReadyFn != NULL) (void)callbacks->streamReadyFn(callbacks->customData, stream->handle);
+}
+
+/* Who is just making the stream is told by the status of that call, and has no other use for the handle. */
+static void stream_failed(struct pic_stream *stream, const struct kvs_action *action)
+{
+    STATUS status = pic_status_of_result(action->status, action->result);
+    pic_lock(stream->client);
+    stream->failure = status;
+    int is_creating = stream->is_creating;
+    pic_broadcast(stream->client);
+    pic_unlock(stream->client);
+    if (!is_creating) report_error(stream, INVALID_UPLOAD_HANDLE_VALUE, INVALID_TIMESTAMP_VALUE, status);
+}
+
+static void stream_closed(struct pic_stream *stream)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    pic_lock(stream->client);
+    UPLOAD_HANDLE upload = stream->last_upload;
+    pic_unlock(stream->client);
+    if (callbacks->streamClosedFn != NULL) (void)callbacks->streamClosedFn(callbacks->customData, stream->handle, upload);
+    pic_lock(stream->client);
+    stream->is_closed = 1;
+    pic_broadcast(stream->client);
+    pic_unlock(stream->client);
+}
+
+/* ---- data ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static void tell_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 duration, UINT64 size)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    if (callbacks->streamDataAvailableFn == NULL || !IS_VALID_UPLOAD_HANDLE(upload)) return;
+    (void)callbacks->streamDataAvailableFn(callbacks->customData, stream->handle, stream->info.name, upload, duration, size);
+}
+
+static void data_available(struct pic_stream *stream, const struct kvs_action *action)
+{
+    struct kvs_stream_metrics metrics = { .size = sizeof metrics };
+    UPLOAD_HANDLE upload = upload_of(stream, action->upload);
+    pic_lock(stream->client);
+    stream->wants_data_notice = 0;
+    pic_unlock(stream->client);
+    (void)kvs_stream_metrics(stream->core, &metrics);
+    tell_data(stream, upload, metrics.duration_unsent_hns, metrics.bytes_unsent);
+}
+
+/* Programs of the field are told of each frame put, not only when their reader waits. */
+void pic_data_notice(struct pic_stream *stream)
+{
+    struct kvs_stream_metrics metrics = { .size = sizeof metrics };
+    pic_lock(stream->client);
+    const struct pic_upload *upload = pic_upload_open(stream);
+    UPLOAD_HANDLE handle = upload != NULL ? upload->handle : INVALID_UPLOAD_HANDLE_VALUE;
+    pic_unlock(stream->client);
+    if (!IS_VALID_UPLOAD_HANDLE(handle)) return;
+    (void)kvs_stream_metrics(stream->core, &metrics);
+    tell_data(stream, handle, metrics.duration_unsent_hns, metrics.bytes_unsent);
+}
+
+static void upload_over(struct pic_stream *stream, const struct kvs_action *action)
+{
+    UPLOAD_HANDLE handle = INVALID_UPLOAD_HANDLE_VALUE;
+    pic_lock(stream->client);
+    struct pic_upload *upload = pic_upload_of_core(stream, action->upload);
+    if (upload != NULL) {
+        upload->state = PIC_UPLOAD_OVER;
+        handle = upload->handle;
+    }
+    pic_unlock(stream->client);
+    tell_data(stream, handle, 0, 0);
+}
+
+/* ---- ACKs ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static UINT64 ack_timestamp(const struct pic_stream *stream, uint64_t timecode_ms)
+{
+    if (timecode_ms == KVS_TIME_NONE) return INVALID_TIMESTAMP_VALUE;
+    return timecode_ms * HUNDREDS_OF_NANOS_IN_A_MILLISECOND / stream->info.streamCaps.timecodeScale;
+}
+
+static void tell_ack(struct pic_stream *stream, UPLOAD_HANDLE upload, const struct kvs_action *action, FragmentAck *ack)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    if (callbacks->fragmentAckReceivedFn == NULL) return;
+    ack->version = FRAGMENT_ACK_CURRENT_VERSION;
+    ack->timestamp = ack_timestamp(stream, action->a);
+    memcpy(ack->sequenceNumber, action->text, sizeof action->text);
+    (void)callbacks->fragmentAckReceivedFn(callbacks->customData, stream->handle, upload, ack);
+}
+
+static void ack_received(struct pic_stream *stream, const struct kvs_action *action)
+{
+    FragmentAck ack;
+    memset(&ack, 0, sizeof ack);
+    ack.ackType = (FRAGMENT_ACK_TYPE)action->result;
+    ack.result = SERVICE_CALL_RESULT_OK;
+    tell_ack(stream, upload_of(stream, action->upload), action, &ack);
+}
+
+static void error_ack(struct pic_stream *stream, const struct kvs_action *action)
+{
+    FragmentAck ack;
+    UPLOAD_HANDLE upload = upload_of(stream, action->upload);
+    memset(&ack, 0, sizeof ack);
+    ack.ackType = FRAGMENT_ACK_TYPE_ERROR;
+    ack.result = (SERVICE_CALL_RESULT)action->result;
+    if (action->kind == KVS_ACTION_ERROR_ACK) report_error(stream, upload, action->b, pic_status_of_result(KVS_E_ERROR_ACK, action->result));
+    tell_ack(stream, upload, action, &ack);
+}
+
+/* ---- drops and pressures --------------------------------------------------------------------------------------------------------------------- */
+
+static void dropped(struct pic_stream *stream, const struct kvs_action *action)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    if (action->result == KVS_DROP_SKIPPED || action->result == KVS_DROP_ERROR_ACK) return; /* the metrics count these as skipped */
+    if (stream->info.streamCaps.streamingType == STREAMING_TYPE_NEAR_REALTIME) {
+        pic_lock(stream->client);
+        stream->rates.fragments_dropped++;
+        pic_unlock(stream->client);
+        if (callbacks->droppedFragmentReportFn != NULL) (void)callbacks->droppedFragmentReportFn(callbacks->customData, stream->handle, action->a);
+        return;
+    }
+    if (callbacks->droppedFrameReportFn == NULL) return;
+    for (uint64_t i = 0; i < action->b; i++) (void)callbacks->droppedFrameReportFn(callbacks->customData, stream->handle, action->a);
+}
+
+static void pressure(struct pic_stream *stream, const struct kvs_action *action)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    UINT64 custom = callbacks->customData;
+    if (action->a == 0) return;
+    if (action->result == KVS_PRESSURE_STORE && callbacks->storageOverflowPressureFn != NULL) {
+        (void)callbacks->storageOverflowPressureFn(custom, action->b);
+    } else if (action->result == KVS_PRESSURE_BUFFER && callbacks->bufferDurationOverflowPressureFn != NULL) {
+        (void)callbacks->bufferDurationOverflowPressureFn(custom, stream->handle, action->b);
+    } else if (action->result == KVS_PRESSURE_LATENCY && callbacks->streamLatencyPressureFn != NULL) {
+        (void)callbacks->streamLatencyPressureFn(custom, stream->handle, action->b);
+    }
+}
+
+static void stale(struct pic_stream *stream, const struct kvs_action *action)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    if (callbacks->streamConnectionStaleFn != NULL) (void)callbacks->streamConnectionStaleFn(callbacks->customData, stream->handle, action->a);
+}
+
+/* Room for one stream, or (of the client) for anybody who waits. */
+static void room(struct pic_client *client, struct pic_stream *stream)
+{
+    pic_lock(client);
+    if (stream != NULL) stream->room_count++;
+    else client->room_count++;
+    pic_broadcast(client);
+    pic_unlock(client);
+}
+
+static void notice_of_client(struct pic_client *client, const struct kvs_action *action)
+{
+    switch (action->kind) {
+    case KVS_ACTION_CLIENT_READY: client_ready(client); break;
+    case KVS_ACTION_CLIENT_FAILED: client_failed(client, action); break;
+    case KVS_ACTION_ROOM: room(client, NULL); break;
+    default: break;
+    }
+}
+
+void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action)
+{
+    if (stream == NULL) {
+        notice_of_client(client, action);
+        return;
+    }
+    switch (action->kind) {
+    case KVS_ACTION_DATA: data_available(stream, action); break;
+    case KVS_ACTION_UPLOAD_END: upload_over(stream, action); break;
+    case KVS_ACTION_READY: stream_ready(stream); break;
+    case KVS_ACTION_FAILED: stream_failed(stream, action); break;
+    case KVS_ACTION_CLOSED: stream_closed(stream); break;
+    case KVS_ACTION_ACK: ack_received(stream, action); break;
+    case KVS_ACTION_ERROR_ACK:
+    case KVS_ACTION_LATE_ERROR_ACK: error_ack(stream, action); break;
+    case KVS_ACTION_DROPPED: dropped(stream, action); break;
+    case KVS_ACTION_ROOM: room(client, stream); break;
+    case KVS_ACTION_PRESSURE: pressure(stream, action); break;
+    case KVS_ACTION_STALE: stale(stream, action); break;
+    case KVS_ACTION_TAG_SKIPPED:
+        report_error(stream, INVALID_UPLOAD_HANDLE_VALUE, INVALID_TIMESTAMP_VALUE, STATUS_TAG_STREAM_CALL_FAILED);
+        break;
+    case KVS_ACTION_NOTICES_LOST: pic_log(client, LOG_LEVEL_WARN, "callbacks were late: notices were lost", STATUS_SUCCESS); break;
+    default: break;
+    }
+}

@@ -1,0 +1,150 @@
+/* order.c — orders of the core as service callbacks. The order is noted before the callback is called, because the
+ * callback may answer it before it returns. A callback that can not even begin counts as a failed try, or, while the
+ * object is being made, ends the making with its status. */
+#include "pic/adapter.h"
+
+#include <string.h>
+
+struct service_call {
+    ServiceCallContext context;
+    struct pic_auth *auth;
+};
+
+static char media_api[] = "PUT_MEDIA";
+static char container_type[] = MKV_CONTAINER_TYPE_STRING;
+
+/* The program's strategy says how long to wait after a failure; without one the core has said it. */
+static uint64_t call_after(struct pic_client *client, const struct kvs_action *action, uint8_t *owes_wait, UINT32 *retry_number)
+{
+    const KvsRetryStrategyCallbacks *plug = &client->device.clientInfo.kvsRetryStrategyCallbacks;
+    uint64_t now_hns = pic_now(client), wait_hns = 0;
+    pic_lock(client);
+    int is_owed = *owes_wait;
+    *owes_wait = 0;
+    pic_unlock(client);
+    if (!client->has_strategy) return action->after_hns > now_hns ? action->after_hns : now_hns;
+    if (!is_owed) return now_hns;
+    (void)plug->getCurrentRetryAttemptNumberFn(&client->strategy, retry_number);
+    if (STATUS_FAILED(plug->executeRetryStrategyFn(&client->strategy, &wait_hns))) wait_hns = 0;
+    return wait_hns < UINT64_MAX - now_hns ? now_hns + wait_hns : UINT64_MAX;
+}
+
+static void fill_context(struct pic_client *client, struct service_call *call, UINT64 handle, uint64_t request)
+{
+    call->context.version = SERVICE_CALL_CONTEXT_CURRENT_VERSION;
+    call->context.customData = handle | (request & PIC_REQUEST_MASK);
+    call->context.timeout = client->device.clientInfo.serviceCallCompletionTimeout;
+    call->context.connectionTimeout = client->device.clientInfo.serviceCallConnectionTimeout;
+    call->context.pAuthInfo = call->auth != NULL ? &call->auth->info : NULL;
+}
+
+/* ---- a stream's orders ------------------------------------------------------------------------------------------------------------------ */
+
+static STATUS put_media(struct pic_stream *stream, const struct kvs_action *action, ServiceCallContext *context)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    const StreamCaps *caps = &stream->info.streamCaps;
+    context->timeout = SERVICE_CALL_INFINITE_TIMEOUT;
+    return callbacks->putStreamFn(callbacks->customData, stream->info.name, container_type, action->a * HUNDREDS_OF_NANOS_IN_A_MILLISECOND,
+                                  caps->absoluteFragmentTimes, caps->fragmentAcks, stream->endpoint, context);
+}
+
+static STATUS call_service(struct pic_stream *stream, const struct kvs_action *action, ServiceCallContext *context)
+{
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    UINT64 custom = callbacks->customData;
+    StreamInfo *info = &stream->info;
+    switch (action->kind) {
+    case KVS_ACTION_DESCRIBE_STREAM: return callbacks->describeStreamFn(custom, info->name, context);
+    case KVS_ACTION_CREATE_STREAM:
+        return callbacks->createStreamFn(custom, stream->client->device.name, info->name, info->streamCaps.contentType,
+                                         info->kmsKeyId[0] != 0 ? info->kmsKeyId : NULL, info->retention, context);
+    case KVS_ACTION_TAG_STREAM: return callbacks->tagResourceFn(custom, stream->arn, info->tagCount, info->tags, context);
+    case KVS_ACTION_GET_DATA_ENDPOINT: return callbacks->getStreamingEndpointFn(custom, info->name, media_api, context);
+    case KVS_ACTION_GET_TOKEN: return callbacks->getStreamingTokenFn(custom, info->name, STREAM_ACCESS_MODE_READ, context);
+    default: return put_media(stream, action, context);
+    }
+}
+
+static void not_begun(struct pic_stream *stream, uint32_t kind, STATUS status)
+{
+    struct kvs_stream_answer answer = { .result = SERVICE_CALL_UNKNOWN };
+    struct pic_client *client = stream->client;
+    pic_lock(client);
+    int is_creating = stream->is_creating;
+    if (is_creating) stream->create_status = status;
+    pic_broadcast(client);
+    pic_unlock(client);
+    if (is_creating) return;
+    pic_log(client, LOG_LEVEL_WARN, "a service call could not begin", status);
+    (void)pic_answer_stream(stream, kind, &answer);
+}
+
+static void order_of_stream(struct pic_stream *stream, const struct kvs_action *action)
+{
+    struct pic_client *client = stream->client;
+    struct service_call call;
+    memset(&call, 0, sizeof call);
+    uint64_t after_hns = call_after(client, action, &stream->owes_wait, &stream->rates.retry_number);
+    call.auth = pic_auth_hold(client, action->kind == KVS_ACTION_PUT_MEDIA ? &stream->token : &client->token);
+    fill_context(client, &call, stream->handle, action->request);
+    call.context.callAfter = after_hns;
+    pic_lock(client);
+    stream->order = (struct pic_order){ action->kind, action->request, action->upload, after_hns };
+    pic_unlock(client);
+    STATUS status = call_service(stream, action, &call.context);
+    pic_auth_release(client, call.auth);
+    if (STATUS_FAILED(status)) not_begun(stream, action->kind, status);
+}
+
+/* ---- the client's orders ------------------------------------------------------------------------------------------------------------------ */
+
+static STATUS call_device_service(struct pic_client *client, const struct kvs_action *action, ServiceCallContext *context)
+{
+    const ClientCallbacks *callbacks = &client->callbacks;
+    if (action->kind == KVS_ACTION_CREATE_DEVICE) return callbacks->createDeviceFn(callbacks->customData, client->device.name, context);
+    if (callbacks->deviceCertToTokenFn == NULL) return STATUS_SERVICE_CALL_CALLBACKS_MISSING;
+    return callbacks->deviceCertToTokenFn(callbacks->customData, client->device.name, context);
+}
+
+static void client_not_begun(struct pic_client *client, uint32_t kind, STATUS status)
+{
+    struct kvs_client_answer answer = { .size = sizeof answer, .result = SERVICE_CALL_UNKNOWN, .expires_hns = KVS_TIME_NONE };
+    if (status == STATUS_SERVICE_CALL_CALLBACKS_MISSING) answer.result = SERVICE_CALL_INVALID_ARG;
+    pic_lock(client);
+    client->source_status = status;
+    pic_unlock(client);
+    (void)pic_answer_client(client, kind, &answer);
+}
+
+static void order_of_client(struct pic_client *client, const struct kvs_action *action)
+{
+    UINT32 retry_number = 0;
+    struct service_call call;
+    memset(&call, 0, sizeof call);
+    uint64_t after_hns = call_after(client, action, &client->owes_wait, &retry_number);
+    pic_lock(client);
+    client->order = (struct pic_order){ action->kind, action->request, 0, after_hns };
+    pic_unlock(client);
+    if (action->kind == KVS_ACTION_GET_CREDENTIALS) {
+        pic_get_credentials(client);
+        return;
+    }
+    if (action->kind == KVS_ACTION_PROVISION) {
+        pic_provision(client);
+        return;
+    }
+    call.auth = pic_auth_hold(client, action->kind == KVS_ACTION_EXCHANGE_TOKEN ? &client->certificate : &client->token);
+    fill_context(client, &call, client->handle, action->request);
+    call.context.callAfter = after_hns;
+    STATUS status = call_device_service(client, action, &call.context);
+    pic_auth_release(client, call.auth);
+    if (STATUS_FAILED(status)) client_not_begun(client, action->kind, status);
+}
+
+void pic_carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action)
+{
+    if (action->kind >= KVS_ACTION_DATA) pic_carry_out_notice(client, stream, action);
+    else if (stream != NULL) order_of_stream(stream, action);
+    else order_of_client(client, action);
+}
