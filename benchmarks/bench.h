@@ -8,6 +8,7 @@
 #define KVS_BENCH_H
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 #define BENCH_T0 UINT64_C(17000000000000000)
 #define BENCH_FRAME_HNS 333333u
 #define BENCH_FPS 30u /* frames of a fragment */
-#define BENCH_SLABS_MAX 65536u
+#define BENCH_SLABS_MAX 8192u
 
 #define MUST(call)                                                              \
     do {                                                                        \
@@ -82,6 +83,7 @@ static inline void bench_free(void *ctx, void *payload)
 static inline void *bench_lock_new(void *ctx)
 {
     struct bench_counts *counts = ctx;
+    counts->bytes += sizeof(pthread_mutex_t);
     return counts->below.lock_new(counts->below.ctx);
 }
 static inline void bench_lock(void *ctx, void *lock)
@@ -98,6 +100,7 @@ static inline void bench_unlock(void *ctx, void *lock)
 static inline void bench_lock_free(void *ctx, void *lock)
 {
     struct bench_counts *counts = ctx;
+    counts->bytes -= sizeof(pthread_mutex_t);
     counts->below.lock_free(counts->below.ctx, lock);
 }
 static inline void bench_wake(void *ctx) { ((struct bench_counts *)ctx)->wakes++; }
@@ -126,7 +129,9 @@ struct bench_setup {
     uint32_t stream_count;
     uint32_t nal_flags;
     uint64_t store_max;  /* 0: 4 GiB */
+    const char *content_type;
     uint8_t is_counting; /* locks too */
+    uint8_t is_plain;    /* no counters at all: for several threads */
     uint8_t is_held;     /* PUT_MEDIA is left open until bench_connect */
 };
 
@@ -198,7 +203,7 @@ static inline void bench_open(struct bench *b, uint32_t index)
     struct kvs_stream_config config = {
         .size = sizeof config, .name = name, .user = index + 1u, .track_count = 1, .tracks = &track,
         .flags = KVS_KEY_FRAME_FRAGMENTS | KVS_WANT_ACKS, .nal_flags = b->setup.nal_flags,
-        .retention_hns = 7200 * KVS_HNS_PER_SECOND,
+        .retention_hns = 7200 * KVS_HNS_PER_SECOND, .content_type = b->setup.content_type,
     };
     snprintf(name, sizeof name, "camera-%u", index);
     MUST(kvs_stream_new(b->client, &config, b->now_hns, &b->streams[index].stream));
@@ -214,6 +219,7 @@ static inline void bench_up(struct bench *b, const struct bench_setup *setup)
     b->now_hns = BENCH_T0;
     b->streams = calloc(setup->stream_count + 1u, sizeof *b->streams);
     struct kvs_host host = bench_host(&b->counts, setup->is_counting);
+    if (setup->is_plain) kvs_host_init(&host, NULL);
     MUST(kvs_client_new(&host, &config, b->now_hns, &b->client));
     bench_drain(b);
     for (uint32_t i = 0; i < setup->stream_count; i++) bench_open(b, i);

@@ -250,7 +250,7 @@ static void restart_data(struct kvs_stream *stream)
     ledger_drop_all(stream, KVS_DROP_RESET);
     kvs_metadata_clear(&stream->metadata, stream->host);
     kvs_generator_reset(&stream->generator);
-    stream->last_cluster_tc = KVS_TIME_NONE;
+    stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
     stream->last_key_pts_hns = KVS_TIME_NONE;
     stream->skip_until_key = 1;
     stream->order.is_started = 0;

@@ -123,6 +123,7 @@ struct kvs_stream {
     uint64_t inflight_offset;            /* chain bytes being written outside the lock; UINT64_MAX: none */
     uint64_t sent_frames;                /* one past the newest frame that was ever read whole */
     uint64_t last_cluster_tc;            /* of the newest fragment; KVS_TIME_NONE before */
+    uint64_t latest_tc, closed_tc; /* greatest timecode of all blocks, of those in closed fragments; of a session */
     uint64_t last_key_pts_hns;
     uint64_t skip_pts_hns, skip_count, skip_bytes; /* skipped frames not yet reported */
     uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
@@ -233,7 +234,7 @@ uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upl
 void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns);
 kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
 void package_trailer(struct kvs_stream *stream, uint64_t now_hns);
-kvs_status package_frame(struct kvs_stream *stream, struct kvs_held *held, uint64_t now_hns);
+void package_place(struct kvs_stream *stream, struct kvs_held *held); /* packages it, or drops it with a reason */
 kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t duration_end_hns, uint64_t now_hns);
 void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size);
 void skip_report(struct kvs_stream *stream);

@@ -124,6 +124,8 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     if (stream->starts_session) fragment.flags = KVS_FRAGMENT_NEW_SESSION;
     stream->starts_session = stream->is_ended = stream->skip_until_key = 0;
     stream->last_cluster_tc = plan->cluster_tc;
+    stream->closed_tc = fragment.flags & KVS_FRAGMENT_NEW_SESSION ? KVS_TIME_NONE : stream->latest_tc;
+    if (fragment.flags & KVS_FRAGMENT_NEW_SESSION) stream->latest_tc = KVS_TIME_NONE;
     stream->last_key_pts_hns = held->frame.pts_hns;
     stream->metrics.fragments_put++;
     kvs_view_open_fragment(&stream->view, &fragment);
@@ -134,6 +136,29 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
 static int is_too_early(const struct kvs_stream *stream, const struct kvs_generator_plan *plan)
 {
     return plan->block_tc < 0 && (uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS;
+}
+
+/* The service refuses a whole fragment for one block that lies at or before the last one of the fragments before it. */
+static int goes_back(const struct kvs_stream *stream, uint64_t timecode, int opens)
+{
+    if (opens && stream->last_cluster_tc != KVS_TIME_NONE && timecode <= stream->last_cluster_tc) return 1;
+    if (!(stream->flags & KVS_NEGATIVE_BLOCK_TIME)) return 0; /* as the caller orders it */
+    uint64_t latest = opens ? stream->latest_tc : stream->closed_tc;
+    return latest != KVS_TIME_NONE && timecode <= latest;
+}
+
+/* A frame of another track that came too late for its fragment goes alone. A picture that reaches back (an encoder that
+ * began anew inside an open GOP) makes its fragment the first of a session, if none of it is on its way yet. */
+static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held *held,
+                               const struct kvs_generator_plan *plan)
+{
+    struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
+    uint64_t timecode = held->frame.pts_hns / stream->limits.scale_hns;
+    if (is_too_early(stream, plan)) return KVS_E_FRAME_TIMESTAMP;
+    if (!goes_back(stream, timecode, 0) || (fragment->flags & KVS_FRAGMENT_NEW_SESSION)) return KVS_OK;
+    if (!may_open(stream, held) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;
+    fragment->flags |= KVS_FRAGMENT_NEW_SESSION;
+    return KVS_OK;
 }
 
 /* Cluster times rise within a session. A fragment that would go back begins another session. */
@@ -149,18 +174,22 @@ static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *h
         status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, held->flags, 1, plan);
     }
     if (status != KVS_OK) return status;
-    if (!(plan->parts & KVS_PART_CLUSTER)) return is_too_early(stream, plan) ? KVS_E_FRAME_TIMESTAMP : KVS_OK;
+    if (!(plan->parts & KVS_PART_CLUSTER)) return check_inside(stream, held, plan);
     if (held->prefix_space < KVS_MKV_CLUSTER_SIZE) return KVS_E_STREAM_STATE; /* only key frames open fragments */
     if (stream->last_cluster_tc != KVS_TIME_NONE && plan->cluster_tc <= stream->last_cluster_tc)
         stream->starts_session = 1;
     return KVS_OK;
 }
 
-kvs_status package_frame(struct kvs_stream *stream, struct kvs_held *held, uint64_t now_hns)
+static void note_latest(struct kvs_stream *stream, uint64_t timecode)
+{
+    if (stream->latest_tc == KVS_TIME_NONE || timecode > stream->latest_tc) stream->latest_tc = timecode;
+}
+
+static kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held)
 {
     uint8_t block[KVS_MKV_BLOCK_SIZE];
     struct kvs_generator_plan plan;
-    (void)now_hns;
     if (stream->skip_until_key && !(held->flags & KVS_FRAME_KEY)) return KVS_E_STREAM_STATE;
     kvs_status status = plan_frame(stream, held, &plan);
     if (status != KVS_OK) return status;
@@ -174,6 +203,7 @@ kvs_status package_frame(struct kvs_stream *stream, struct kvs_held *held, uint6
     kvs_view_push_frame(&stream->view, &held->frame, held->payload_size);
     kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->tracks |= 1u << held->track;
     stream->tracks[held->track].fragment_frames++;
+    note_latest(stream, held->frame.pts_hns / stream->limits.scale_hns);
     return KVS_OK;
 }
 
@@ -200,16 +230,20 @@ static void drop_unstarted(struct kvs_stream *stream)
     stream->order.is_started = 0;
 }
 
+void package_place(struct kvs_stream *stream, struct kvs_held *held)
+{
+    int is_skip = stream->skip_until_key && !(held->flags & KVS_FRAME_KEY);
+    if (package_frame(stream, held) == KVS_OK) return;
+    if (is_skip) skip_frame(stream, held->frame.pts_hns, held->payload_size);
+    else drop_held(stream, held, KVS_DROP_LATE);
+}
+
 void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns)
 {
     struct kvs_held held;
     if (stream->order.mode == KVS_ORDER_NONE) return;
-    while (kvs_order_next(&stream->order, now_hns, flush, &held)) {
-        int is_skip = stream->skip_until_key && !(held.flags & KVS_FRAME_KEY);
-        if (package_frame(stream, &held, now_hns) == KVS_OK) continue;
-        if (is_skip) skip_frame(stream, held.frame.pts_hns, held.payload_size);
-        else drop_held(stream, &held, KVS_DROP_LATE);
-    }
+    while (kvs_order_next(&stream->order, now_hns, flush, &held)) package_place(stream, &held);
+    while (kvs_order_expired(&stream->order, now_hns, &held)) drop_held(stream, &held, KVS_DROP_LATE);
     if (flush) drop_unstarted(stream);
 }
 

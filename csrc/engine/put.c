@@ -273,7 +273,7 @@ static void commit(struct kvs_stream *stream, struct put *put)
     if (put->is_new_session) stream->starts_session = 1;
     stream->metrics.last_put_hns = put->now_hns;
     if (stream->order.mode == KVS_ORDER_NONE) {
-        if (package_frame(stream, &held, put->now_hns) != KVS_OK) skip_frame(stream, put->pts_hns, put->payload_size);
+        package_place(stream, &held);
     } else {
         kvs_order_push(&stream->order, &held);
         package_held(stream, 0, put->now_hns);

@@ -264,7 +264,7 @@ static void set_up(struct kvs_stream *stream, struct kvs_client *client, const s
     generator.negative_block_time = (config->flags & KVS_NEGATIVE_BLOCK_TIME) != 0;
     kvs_generator_init(&stream->generator, &generator);
     stream->inflight_offset = UINT64_MAX;
-    stream->last_cluster_tc = KVS_TIME_NONE;
+    stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
     stream->last_key_pts_hns = KVS_TIME_NONE;
     stream->skip_until_key = 1;
     stream->armed_hns = KVS_TIME_NONE;

@@ -154,6 +154,11 @@ static int is_over(const struct pic_client *client, const struct pic_target *tar
     return client->is_closing;
 }
 
+static int has_data_notice(const struct pic_client *client, const struct pic_target *target)
+{
+    return target->stream != NULL && target->stream->wants_data_notice && !is_over(client, target);
+}
+
 /* Under the lock, which it gives up around each callback. */
 static void run(struct pic_client *client, struct pic_target *target)
 {
@@ -168,7 +173,7 @@ static void run(struct pic_client *client, struct pic_target *target)
         pic_recycle(client, node);
         if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
     }
-    if (target->stream == NULL || !target->stream->wants_data_notice || is_over(client, target)) return;
+    if (!has_data_notice(client, target)) return;
     target->stream->wants_data_notice = 0;
     pic_unlock(client);
     pic_data_notice(target->stream);
@@ -179,7 +184,7 @@ static void run_all(struct pic_client *client, struct pic_target *target)
 {
     do {
         run(client, target);
-    } while (target->first != NULL);
+    } while (target->first != NULL || has_data_notice(client, target));
     target->is_draining = 0;
 }
 

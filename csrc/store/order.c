@@ -179,16 +179,34 @@ int kvs_order_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, s
     return is_timed(order) ? timed_next(order, flush, held_out) : cut_next(order, now_hns, flush, held_out);
 }
 
+/* Whether the front of this queue can leave only behind the lead's next key frame. */
+static int waits_for_key(const struct kvs_order_queue *order, uint32_t track)
+{
+    return track != order->lead && (order->queues[track].is_silent || !order->is_started);
+}
+
+int kvs_order_expired(struct kvs_order_queue *order, uint64_t now_hns, struct kvs_held *held_out)
+{
+    for (uint32_t i = 0; i < order->track_count && !is_timed(order); i++) {
+        const struct kvs_held *held = front(&order->queues[i]);
+        if (held == NULL || !waits_for_key(order, i)) continue;
+        if (now_hns >= kvs_hns_add(held->arrival_hns, KVS_ORDER_KEY_WAIT_HNS))
+            return leave(&order->queues[i], held_out);
+    }
+    return 0;
+}
+
 uint64_t kvs_order_next_deadline(const struct kvs_order_queue *order)
 {
     uint64_t least = KVS_TIME_NONE;
     if (is_timed(order)) return least;
     for (uint32_t i = 0; i < order->track_count; i++) {
-        const struct kvs_held_queue *queue = &order->queues[i];
-        const struct kvs_held *held = front(queue);
-        if (held == NULL || (i != order->lead && (queue->is_silent || !order->is_started))) continue;
-        if (i != order->lead && front(&order->queues[order->lead]) != NULL) continue; /* the lead's deadline decides */
-        uint64_t due = kvs_hns_add(held->arrival_hns, order->window_hns);
+        const struct kvs_held *held = front(&order->queues[i]);
+        int for_key = waits_for_key(order, i);
+        if (held == NULL) continue;
+        if (!for_key && i != order->lead && front(&order->queues[order->lead]) != NULL)
+            continue; /* the lead's decides */
+        uint64_t due = kvs_hns_add(held->arrival_hns, for_key ? KVS_ORDER_KEY_WAIT_HNS : order->window_hns);
         if (due < least) least = due;
     }
     return least;

@@ -161,6 +161,11 @@ class StreamWork:
         if not is_settled:
             raise self._timed_out(f"the stream {self.name} was not ready within {timeout_s:g} s")
 
+    def room(self) -> None:
+        """Let the puts that wait for room try again."""
+        self.room_count += 1
+        self.on_room()
+
     async def wait_room(self, seen_count: int, timeout_s: float) -> bool:
         """Return True when room was announced since ``room_count`` was ``seen_count``."""
         await self._until(lambda: self.room_count != seen_count or self._is_closing, timeout_s)
@@ -261,8 +266,7 @@ class StreamWork:
         self._is_drained = True
 
     def _room(self, action: Action) -> None:
-        self.room_count += 1
-        self.on_room()
+        self.room()
 
     def _fragment_done(self, action: Action) -> None:
         self._attempt = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvspic import errors
-from kvspic.actions import ORDERS, Action, Event
+from kvspic.actions import ORDERS, Action, ActionKind, Event
 from kvspic.core import Client, StreamSetup
 from kvspic.driver.aio import AioDriver, Clock
 from kvspic.driver.orders import OrderSettings, StreamOrders
@@ -163,6 +163,9 @@ class ProducerWork:
                 self._client.answer(action.request, self.clock.now_hns())
             except errors.StateError as error:
                 logger.debug("the client's order %d: %s", action.kind, error)
+        if action.kind == ActionKind.ROOM:  # another stream gave slabs back: whoever waits may try again
+            for work in self.streams.values():
+                work.room()
 
     def _on_fault(self, error: BaseException) -> None:
         self._fault = errors.named("INTERNAL", f"{type(error).__name__}: {error}")

@@ -97,7 +97,7 @@ class Account:
         self.dropped_from_buffer = 0
         self.is_shifted = False
         self.may_be_silent = False  # a track of it stops now and then
-        self.was_reset = False
+        self.offline_losses = [DropReason.STORE_FULL, DropReason.BUFFER_DURATION, DropReason.REPLAY_LIMIT]
         self.metrics = new_struct("kvs_stream_metrics")
         self.progress_mark = (0, 0, 0)
         self.progress_hns = 0
@@ -219,7 +219,7 @@ class Accounts:
         ):
             what = f"{_ledger(account, dropped)}, but {len(account.acked)} acknowledged"
             raise Violation("freed before its persisted ACK", what)
-        if account.offline and not account.was_reset and sum(found.frames_dropped[r] for r in (0, 1, 4)):
+        if account.offline and sum(found.frames_dropped[reason] for reason in account.offline_losses):
             raise Violation("an offline stream lost frames", _ledger(account, dropped))
         if found.store_used > store_max:
             raise Violation("memory beyond the budget", f"{account.name}: {found.store_used} of {store_max}")

@@ -103,7 +103,8 @@ class Connection:
         self._silent_at = _least(faults, FaultKind.SILENCE)
         self._sent = 0
         self._free_hns = self._up_hns = self._down_hns = 0
-        self.is_silent = False
+        self.is_silent = self._will_be_silent = False
+        self.breaks_after_hns = 0  # 0: silence lasts for ever
 
     def open(self, server: ServerEnd, faults: Sequence[Fault]) -> None:
         """Connect; the client end hears how it went."""
@@ -120,8 +121,8 @@ class Connection:
             client.broken(trouble)
             return
         self._network.connections.add(self)
-        self._go_silent()
         self._up(lambda server: server.request())
+        self._go_silent()
         client.connected()
 
     # ---- producer to service
@@ -133,18 +134,18 @@ class Connection:
         for limit in (self._cut_at, self._silent_at):
             if limit is not None and self._sent > limit:
                 data = whole[: max(0, len(whole) - (self._sent - limit))]
-        if data and not self.is_silent:
+        if data and not self._will_be_silent:
             self._up(lambda server: server.body(data))
         if self._cut_at is not None and self._sent >= self._cut_at:
             self._clock.call_at(max(self._up_hns, self._clock.now_hns), self.reset)
         self._go_silent()
-        if self.is_silent and self._silent_at is not None and self._sent - self._silent_at > SOCKET_BUFFER:
+        if self._silent_at is not None and self._sent - self._silent_at > SOCKET_BUFFER:
             return None
         return self._free_hns
 
     def send_end(self) -> None:
         """The body is complete."""
-        if not self.is_silent:
+        if not self._will_be_silent:
             self._up(lambda server: server.end_of_body())
 
     def close(self) -> None:
@@ -154,7 +155,16 @@ class Connection:
         self._up(lambda server: server.cut())
 
     def _go_silent(self) -> None:
-        self.is_silent = self.is_silent or (self._silent_at is not None and self._sent >= self._silent_at)
+        """When the last byte before the silence has arrived, nothing moves any more."""
+        if self._will_be_silent or self._silent_at is None or self._sent < self._silent_at:
+            return
+        self._will_be_silent = True
+        self._up(lambda server: self._be_silent())
+
+    def _be_silent(self) -> None:
+        self.is_silent = True
+        if self.breaks_after_hns:
+            self._clock.call_later(self.breaks_after_hns, self._break)
 
     def _up(self, tell: Callable[[ServerEnd], None]) -> None:
         sent_hns = max(self._free_hns, self._clock.now_hns)
@@ -172,7 +182,7 @@ class Connection:
         self._clock.call_at(self._down_hns, lambda: self._tell(tell))
 
     def _tell(self, tell: Callable[[ClientEnd], None]) -> None:
-        if self._client is not None and not self.is_silent:
+        if self._client is not None:
             tell(self._client)
 
     def hang_up(self) -> None:

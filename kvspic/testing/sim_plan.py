@@ -240,7 +240,7 @@ def _fault(random: SimRandom, begin: int, end: int, streams: int) -> Fault:
         end_hns=end,
         skip=random.choice((0, 0, 0, 1, 2)),
         count=random.choice((0, 1, 1, 2, 7)),
-        after_bytes=random.choice((0, 1, 40, 300, 600, random.spread(1, 100_000))),
+        after_bytes=random.choice((0, 1, 40, 300, 600, random.spread(1, 100_000), random.spread(1000, 100_000))),
         delay_hns=random.spread(10, 40_000) * HNS_PER_MS,
         bytes_per_s=random.spread(300, 100_000) if kind is FaultKind.THROTTLE else 0,
     )

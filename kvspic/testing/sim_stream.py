@@ -20,7 +20,7 @@ from kvspic.testing.sim_checks import Account, Violation
 from kvspic.testing.sim_plan import StreamPlan
 from kvspic.testing.sim_service import Answer
 from kvspic.testing.sim_upload import Outcome, SimUpload
-from kvspic.types import StreamState
+from kvspic.types import DropReason, StreamState
 
 if TYPE_CHECKING:
     from kvspic.testing.simulation import World
@@ -305,8 +305,13 @@ class SimStream:
     def user_reset(self) -> None:
         """The user drops everything and begins anew."""
         self.is_given_up = self.is_stopped = self.is_closed = False
-        self.account.was_reset = True
+        self.may_skip()
         self._guarded(self.core.reset)
+
+    def may_skip(self) -> None:
+        """From now on the source may go on in the middle of a GOP, whose frames are skipped."""
+        if DropReason.SKIPPED in self.account.offline_losses:
+            self.account.offline_losses.remove(DropReason.SKIPPED)
 
     def user_stop(self) -> None:
         """No more frames."""

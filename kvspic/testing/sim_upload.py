@@ -28,6 +28,7 @@ __all__ = ["Outcome", "SimUpload"]
 
 HNS_PER_S = 10_000_000
 OPEN_HNS, HEAD_HNS, LINGER_HNS = 30 * HNS_PER_S, 15 * HNS_PER_S, 30 * HNS_PER_S
+MASKED_SILENCE_HNS = 60 * HNS_PER_S
 REPEAT_MAX = 256 * 1024
 READ_WAIT, READ_AWAITING_ACK, READ_END = 1, 2, 3
 
@@ -80,6 +81,8 @@ class SimUpload:
         self._log = SessionLog(self._stream.account, self.number, self._marks)
         self._has_head = False
         self._connection = self._world.service.connect(self._log, self._head(keys), self)
+        if self._stream.plan.offline:  # the core has no silent-peer deadline for these
+            self._connection.breaks_after_hns = MASKED_SILENCE_HNS
 
     def _head(self, keys: Keys) -> UploadHead:
         seconds, milliseconds = divmod(self._start_ms, 1000)

@@ -33,7 +33,7 @@ from kvspic.testing.sim_random import SimRandom
 from kvspic.testing.sim_service import Keys, SimService
 from kvspic.testing.sim_source import SimSource
 from kvspic.testing.sim_stream import SimStream
-from kvspic.types import StreamOptions, Track, TrackType
+from kvspic.types import DropReason, StreamOptions, Track, TrackType
 
 __all__ = ["Failure", "Figures", "World", "main", "run_plan", "run_seed", "shrink"]
 
@@ -107,6 +107,7 @@ class World:
             request = {"StreamName": plan.name, "DataRetentionInHours": plan.exists_hours}
             self.service.model.call("CreateStream", request, self.clock.now_hns)
         self._open(plan)
+        self.lives[plan.index].account.offline_losses.append(DropReason.SKIPPED)  # of later lives this may be right
         self.sources[plan.index] = SimSource(self, plan)
 
     def _open(self, plan: StreamPlan) -> None:
@@ -164,7 +165,7 @@ class World:
             DeedKind.STOP: life.user_stop,
             DeedKind.RETRY: life.user_retry,
             DeedKind.RESET_CONNECTION: lambda: core.reset_connection(now_hns),
-            DeedKind.END_FRAGMENT: lambda: core.end_fragment(now_hns),
+            DeedKind.END_FRAGMENT: lambda: (life.may_skip(), core.end_fragment(now_hns))[1],
             DeedKind.METADATA: lambda: core.put_metadata("name", "value", self.random.chance(30)),
             DeedKind.CPD: lambda: core.set_cpd(1, self.random.next().to_bytes(8, "big")),
         }
