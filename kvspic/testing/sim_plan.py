@@ -122,7 +122,7 @@ def make_plan(seed: int, hours: float = 1.0) -> Plan:
         creating_hns=random.choice((0, 0, 800, 8000)) * HNS_PER_MS,
         streams=streams,
         deeds=_deeds(SimRandom(seed, "deeds"), duration, streams),
-        faults=_faults(SimRandom(seed, "faults"), duration, count),
+        faults=_faults(SimRandom(seed, "faults"), duration, streams),
     )
 
 
@@ -217,15 +217,21 @@ _OF_ANY = (FaultKind.REFUSE, FaultKind.UNREACHABLE, FaultKind.ANSWER, FaultKind.
 _OF_ENDPOINT = (FaultKind.STALL, FaultKind.RESTART, FaultKind.EXPIRE_TOKENS)
 
 
-def _faults(random: SimRandom, duration: int, streams: int) -> tuple[Fault, ...]:
-    """Faults in the first nine tenths of the run, in windows with quiet time between them."""
+def _faults(random: SimRandom, duration: int, streams: tuple[StreamPlan, ...]) -> tuple[Fault, ...]:
+    """Faults in the first nine tenths of the run, mostly while frames come, with quiet time between them."""
     faults: list[Fault] = []
+    busy = sorted(burst.begin_hns for stream in streams for burst in stream.bursts)
     at = random.spread(1, 400) * HNS_PER_S
     while at < duration * 9 // 10:
+        if random.chance(70):
+            at = next((begin for begin in busy if begin > at), at) + random.spread(100, 20_000) * HNS_PER_MS
         window = random.spread(1, 240) * HNS_PER_S
         for _ in range(random.choice((1, 1, 1, 2, 3))):
-            faults.append(_fault(random, at, min(at + window, duration), streams))
-        at += window + random.spread(5, 900) * HNS_PER_S
+            fault = _fault(random, at, min(at + window, duration), len(streams))
+            faults.append(fault)
+            if fault.operation == PUT_MEDIA and random.chance(60):  # so that uploads begin anew, and meet the fault
+                faults.append(Fault(FaultKind.RESTART, begin_hns=at, end_hns=at + HNS_PER_S, delay_hns=HNS_PER_MS))
+        at += window + random.spread(5, 600) * HNS_PER_S
     return tuple(faults)
 
 
