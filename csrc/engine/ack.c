@@ -25,14 +25,6 @@ static uint64_t find(const struct kvs_stream *stream, const struct upload *uploa
     return kvs_view_find(&stream->view, &query);
 }
 
-/* One past the last fragment of which the reader has taken everything. */
-static uint64_t sent_whole(const struct kvs_stream *stream, const struct upload *upload)
-{
-    int is_within = upload->at_fragment < upload->sent_next;
-    uint64_t end = is_within ? upload->at_fragment : upload->sent_next;
-    return kvs_hns_min(end, stream->view.fragment_head);
-}
-
 static void note_latency(struct kvs_stream *stream, uint64_t latency_hns)
 {
     uint64_t *average = &stream->metrics.ack_latency_hns;
@@ -41,7 +33,7 @@ static void note_latency(struct kvs_stream *stream, uint64_t latency_hns)
 
 static void finish(struct kvs_stream *stream, struct upload *upload, uint64_t fragment)
 {
-    uint64_t to = kvs_hns_min(fragment + 1, sent_whole(stream, upload));
+    uint64_t to = kvs_hns_min(fragment + 1, upload_sent_whole(stream, upload));
     uint64_t from = kvs_hns_max(upload->done_next, stream->view.fragment_tail);
     if (to <= from) return;
     ledger_done(stream, from, to);
@@ -55,7 +47,6 @@ static void note_alive(struct kvs_stream *stream, struct upload *upload, uint64_
     upload->quiet_since_hns = KVS_TIME_NONE;
     upload->is_stale = 0;
     stream->metrics.last_ack_hns = now_hns;
-    kvs_backoff_progress(&stream->session_backoff);
 }
 
 static void copy_number(struct kvs_action *action, const struct kvs_ack *ack)
@@ -135,16 +126,11 @@ static void count(struct kvs_stream *stream, uint32_t type)
     if (type == KVS_ACK_PERSISTED) stream->metrics.acks_persisted++;
 }
 
-void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns)
+static void confirm(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns)
 {
-    if (ack->type == KVS_ACK_IDLE) return;
-    if (ack->type == KVS_ACK_ERROR) {
-        refuse(stream, upload, ack, now_hns);
-        return;
-    }
     uint64_t fragment = find(stream, upload, ack);
     count(stream, ack->type);
-    note_alive(stream, upload, now_hns);
+    kvs_backoff_progress(&stream->session_backoff);
     report(stream, upload, ack, fragment, now_hns);
     if (fragment == KVS_TIME_NONE) {
         stream->metrics.acks_late += ack->timecode_ms != KVS_TIME_NONE;
@@ -154,6 +140,17 @@ void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kv
     kvs_view_fragment(&stream->view, fragment)->flags |= flag;
     int is_final = ack->type == KVS_ACK_PERSISTED || (ack->type == KVS_ACK_RECEIVED && stream_done_on_received(stream));
     if (is_final) finish(stream, upload, fragment);
+}
+
+void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns)
+{
+    if (ack->type == KVS_ACK_ERROR) {
+        refuse(stream, upload, ack, now_hns);
+        return;
+    }
+    note_alive(stream, upload, now_hns);
+    if (ack->type != KVS_ACK_IDLE) confirm(stream, upload, ack, now_hns);
+    pressure_note_owed(stream, upload, now_hns);
 }
 
 /* ---- entry points ------------------------------------------------------------------------------------------------ */

@@ -82,8 +82,9 @@ static struct verdict judge(const struct kvs_stream *stream, const struct kvs_st
 
 static void note_description(struct kvs_stream *stream, const struct kvs_stream_answer *answer)
 {
+    int is_known = answer->retention_hns == stream->described_retention_hns;
     stream->described_retention_hns = answer->retention_hns;
-    if (answer->retention_hns == stream->limits.retention_hns || stream->is_ours) return;
+    if (is_known || answer->retention_hns == stream->limits.retention_hns || stream->is_ours) return;
     struct kvs_action action = { .kind = KVS_ACTION_RETENTION_DIFFERS };
     action.a = stream->limits.retention_hns;
     action.b = answer->retention_hns;
@@ -192,6 +193,11 @@ kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_
 
 /* ---- stop, retry, reset ------------------------------------------------------------------------------------------ */
 
+static void leave_one_try(struct kvs_backoff *backoff)
+{
+    if (backoff->count >= backoff->retries_max) backoff->count = backoff->retries_max - 1u;
+}
+
 static void forget_failures(struct kvs_stream *stream)
 {
     stream->failure = KVS_OK;
@@ -206,7 +212,10 @@ kvs_status kvs_stream_retry(struct kvs_stream *stream, uint64_t now_hns)
     stream_lock(stream);
     kvs_status status = stream->state == KVS_STREAM_STOPPED ? KVS_E_STREAM_STOPPED : KVS_OK;
     if (status == KVS_OK) {
-        forget_failures(stream);
+        stream->failure = KVS_OK;
+        stream->wait_hns = 0;
+        leave_one_try(&stream->backoff); /* a budget that was spent comes back with progress, not by asking again */
+        leave_one_try(&stream->session_backoff);
         close_opening(stream);
         stream_step(stream, KVS_STREAM_EV_RETRY, now_hns);
     }

@@ -71,10 +71,12 @@ kvs_status deadline_reserve(struct kvs_client *client)
 
 /* ---- a stream's deadline ----------------------------------------------------------------------------------------- */
 
+/* A source whose put was refused is not idle: it waits for room and goes on in the same fragment. */
 static uint64_t idle_deadline(const struct kvs_stream *stream)
 {
-    if (stream->limits.eofr_idle_hns == 0 || stream->is_stopped || stream->is_ended || kvs_view_is_empty(&stream->view))
+    if (stream->limits.eofr_idle_hns == 0 || stream->is_stopped || stream->is_ended || stream->wants_room)
         return KVS_TIME_NONE;
+    if (kvs_view_is_empty(&stream->view)) return KVS_TIME_NONE;
     if (kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED)
         return KVS_TIME_NONE;
     return kvs_hns_add(stream->metrics.last_put_hns, stream->limits.eofr_idle_hns);

@@ -62,6 +62,32 @@ void pressure_check(struct kvs_stream *stream)
     }
 }
 
+/* One past the last fragment of which the reader has taken everything. */
+uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload *upload)
+{
+    int is_within = upload->at_fragment < upload->sent_next;
+    uint64_t end = is_within ? upload->at_fragment : upload->sent_next;
+    return kvs_hns_min(end, stream->view.fragment_head);
+}
+
+/* Owed: a word on the fragment that it began last, and the final one on those it has sent to their end. The open fragment
+ * of a source that pauses owes nothing once the service has seen it begin. */
+static int is_owed(const struct kvs_stream *stream, const struct upload *upload)
+{
+    if (!upload->has_sent || !stream_waits_for_acks(stream)) return 0;
+    uint64_t done = kvs_hns_max(upload->done_next, stream->view.fragment_tail), last = upload->sent_next - 1;
+    if (done < upload_sent_whole(stream, upload)) return 1;
+    if (last < stream->view.fragment_tail || last >= stream->view.fragment_head) return 0;
+    return !(kvs_view_fragment(&stream->view, last)->flags &
+             (KVS_FRAGMENT_BUFFERING | KVS_FRAGMENT_RECEIVED | KVS_FRAGMENT_DONE));
+}
+
+void pressure_note_owed(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
+{
+    if (!is_owed(stream, upload)) upload->quiet_since_hns = KVS_TIME_NONE;
+    else if (upload->quiet_since_hns == KVS_TIME_NONE) upload->quiet_since_hns = now_hns;
+}
+
 void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
 {
     if (stream->limits.staleness_max_hns == 0 || upload->state == KVS_UPLOAD_DEAD || upload->is_stale ||

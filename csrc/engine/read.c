@@ -248,11 +248,9 @@ static enum step read_part(struct reader *reader)
 
 static void note_sent(struct reader *reader)
 {
-    struct upload *upload = reader->upload;
     reader->stream->metrics.bytes_sent += reader->filled;
     if (reader->filled == 0) return;
-    if (stream_waits_for_acks(reader->stream) && upload->quiet_since_hns == KVS_TIME_NONE)
-        upload->quiet_since_hns = reader->now_hns;
+    pressure_note_owed(reader->stream, reader->upload, reader->now_hns);
     if (!stream_waits_for_acks(reader->stream)) kvs_backoff_progress(&reader->stream->session_backoff);
 }
 

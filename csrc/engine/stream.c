@@ -207,7 +207,7 @@ static void set_limits(struct kvs_stream *stream, const struct kvs_stream_config
     stream->limits.fragment_duration_hns = config->flags & KVS_KEY_FRAME_FRAGMENTS ? 0 : config->fragment_duration_hns;
     stream->limits.buffer_duration_hns = config->buffer_duration_hns;
     stream->limits.latency_max_hns = config->streaming_type == KVS_OFFLINE ? 0 : config->latency_max_hns;
-    stream->limits.staleness_max_hns = config->streaming_type == KVS_OFFLINE ? 0 : config->staleness_max_hns;
+    stream->limits.staleness_max_hns = config->staleness_max_hns;
     stream->limits.replay_max_hns = config->replay_max_hns;
     stream->limits.eofr_idle_hns = config->flags & KVS_KEY_FRAME_FRAGMENTS ? config->eofr_idle_hns : 0;
     stream->limits.retention_hns = config->retention_hns;

@@ -251,7 +251,8 @@ KVS_API kvs_status kvs_stream_set_cpd(struct kvs_stream *stream, uint64_t track,
 KVS_API kvs_status kvs_stream_set_nal_flags(struct kvs_stream *stream, uint32_t nal_flags);
 /* No more frames. What is buffered drains; then KVS_ACTION_CLOSED. A second stop is KVS_OK and does nothing. */
 KVS_API kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns);
-/* Out of FAILED (or of any state but stopped): Describe again, nothing dropped, budgets fresh. */
+/* Out of FAILED (or of any state but stopped): Describe again, nothing dropped. A budget that was spent has one try
+ * until there is progress, so a caller that retries for ever sets the pace. */
 KVS_API kvs_status kvs_stream_retry(struct kvs_stream *stream, uint64_t now_hns);
 /* Drops all that is buffered (ledger: RESET) and starts again at Describe; also out of stopped. */
 KVS_API kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns);

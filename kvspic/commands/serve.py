@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kvspic.commands.endpoint import local_endpoint
 from kvspic.commands.options import EXAMPLES, data_dir_option, verbose_option
+
+if TYPE_CHECKING:
+    from kvspic.local.server import LocalEndpoint
 
 __all__ = ["parse_key", "serve"]
 
@@ -62,4 +67,15 @@ def serve(host: str, port: int, data_dir: Path, durability: Any, keys: tuple[str
         durability=durability,
         access_keys=dict(map(parse_key, keys)) or None,
     )
-    asyncio.run(endpoint.serve_forever(lambda url: click.echo(f"kvspic endpoint at {url}")))
+    asyncio.run(_serve(endpoint))
+
+
+async def _serve(endpoint: LocalEndpoint) -> None:
+    """Serve until a signal; SIGINT ends as cleanly as SIGTERM, also where a shell had it ignored."""
+    serving = asyncio.ensure_future(endpoint.serve_forever(lambda url: click.echo(f"kvspic endpoint at {url}")))
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

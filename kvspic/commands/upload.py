@@ -23,7 +23,7 @@ from kvspic.driver.blocking import LoopThread
 from kvspic.producer import AsyncProducer
 from kvspic.sources import Source, SourceFrame
 from kvspic.stream import AsyncStream
-from kvspic.types import StreamMetrics, StreamReport
+from kvspic.types import StreamMetrics, StreamReport, StreamState
 
 __all__ = ["FirstPersisted", "Upload", "UploadPlan", "UploadStatus"]
 
@@ -68,8 +68,7 @@ class UploadStatus:
     seconds: float
     store_fill: float  # 0 to 1
     latency_ms: float | None  # of the last PERSISTED
-    frames_offered: int
-    trouble: str = ""  # why nothing moves, in words
+    trouble: str  # why nothing moves, in words
 
 
 @dataclass(frozen=True)
@@ -132,15 +131,14 @@ class Upload:
         """Return what can be seen now."""
         metrics = None if self._stream is None else self._stream.metrics()
         fill = 0.0 if metrics is None else metrics.store_used / self._plan.store_size
-        return UploadStatus(
-            metrics, time.monotonic() - self._began_s, fill, self._latency_ms, self._offered, self._why()
-        )
+        is_in_trouble = metrics is not None and (metrics.state is StreamState.FAILED or metrics.retry_count > 0)
+        trouble = self._why() if is_in_trouble else ""
+        return UploadStatus(metrics, time.monotonic() - self._began_s, fill, self._latency_ms, trouble)
 
     def run(self) -> UploadResult:
         """Upload everything; what goes wrong is in the result, as is what was done before.
 
-        Raises:
-            KeyboardInterrupt: only a second one; after the first the result says so.
+        After Ctrl-C what is buffered may still go out for some seconds, until the next one.
         """
         problem: CliError | None = None
         with self._open_producer() as (thread, producer):
@@ -151,7 +149,8 @@ class Upload:
             except KeyboardInterrupt:
                 problem = CliError(ExitCode.INTERRUPTED, "The upload was interrupted.")
                 if self._stream is not None:
-                    thread.run(self._stream.close(INTERRUPTED_S))
+                    with contextlib.suppress(KeyboardInterrupt):  # a second one: what is out is out
+                        thread.run(self._stream.close(INTERRUPTED_S))
             except Exception as error:
                 problem = self._explained(error)
             finally:

@@ -1,8 +1,8 @@
 """Faults of the service and of the way to it, as data: what goes wrong, for whom, when, how often. Pure.
 
 A script holds faults and answers one question, for each call and each upload: which of them strike now? The local
-endpoint and the simulation ask the same script and carry out what it says, each in its own world. Times of a fault count
-from the moment that the script began. Sizes in bytes, times in ticks of 100 ns.
+endpoint and the simulation ask the same script and carry out what it says, each in its own world. Times of a fault
+count from the moment that the script began. Sizes in bytes, times in ticks of 100 ns.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class FaultKind(Enum):
 OF_OWNER = frozenset({FaultKind.EXPIRE_TOKENS, FaultKind.RESTART, FaultKind.STALL})
 """Faults that happen to the endpoint at their time, not to one call: the owner asks :meth:`FaultScript.events`."""
 
-_NUMBERS = ("begin_hns", "end_hns", "skip", "count", "after_bytes", "delay_hns", "bytes_per_s", "retry_after_s", "fragment")
+_NUMBERS = (
+    "begin_hns", "end_hns", "skip", "count", "after_bytes", "delay_hns", "bytes_per_s", "retry_after_s", "fragment",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

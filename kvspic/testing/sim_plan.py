@@ -133,6 +133,9 @@ def _stream(random: SimRandom, index: int, duration: int, frames: int) -> Stream
     tracks = random.choice(("video", "video", "both", "both", "audio"))
     video = random.spread(40, 1500) * HNS_PER_MS + random.between(0, 999) if tracks != "audio" else 0
     audio = random.spread(60, 1000) * HNS_PER_MS + random.between(0, 999) if tracks != "video" else 0
+    gop = max(1, min(random.spread(1, 60), 12 * HNS_PER_S // video)) if video else 1
+    if video and audio and random.chance(85):  # as a rule each fragment has some frames of both
+        audio = max(20 * HNS_PER_MS, min(audio, gop * video // 2))
     per_s = (HNS_PER_S / video if video else 0) + (HNS_PER_S / audio if audio else 0)
     offline = random.chance(25)
     plan = StreamPlan(
@@ -140,7 +143,7 @@ def _stream(random: SimRandom, index: int, duration: int, frames: int) -> Stream
         offline=offline,
         video_hns=video,
         audio_hns=audio,
-        gop=max(1, min(random.spread(1, 60), 12 * HNS_PER_S // video)) if video else 1,
+        gop=gop,
         late_hns=random.spread(1, 700) * HNS_PER_MS if random.chance(50) else 0,
         leading=random.chance(30),
         size_low=random.spread(8, 64),
@@ -208,12 +211,16 @@ _REFUSALS = (
     (504, ""),
 )
 _ERROR_IDS = (4000, 4003, 4004, 4006, 4008, 4500, 5000, 5001)
-_OPERATIONS = (PUT_MEDIA, PUT_MEDIA, PUT_MEDIA, ANY, "DescribeStream", "CreateStream", "TagStream", "GetDataEndpoint", "GetToken")
+_OPERATIONS = (
+    PUT_MEDIA, PUT_MEDIA, PUT_MEDIA, ANY, "DescribeStream", "CreateStream", "TagStream", "GetDataEndpoint", "GetToken",
+)  # fmt: skip
 _OF_UPLOAD = (
     FaultKind.CUT, FaultKind.CUT, FaultKind.SILENCE, FaultKind.THROTTLE, FaultKind.ERROR_ACK, FaultKind.DELAY_ACKS,
     FaultKind.REORDER_ACKS, FaultKind.DROP_ACKS,
 )  # fmt: skip
-_OF_ANY = (FaultKind.REFUSE, FaultKind.UNREACHABLE, FaultKind.ANSWER, FaultKind.ANSWER, FaultKind.DELAY, FaultKind.SILENCE)
+_OF_ANY = (
+    FaultKind.REFUSE, FaultKind.UNREACHABLE, FaultKind.ANSWER, FaultKind.ANSWER, FaultKind.DELAY, FaultKind.SILENCE,
+)  # fmt: skip
 _OF_ENDPOINT = (FaultKind.STALL, FaultKind.RESTART, FaultKind.EXPIRE_TOKENS)
 
 

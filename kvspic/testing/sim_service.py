@@ -1,14 +1,14 @@
 """The service of the simulation: the local endpoint's model, a store in memory, credentials, and the script of faults.
 
-It is the judge too: each frame that it reads is compared byte for byte with what was put, and every ERROR that the model
-itself raises is a fault of the producer, because the producer promises to send nothing that the service refuses.
+It shows the judge (``sim_checks.Accounts``) each frame that it reads and each ERROR that the model itself raises: such
+an ERROR is a fault of the producer, which promises to send nothing that the service refuses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from kvspic.local.acks import Ack, AckError
 from kvspic.local.errors import ServiceError as Refusal
@@ -19,10 +19,11 @@ from kvspic.local.model import Service
 from kvspic.local.put_session import PutSession
 from kvspic.local.records import CloseSession, Effect, KeepFragment, SendAck
 from kvspic.testing.clock import SimClock, Timer
-from kvspic.testing.sim_network import ClientEnd, Connection, ConnectTimeout, Network
+from kvspic.testing.sim_checks import Accounts, SessionLog
+from kvspic.testing.sim_network import ClientEnd, Connection, Network
 from kvspic.testing.sim_random import SimRandom
 
-__all__ = ["Answer", "Judge", "Keys", "SimService", "Upload"]
+__all__ = ["Answer", "Keys", "SimService", "UploadHead"]
 
 HNS_PER_S = 10_000_000
 READ_TIMEOUT_HNS = 10 * HNS_PER_S
@@ -49,28 +50,10 @@ class Answer:
     trouble: OSError | None = None
 
 
-class Upload(Protocol):
-    """What the judge knows an upload by."""
-
-    @property
-    def stream_name(self) -> str: ...
-    @property
-    def number(self) -> int: ...
-
-
-class Judge(Protocol):
-    """Who compares what arrives with what was put."""
-
-    def cluster(self, upload: Upload, offset: int, timecode: int) -> None: ...
-    def block(self, upload: Upload, block: Block) -> None: ...
-    def stored(self, upload: Upload) -> None: ...
-    def refused(self, upload: Upload, error: AckError) -> None: ...
-
-
 class SimService:
     """The service, and the ends of all connections to it."""
 
-    def __init__(self, clock: SimClock, network: Network, model: Service, script: FaultScript, judge: Judge) -> None:
+    def __init__(self, clock: SimClock, network: Network, model: Service, script: FaultScript, judge: Accounts) -> None:
         self.clock = clock
         self.network = network
         self.model = model
@@ -142,11 +125,11 @@ class SimService:
 
     # ---- uploads
 
-    def connect(self, upload: Upload, head: UploadHead, client: ClientEnd) -> Connection:
-        """Open a connection for ``upload``; the client end hears how it went."""
-        faults = self.script.strikes(PUT_MEDIA, upload.stream_name, self.clock.now_hns)
+    def connect(self, log: SessionLog, head: UploadHead, client: ClientEnd) -> Connection:
+        """Open a connection for an upload; the client end hears how it went."""
+        faults = self.script.strikes(PUT_MEDIA, log.stream_name, self.clock.now_hns)
         connection = Connection(self.network, client, faults)
-        server = _Session(self, upload, head, connection, faults)
+        server = _Session(self, log, head, connection, faults)
         gone = [Fault(FaultKind.REFUSE)] if head.endpoint != self.data_endpoint else []
         connection.open(server, faults + gone)
         return connection
@@ -165,11 +148,11 @@ class _Session:
     """The service's end of one upload: the model's session behind the faults."""
 
     def __init__(
-        self, service: SimService, upload: Upload, head: UploadHead, connection: Connection, faults: list[Fault]
+        self, service: SimService, log: SessionLog, head: UploadHead, connection: Connection, faults: list[Fault]
     ) -> None:
         self._service = service
         self._clock = service.clock
-        self._upload = upload
+        self._log = log
         self._head = head
         self._connection = connection
         self._session: PutSession | None = None
@@ -197,7 +180,7 @@ class _Session:
             return
         # The session's own reader, but one that keeps payloads and lets the judge see: a second one would cost as much
         # as all the rest of the simulation.
-        self._session._reader = _WatchedReader(self._service.judge, self._upload)
+        self._session._reader = _WatchedReader(self._service.judge, self._log)
         self._service.sessions += 1
         self._refuse_early()
 
@@ -253,7 +236,7 @@ class _Session:
         self._arm()
 
     def _keep(self, number: str) -> None:
-        self._service.judge.stored(self._upload)
+        self._service.judge.stored(self._log)
         delay_hns = self._service.store_delay.below(200_000)
         self._clock.call_later(delay_hns, lambda: self._kept(number))
 
@@ -263,7 +246,7 @@ class _Session:
 
     def _send(self, ack: Ack) -> None:
         if ack.event == "ERROR" and ack.error is not None and ack.error not in EXPECTED:
-            self._service.judge.refused(self._upload, ack.error)
+            self._service.judge.refused(self._log, ack.error)
         fault = self._error
         if fault is not None and ack.event == "BUFFERING":
             self._fragments += 1
@@ -317,17 +300,17 @@ class _Session:
 class _WatchedReader(MkvReader):
     """A Matroska reader that lets the judge see what it reads."""
 
-    def __init__(self, judge: Judge, upload: Upload) -> None:
+    def __init__(self, judge: Accounts, log: SessionLog) -> None:
         super().__init__(keep_payload=True)
         self._judge = judge
-        self._upload = upload
+        self._log = log
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes."""
         events = super().feed(data)
         for event in events:
             if isinstance(event, Block):
-                self._judge.block(self._upload, event)
+                self._judge.block(self._log, event)
             elif isinstance(event, ClusterStart):
-                self._judge.cluster(self._upload, event.offset, event.timecode)
+                self._judge.cluster(self._log, event.offset, event.timecode)
         return events

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SimStream"]
 
+Take = Callable[[Mapping[str, Any]], dict[str, int]]  # from an answer of the service to the fields for the core
+
 HNS_PER_S = 10_000_000
 HNS_PER_HOUR = 3600 * HNS_PER_S
 RETRY_AFTER_MAX_S = 30
 STATUS_NUMBERS = {"CREATING": 0, "ACTIVE": 1, "UPDATING": 2, "DELETING": 3}
-ORDERS_PER_MINUTE_MAX = 400
+ORDERS_PER_MINUTE_MAX = 800
 RETRIES_MAX = 5
 
 
@@ -104,9 +106,7 @@ class SimStream:
 
     # ---- the control plane
 
-    def _call(
-        self, action: Action, operation: str, request: Mapping[str, Any], take: Callable[[Mapping[str, Any]], dict[str, int]]
-    ) -> None:
+    def _call(self, action: Action, operation: str, request: Mapping[str, Any], take: Take) -> None:
         """Make a call, refresh refused keys once, answer the core once, whatever happens."""
         self.calls += 1
 
@@ -340,5 +340,3 @@ class SimStream:
         if self.uploads:
             return "uploading"
         return ""
-
-

@@ -76,12 +76,13 @@ class SimUpload:
         keys = self._world.credentials(refresh)
         self._arm(OPEN_HNS, lambda: self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "opening took too long")))
         if keys is None:
-            self._world.clock.call_later(HNS_PER_S // 100, lambda: self._finish(Outcome(ServiceResult.NOT_AUTHORIZED, "no keys")))
+            no_keys = Outcome(ServiceResult.NOT_AUTHORIZED, "no keys")
+            self._world.clock.call_later(HNS_PER_S // 100, lambda: self._finish(no_keys))
             return
         self._log = SessionLog(self._stream.account, self.number, self._marks)
         self._has_head = False
         self._connection = self._world.service.connect(self._log, self._head(keys), self)
-        if self._stream.plan.offline:  # the core has no silent-peer deadline for these
+        if not self._world.accounts.is_strict:
             self._connection.breaks_after_hns = MASKED_SILENCE_HNS
 
     def _head(self, keys: Keys) -> UploadHead:

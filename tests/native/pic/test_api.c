@@ -96,7 +96,7 @@ static void test_every_function_answers_every_handle(void)
     fixture_stream(&f);
     CLIENT_HANDLE client = f.client;
     STREAM_HANDLE stream = f.stream;
-    const UINT64 foreign[] = { 0, 1, 2, 0x7FFF0000u, UINT64_MAX, UINT64_MAX - 1, stream + 1000000 * 0x100000, client ^ UINT64_C(1) << 60,
+    const UINT64 foreign[] = { 0, 1, 2, 0x7FFF0000u, UINT64_MAX, UINT64_MAX - 1, stream + UINT64_C(1000000) * 0x100000, client ^ UINT64_C(1) << 60,
                                UINT64_C(6) << 60, UINT64_C(5) << 60, (UINT64)(uintptr_t)&f };
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
         every_stream_function(foreign[i], STATUS_NULL_ARG);
