@@ -8,6 +8,7 @@ time each put on its own and have about 40 ns of clock in them.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -120,6 +121,7 @@ def say_buffers(producer: kvspic.Producer) -> None:
 
 
 def main() -> None:
+    logging.getLogger("kvspic").setLevel(logging.CRITICAL)  # that nobody listens is meant
     data = bytes(1024)
     with kvspic.Producer(endpoint_url=NOBODY) as producer:
         with open_stream(producer):

@@ -73,7 +73,8 @@ struct track {
     uint64_t id;
     uint32_t type;
     uint8_t cpd_from_frames, is_seen;
-    uint64_t last_dts_hns, last_step_hns, shift_hns;
+    uint64_t last_dts_hns, last_input_hns, last_step_hns,
+        shift_hns;            /* input: before frames in one unit were told apart */
     uint64_t fragment_frames; /* in the open fragment */
 };
 

@@ -133,8 +133,10 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
 
 /* A track that waited for a key frame (the first one, or after it was silent) must not stretch that frame's fragment
  * past what the service takes. */
-static int is_too_early(const struct kvs_stream *stream, const struct kvs_generator_plan *plan)
+static int is_too_early(const struct kvs_stream *stream, const struct kvs_held *held,
+                        const struct kvs_generator_plan *plan)
 {
+    if (may_open(stream, held)) return 0; /* pictures of its own, as far back as a block time can say */
     return plan->block_tc < 0 && (uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS;
 }
 
@@ -154,7 +156,7 @@ static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held 
 {
     struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
     uint64_t timecode = held->frame.pts_hns / stream->limits.scale_hns;
-    if (is_too_early(stream, plan)) return KVS_E_FRAME_TIMESTAMP;
+    if (is_too_early(stream, held, plan)) return KVS_E_FRAME_TIMESTAMP;
     if (!goes_back(stream, timecode, 0) || (fragment->flags & KVS_FRAGMENT_NEW_SESSION)) return KVS_OK;
     if (!may_open(stream, held) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;
     fragment->flags |= KVS_FRAGMENT_NEW_SESSION;

@@ -14,7 +14,7 @@
 struct put {
     const uint8_t *data;
     uint32_t data_size, payload_size, flags, track, space;
-    uint64_t pts_hns, dts_hns, duration_hns, now_hns, shift_hns;
+    uint64_t pts_hns, dts_hns, duration_hns, now_hns, shift_hns, input_hns;
     uint64_t offset; /* of the chunk: space, block header, payload */
     struct kvs_nal_scan scan;
     struct format *format; /* new one made for this frame, not in the list yet */
@@ -41,26 +41,19 @@ static kvs_status check_backward(struct kvs_stream *stream, struct put *put, con
 {
     uint64_t scale = stream->limits.scale_hns;
     put->shift_hns = track->shift_hns;
-    if (!track->is_seen) return KVS_OK;
-    uint64_t dts = put->dts_hns + track->shift_hns;
-    if (dts / scale > track->last_dts_hns / scale) return KVS_OK;
-    int is_tie = dts / scale == track->last_dts_hns / scale;
-    switch (stream->backward_policy) {
-    case KVS_BACKWARD_ERROR: return is_tie ? KVS_OK : KVS_E_FRAME_TIMESTAMP;
-    case KVS_BACKWARD_DROP: put->is_dropped_backward = 1; return KVS_OK;
-    case KVS_BACKWARD_SESSION:
-        if (is_tie) break;
-        put->is_new_session = 1;
-        return KVS_OK;
-    default: break;
-    }
-    if (is_tie) { /* two frames within one unit: this one moves to the next, the ones after it do not */
-        uint64_t bump = (track->last_dts_hns / scale + 1) * scale - dts;
+    put->input_hns = put->dts_hns + track->shift_hns;
+    if (!track->is_seen || put->input_hns / scale > track->last_dts_hns / scale) return KVS_OK;
+    int is_back = put->input_hns < track->last_input_hns;
+    if (stream->backward_policy == KVS_BACKWARD_ERROR) return is_back ? KVS_E_FRAME_TIMESTAMP : KVS_OK;
+    if (!is_back) { /* several frames within one unit: this one moves to the next, those after it do not */
+        uint64_t bump = (track->last_dts_hns / scale + 1) * scale - put->input_hns;
         put->dts_hns += bump;
         put->pts_hns += bump;
-    } else {
-        put->shift_hns = shift_for(stream, put, track);
+        return KVS_OK;
     }
+    if (stream->backward_policy == KVS_BACKWARD_DROP) put->is_dropped_backward = 1;
+    else if (stream->backward_policy == KVS_BACKWARD_SESSION) put->is_new_session = 1;
+    else put->shift_hns = shift_for(stream, put, track);
     return KVS_OK;
 }
 
@@ -85,10 +78,12 @@ static void commit_times(struct kvs_stream *stream, const struct put *put)
         stream->metrics.times_shifted++;
         stream_notice(stream, &action);
     }
+    uint64_t old_shift = track->shift_hns;
     track->shift_hns = put->shift_hns;
     if (track->is_seen && put->dts_hns > track->last_dts_hns)
         track->last_step_hns = kvs_hns_min(put->dts_hns - track->last_dts_hns, SYNC_HNS);
     track->last_dts_hns = put->dts_hns;
+    track->last_input_hns = put->input_hns + (put->shift_hns - old_shift);
     track->is_seen = 1;
 }
 

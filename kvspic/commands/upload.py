@@ -335,8 +335,9 @@ class Upload:
 
 
 def _unreachable(timeout_s: float, why: str) -> CliError:
-    text = f"Nothing could be sent within {timeout_s:g} s: {why or 'check the endpoint and the network'}"
-    return CliError(ExitCode.UNREACHABLE, _sentence(text))
+    remedy = "" if "; check" in why else "check the endpoint and the network"
+    cause = "; ".join(filter(None, (why, remedy)))
+    return CliError(ExitCode.UNREACHABLE, _sentence(f"Nothing could be sent within {timeout_s:g} s: {cause}"))
 
 
 def _sentence(text: str) -> str:

@@ -176,12 +176,12 @@ static void test_two_frames_in_one_unit_rise_all_the_same(void)
 {
     struct service s;
     struct kvs_stream *stream = opened(&s, NULL);
-    for (uint32_t i = 0; i < 4; i++) service_put(&s, stream, 0, i == 0 ? KVS_FRAME_KEY : 0);
+    for (uint32_t i = 0; i < 2; i++) service_put(&s, stream, 0, i == 0 ? KVS_FRAME_KEY : 0);
     service_put(&s, stream, 40, 0);
     service_turn(&s);
     struct mkv_seen seen = session_seen(newest(&s));
-    for (uint32_t i = 1; i < 4; i++) CHECK_EQ(seen.blocks[i].tc, i);
-    CHECK_EQ(seen.blocks[4].tc, 40);
+    CHECK_EQ(seen.blocks[1].tc, 1);
+    CHECK_EQ(seen.blocks[2].tc, 40);
     CHECK_EQ(metrics_of(stream).times_shifted, 0);
     mkv_forget(&seen);
     service_down(&s);
@@ -195,9 +195,10 @@ static void test_cluster_times_rise_within_a_session(void)
     service_put_as(&s, stream, 1000, (struct put_as){ .dts_ms = 100, .flags = KVS_FRAME_KEY });
     service_put_as(&s, stream, 1000, (struct put_as){ .dts_ms = 200, .flags = KVS_FRAME_KEY });
     service_put_as(&s, stream, 900, (struct put_as){ .dts_ms = 300, .flags = KVS_FRAME_KEY });
+    CHECK_EQ(s.last_status, KVS_E_FRAME_TIMESTAMP);
     service_put_as(&s, stream, 2000, (struct put_as){ .dts_ms = 400, .flags = KVS_FRAME_KEY });
     CHECK(service_drain(&s, stream));
-    CHECK_EQ(metrics_of(stream).frames_done, 4);
+    CHECK_EQ(metrics_of(stream).frames_done, 3);
     for (uint32_t i = 0; i < s.session_count; i++) {
         struct mkv_seen seen = session_seen(&s.sessions[i]);
         for (uint32_t j = 1; j < seen.cluster_count; j++) CHECK(seen.clusters[j].tc > seen.clusters[j - 1].tc);

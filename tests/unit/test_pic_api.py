@@ -1,11 +1,12 @@
-"""The field's C interface. Goal: a C or C++ source that uses the field's names compiles against pic.h and means the same.
+"""The field's C interface. Goal: a C or C++ source that uses the field's names compiles against pic.h.
 
-The vectors hold names, types and values; each becomes one line of a program that only compiles when the header agrees.
+The vectors hold names, types and values; each becomes a line of a program that compiles only when the header agrees.
 """
 
 import json
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 API = json.loads((ROOT / "tests" / "vectors" / "pic_api.json").read_text(encoding="utf-8"))
 STATUSES = json.loads((ROOT / "tests" / "vectors" / "pic_status.json").read_text(encoding="utf-8"))
-EXTRA = (
-    "STATUS PPStreamInfo PUINT32 PUINT64 PRetryStrategy PRetryStrategyConfig KVS_RETRY_STRATEGY_TYPE "
-    "CreateRetryStrategyFn GetCurrentRetryAttemptNumberFn FreeRetryStrategyFn ExecuteRetryStrategyFn"
-).split()
+EXTRA = ["STATUS", "PPStreamInfo", "PUINT32", "PUINT64", "PRetryStrategy", "PRetryStrategyConfig"]
+EXTRA += ["KVS_RETRY_STRATEGY_TYPE", "CreateRetryStrategyFn", "GetCurrentRetryAttemptNumberFn"]
+EXTRA += ["FreeRetryStrategyFn", "ExecuteRetryStrategyFn"]
+LEVELS = ["VERBOSE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "SILENT"]
 DIALECTS = [("gcc", "c11"), ("clang", "c11"), ("g++", "c++17"), ("clang++", "c++17")]
 START = '#include "pic.h"\n#include <stddef.h>\n#ifdef __cplusplus\n#define _Static_assert static_assert\n#endif\n'
 
@@ -42,7 +43,8 @@ def pointer(c_type: str, name: str) -> str:
 def types() -> list[str]:
     """Each type is the one it is said to be, or one of the same standard type."""
     named = {name: c_type for name, c_type in API["types"].items() if name != "LogPrintFunc"}
-    return [f"void t_{name}(void) {{ {pointer(c_type, 'p')} = ({name} *)NULL; (void)p; }}" for name, c_type in named.items()]
+    body = "{ %s = (%s *)NULL; (void)p; }"
+    return [f"void t_{name}(void) {body % (pointer(c_type, 'p'), name)}" for name, c_type in named.items()]
 
 
 def structs() -> list[str]:
@@ -53,7 +55,7 @@ def structs() -> list[str]:
         for field in fields:
             use = f"{name} s; {pointer(field['type'], 'p')} = &s.{field['name']}; (void)p;"
             lines.append(f"void f_{name}_{field['name']}(void) {{ {use} }}")
-        pairs = zip(fields, fields[1:], strict=False) if name != "TrackCustomData" else ()
+        pairs = pairwise(fields) if name != "TrackCustomData" else ()
         lines += [holds(f"offsetof({name}, {a['name']}) < offsetof({name}, {b['name']})") for a, b in pairs]
         lines.append(f"P{name} v_{name};")
     return lines
@@ -71,8 +73,8 @@ def constants() -> list[str]:
     lines = []
     for name, constant in API["constants"].items():
         value = constant["value"]
-        text = isinstance(value, str)
-        lines.append(holds(f'sizeof({name}) == sizeof("{value}")' if text else f"(unsigned long long){name} == {number(value)}"))
+        same_size = f'sizeof({name}) == sizeof("{value}")'
+        lines.append(holds(same_size if isinstance(value, str) else f"(unsigned long long){name} == {number(value)}"))
     return lines
 
 
@@ -83,7 +85,7 @@ def functions() -> list[str]:
         returned, arguments = re.fullmatch(r"(.*?) \((.*)\)", function["type"]).groups()
         lines.append(f"{returned} (*u_{name})({arguments}) = {name};")
     for name, callback in API["function_types"].items():
-        lines.append(f"void c_{name}(void) {{ {pointer(callback['type'], 'p').replace('(*p)', '(*q)')} = ({name})NULL; (void)q; }}")
+        lines.append(f"void c_{name}(void) {{ {callback['type'].replace('(*)', '(*p)')} = ({name})NULL; (void)p; }}")
     return lines
 
 
@@ -95,11 +97,11 @@ def statuses() -> list[str]:
 def additions() -> list[str]:
     """Names that a program needs to use the others."""
     lines = [f"{name} x_{name};" for name in EXTRA]
-    lines += [holds(f"{level} == {value}") for value, level in enumerate(
-        "LOG_LEVEL_VERBOSE LOG_LEVEL_DEBUG LOG_LEVEL_INFO LOG_LEVEL_WARN LOG_LEVEL_ERROR LOG_LEVEL_FATAL LOG_LEVEL_SILENT".split(), 1)]  # fmt: skip
+    lines += [holds(f"LOG_LEVEL_{level} == {value}") for value, level in enumerate(LEVELS, 1)]
     lines += [holds("TRUE && !FALSE"), holds("STATUS_SUCCEEDED(STATUS_SUCCESS) && STATUS_FAILED(STATUS_NULL_ARG)")]
     lines.append("Frame end = EOFR_FRAME_INITIALIZER;")
-    lines.append("STATUS (*u_next)(CLIENT_HANDLE, PUINT64) = kvsNextDeadline; STATUS (*u_poke)(CLIENT_HANDLE) = kvsPoke;")
+    lines.append("STATUS (*u_next)(CLIENT_HANDLE, PUINT64) = kvsNextDeadline;")
+    lines.append("STATUS (*u_poke)(CLIENT_HANDLE) = kvsPoke;")
     return lines
 
 
@@ -148,8 +150,9 @@ def test_the_shared_library_shows_the_public_names_only(library, require_tool):
 def test_the_camera_delivers_every_frame(tmp_path, library, require_tool, compiler, standard):
     program = tmp_path / "camera"
     language = ["-x", "c" if standard == "c11" else "c++"]
-    command = [require_tool(compiler), f"-std={standard}", "-Wall", "-Wextra", "-Werror", f"-I{library}/include", *language]
-    command += [str(ROOT / "csrc" / "examples" / "camera.c"), "-x", "none", str(library / "libkvspic.a"), "-pthread"]
+    command = [require_tool(compiler), f"-std={standard}", "-Wall", "-Wextra", "-Werror", f"-I{library}/include"]
+    camera = ROOT / "csrc" / "examples" / "camera.c"
+    command += [*language, str(camera), "-x", "none", str(library / "libkvspic.a"), "-pthread"]
     subprocess.run([*command, "-o", str(program)], check=True)
     done = subprocess.run([str(program)], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith("frames put 250, delivered 250, dropped 0, skipped 0; fragments persisted 10;")
@@ -157,7 +160,8 @@ def test_the_camera_delivers_every_frame(tmp_path, library, require_tool, compil
 
 def test_pkg_config_names_the_library(library):
     text = (library / "kvspic.pc").read_text(encoding="utf-8")
-    version = re.search(r'KVS_VERSION "([^"]+)"', (ROOT / "csrc" / "base" / "version.h").read_text(encoding="utf-8"))[1]
+    header = (ROOT / "csrc" / "base" / "version.h").read_text(encoding="utf-8")
+    version = re.search(r'KVS_VERSION "([^"]+)"', header)[1]
     assert f"Version: {version}" in text
     assert "Libs: -L${libdir} -lkvspic" in text
     assert "@" not in text

@@ -1,0 +1,160 @@
+"""The whole way by commands. Goal: what was put comes back, every frame, its bytes and its time, whoever else puts."""
+
+import concurrent.futures
+
+import pytest
+from unit import stored_media
+from unit.cli.commands import KEYS, start
+from unit.sources.clips import MEDIA, decoded, packets
+
+from kvspic.commands.upload import Upload, UploadPlan
+from kvspic.local.server import LocalEndpoint
+from kvspic.sources import open_source
+
+VIDEO = [
+    "h264_baseline_320x240_25fps.h264",
+    "h264_baseline_320x240_25fps.mp4",
+    "h264_high_640x360_25fps.h264",
+    "h264_high_bframes_640x360_25fps.mp4",
+    "h264_main_aud_2slices_640x360_30fps.h264",
+    "h265_main_aud_640x360_25fps.h265",
+    "h265_main_opengop_320x240_25fps.mp4",
+]
+BOTH = ["av_h264_main_aac_44100_640x360_25fps.mp4"]
+AUDIO = ["aac_lc_16000_mono.m4a", "aac_lc_48000_stereo.aac", "pcm_alaw_8000_mono.wav", "pcm_mulaw_8000_mono.wav"]
+BASELINE = MEDIA / "h264_baseline_320x240_25fps.mp4"
+
+
+def offered(clip):
+    """By kind, the frames of a clip as Matroska holds them, with their times in ms."""
+    with open_source(clip) as source:
+        tracks, frames = stored_media.as_stored(source)
+    kinds = {track.number: track.kind for track in tracks}
+    found = {}
+    for frame in frames:
+        found.setdefault(kinds[frame.track], []).append((frame.data, frame.pts_ns / 1e6))
+    return found
+
+
+def came_back(file):
+    """The same of a file that was written by ``get``."""
+    found = {}
+    for packet in packets(file):
+        time_ms = float(packet.pts * packet.time_base * 1000)
+        found.setdefault(packet.kind, []).append((packet.data, time_ms))
+    return found
+
+
+def assert_same(clip, file):
+    put, back = offered(clip), came_back(file)
+    assert {kind: [data for data, _ in frames] for kind, frames in back.items()} == {
+        kind: [data for data, _ in frames] for kind, frames in put.items()
+    }
+    moved = [there[1] - here[1] for kind, frames in put.items() for here, there in zip(frames, back[kind])]
+    assert max(moved) - min(moved) <= 1
+
+
+@pytest.mark.parametrize("name", [*VIDEO, *BOTH, *AUDIO])
+def test_a_clip_comes_back_as_it_was_put(run, endpoint, tmp_path, name):
+    clip, out, stream = MEDIA / name, tmp_path / "back.mkv", f"clip-{name}"
+    put = run("put", clip, "--stream", stream, "--offline", "--endpoint", endpoint.url, "--json")
+    got = run("get", stream, "-o", out, "--endpoint", endpoint.url)
+    assert (put.code, got.code) == (0, 0), put.err + got.err
+    assert put.json["frames_put"] == put.json["frames_persisted"] > 0
+    assert_same(clip, out)
+    for kind in ["video"] * (name not in AUDIO) + ["audio"] * (name in BOTH):
+        assert decoded(out, kind) == decoded(clip, kind)
+
+
+def test_put_and_get_share_a_data_directory_without_an_endpoint_running(run, tmp_path):
+    put = run("put", BASELINE, "--stream", "cam", "--data-dir", tmp_path / "data")
+    got = run("get", "cam", "-o", tmp_path / "back.mkv", "--data-dir", tmp_path / "data")
+    assert (put.code, got.code) == (0, 0)
+    assert "200 frames put = 200 persisted + 0 dropped + 0 buffered" in put.out
+    assert "200 frames in 4 fragments" in got.out
+    assert_same(BASELINE, tmp_path / "back.mkv")
+
+
+def test_put_prints_one_json_object_with_these_keys(run, endpoint):
+    ran = run("put", BASELINE, "--stream", "json", "--json", "--endpoint", endpoint.url)
+    assert list(ran.json) == KEYS
+    assert ran.json["fragments_persisted"] == 4
+    assert ran.json["state"] == "STOPPED"
+    assert ran.json["frames_dropped"] == ran.json["frames_buffered"] == 0
+    assert 0 < ran.json["put_ns_p50"] <= ran.json["put_ns_p99"]
+    assert 0 < ran.json["ack_persisted_ms_p50"] <= ran.json["ack_persisted_ms_p99"]
+    assert ran.json["bytes_sent"] > BASELINE.stat().st_size * 0.9
+
+
+def test_the_buffer_stays_within_its_size(run, endpoint):
+    clip = MEDIA / "h265_main_aud_640x360_25fps.h265"  # 350 KB in a buffer that is asked to hold no more than 1 MB
+    ran = run("put", clip, "--stream", "small", "--store-size", "1", "--json", "--endpoint", endpoint.url)
+    assert (ran.code, ran.json["frames_persisted"]) == (0, 200)
+
+
+def test_a_retention_of_a_day_is_given_to_a_new_stream(run, tmp_path):
+    with LocalEndpoint.run_in_thread(tmp_path / "data") as endpoint:
+        assert run("put", BASELINE, "--stream", "kept", "--endpoint", endpoint.url).code == 0
+        stream = endpoint._hub.service.streams.find({"StreamName": "kept"})
+    assert stream.retention_hours == 24
+
+
+def test_duration_puts_only_the_beginning(run, endpoint):
+    ran = run("put", BASELINE, "--stream", "cut", "--duration", "2", "--json", "--endpoint", endpoint.url)
+    assert (ran.code, ran.json["frames_put"]) == (0, 50)
+
+
+def test_two_processes_put_at_once(endpoint):
+    words = [("--stream", f"process-{number}", "--json", "--endpoint", endpoint.url) for number in range(2)]
+    started = [start("put", BASELINE, *more) for more in words]
+    ended = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0, 0], ended
+    for number in range(2):
+        assert sum(len(fragment.blocks) for fragment in endpoint.fragments(f"process-{number}")) == 200
+
+
+def test_twenty_streams_of_one_process(endpoint):
+    def upload(number):
+        with open_source(BASELINE) as source:
+            return Upload(UploadPlan(source, f"twenty-{number}", endpoint_url=endpoint.url)).run()
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        results = list(pool.map(upload, range(20)))
+    assert all(result.is_complete and result.frames_persisted == 200 for result in results)
+    assert all(len(endpoint.fragments(f"twenty-{number}")) == 4 for number in range(20))
+
+
+def test_get_follows_until_nothing_comes(run, tmp_path):
+    with LocalEndpoint.run_in_thread(tmp_path / "data", live_wait_seconds=0.1) as endpoint:
+        run("put", BASELINE, "--stream", "live", "--endpoint", endpoint.url)
+        out = tmp_path / "live.mkv"
+        ran = run("get", "live", "-o", out, "--follow", "--idle", "0.1", "--endpoint", endpoint.url)
+    assert ran.code == 0, ran.err
+    assert_same(BASELINE, out)
+
+
+def test_a_changed_codec_starts_a_second_file(run, endpoint, tmp_path):
+    for name in ("h264_baseline_320x240_25fps.mp4", "vp9_320x240_25fps.webm"):
+        assert run("put", MEDIA / name, "--stream", "two", "--endpoint", endpoint.url).code == 0
+    ran = run("get", "two", "-o", tmp_path / "out.mkv", "--endpoint", endpoint.url)
+    assert ran.code == 0
+    assert "Part 2 begins" in ran.err
+    assert_same(BASELINE, tmp_path / "out.mkv")
+    assert_same(MEDIA / "vp9_320x240_25fps.webm", tmp_path / "out-2.mkv")
+
+
+def test_the_demo_compares_what_comes_back_and_says_where_it_is(run, tmp_path):
+    out = tmp_path / "demo.mkv"
+    ran = run("demo", BASELINE, "-o", out, "--speed", "0", "--data-dir", tmp_path / "data")
+    assert ran.code == 0, ran.err
+    assert "200 frames put = 200 persisted + 0 dropped + 0 buffered" in ran.out
+    assert "200 frames are equal" in ran.out
+    assert str(out) in ran.out
+    assert_same(BASELINE, out)
+
+
+def test_the_demo_makes_its_own_clip(run, tmp_path):
+    pattern = "testsrc:width=64,height=48,duration=3,gop=25,audio=1"
+    ran = run("demo", pattern, "-o", tmp_path / "demo.mkv", "--speed", "0", "--data-dir", tmp_path / "data")
+    assert ran.code == 0, ran.err
+    assert "frames are equal; 3 fragments" in ran.out

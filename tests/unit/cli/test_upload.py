@@ -1,0 +1,81 @@
+"""An upload. Goal: it gives up when waiting is in vain, says why, and never before."""
+
+import pytest
+
+from kvspic.commands.exits import CliError, ExitCode
+from kvspic.commands.upload import Upload, UploadPlan, _Watch
+from kvspic.sources import open_source
+
+
+class Counters:
+    """The counters of a stream, as far as a watch looks at them."""
+
+    def __init__(self, **changes):
+        self.bytes_sent = self.frames_put = self.frames_done = self.frames_buffered = 0
+        self.acks_buffering = self.acks_received = 0
+        self.__dict__.update(changes)
+
+
+def watch():
+    return _Watch(connect_timeout_s=10, stall_timeout_s=60, began_s=0, moved_s=0)
+
+
+def test_it_gives_up_when_nothing_was_sent_in_time():
+    held = Counters(frames_put=5, frames_buffered=5)
+    watching = watch()
+    watching.look(held, 9.9, "")
+    with pytest.raises(CliError, match=r"within 10 s: DescribeStream failed; check the endpoint") as caught:
+        watching.look(held, 10.1, "DescribeStream failed")
+    assert caught.value.code == ExitCode.UNREACHABLE
+
+
+def test_a_source_that_gives_nothing_yet_is_waited_for():
+    watching = watch()
+    watching.look(Counters(), 500, "")
+    watching.look(Counters(frames_put=1, frames_buffered=1), 509, "")
+
+
+def test_it_gives_up_when_nothing_moves_although_something_is_held():
+    watching, held = watch(), Counters(bytes_sent=9, frames_put=5, frames_buffered=5)
+    watching.look(held, 1, "")
+    watching.look(held, 60.9, "")
+    with pytest.raises(CliError, match="for 60 s: the cable is out") as caught:
+        watching.look(held, 61.1, "the cable is out")
+    assert caught.value.code == ExitCode.INCOMPLETE
+
+
+@pytest.mark.parametrize("moved", ["bytes_sent", "frames_done", "acks_buffering", "acks_received"])
+def test_whatever_moves_keeps_it_waiting(moved):
+    watching = watch()
+    watching.look(Counters(bytes_sent=9, frames_put=5, frames_buffered=5), 1, "")
+    changes = {"bytes_sent": 9, "frames_put": 5, "frames_buffered": 5, moved: 10}
+    watching.look(Counters(**changes), 60, "")
+    watching.look(Counters(**changes), 119, "")
+
+
+def test_nothing_held_is_no_stall():
+    watch().look(Counters(bytes_sent=9, frames_put=5), 1000, "")
+
+
+def test_frames_go_out_with_times_that_end_now_or_begin_now(endpoint):
+    seen = {}
+    for is_live in (False, True):
+        with open_source("testsrc:width=64,height=48,duration=2") as source:
+            bases = []
+            plan = UploadPlan(source, f"base-{is_live}", endpoint_url=endpoint.url, is_live=is_live)
+            result = Upload(plan, lambda frame, base_ns, bases=bases: bases.append(base_ns)).run()
+        assert result.is_complete
+        assert len(set(bases)) == 1
+        assert bases[0] % 1_000_000 == 0
+        seen[is_live] = bases[0]
+    assert seen[True] - seen[False] >= 2_000_000_000
+
+
+def test_the_status_can_be_asked_before_and_after(endpoint):
+    with open_source("testsrc:width=64,height=48,duration=1") as source:
+        upload = Upload(UploadPlan(source, "status", endpoint_url=endpoint.url))
+        assert upload.status().metrics is None
+        upload.run()
+        after = upload.status()
+    assert (after.metrics.frames_done, after.store_fill, after.trouble) == (25, 0.0, "")
+    assert after.latency_ms > 0
