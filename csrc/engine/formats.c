@@ -1,6 +1,7 @@
 /* formats.c — a stream's list of formats: which one a fragment has, and when one may go.
  *
- * `stream->format` is what the next put is made for; the list holds it and all that fragments or held frames still name.
+ * `stream->format` is what the next put is made for; the list holds it and all that fragments or held frames still
+ * name.
  * There is one format nearly always, so the walks here cost nothing then. */
 #include "engine/engine.h"
 

@@ -70,7 +70,8 @@ uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload 
     return kvs_hns_min(end, stream->view.fragment_head);
 }
 
-/* Owed: a word on the fragment that it began last, and the final one on those it has sent to their end. The open fragment
+/* Owed: a word on the fragment that it began last, and the final one on those it has sent to their end. The open
+ * fragment
  * of a source that pauses owes nothing once the service has seen it begin. */
 static int is_owed(const struct kvs_stream *stream, const struct upload *upload)
 {

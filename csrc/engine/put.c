@@ -43,7 +43,7 @@ static kvs_status check_backward(struct kvs_stream *stream, struct put *put, con
     put->shift_hns = track->shift_hns;
     put->input_hns = put->dts_hns + track->shift_hns;
     if (!track->is_seen || put->input_hns / scale > track->last_dts_hns / scale) return KVS_OK;
-    int is_back = put->input_hns < track->last_input_hns;
+    int is_back = put->input_hns / scale < track->last_input_hns / scale;
     if (stream->backward_policy == KVS_BACKWARD_ERROR) return is_back ? KVS_E_FRAME_TIMESTAMP : KVS_OK;
     if (!is_back) { /* several frames within one unit: this one moves to the next, those after it do not */
         uint64_t bump = (track->last_dts_hns / scale + 1) * scale - put->input_hns;
