@@ -51,7 +51,7 @@ class Network:
         self.clock = clock
         self.random = random
         self.bytes_per_s = bytes_per_s
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}  # ordered, so that a seed always gives the same run
         self._latency_hns = latency_hns
         self._stalled_until_hns = 0
         self._down_until_hns = 0
@@ -120,7 +120,7 @@ class Connection:
             self._client = self._server = None
             client.broken(trouble)
             return
-        self._network.connections.add(self)
+        self._network.connections[self] = None
         self._up(lambda server: server.request())
         self._go_silent()
         client.connected()
@@ -151,7 +151,7 @@ class Connection:
     def close(self) -> None:
         """The producer gives the connection up; what is under way still arrives."""
         self._client = None
-        self._network.connections.discard(self)
+        self._network.connections.pop(self, None)
         self._up(lambda server: server.cut())
 
     def _go_silent(self) -> None:
@@ -187,13 +187,13 @@ class Connection:
 
     def hang_up(self) -> None:
         """The service closes its end in good order."""
-        self._network.connections.discard(self)
+        self._network.connections.pop(self, None)
         self._server = None
 
     def reset(self) -> None:
         """Both ends see the connection break; a silent one is not told."""
         server, self._server = self._server, None
-        self._network.connections.discard(self)
+        self._network.connections.pop(self, None)
         if server is not None:
             server.cut()
         if not self.is_silent:

@@ -171,7 +171,7 @@ class SimSource:
         except errors.StreamStoppedError:
             return True
         finally:
-            world.touched.add(life)
+            world.touched[life] = None
         account.frames[track << 32 | number] = (pts_hns, len(data))
         account.counts[track] += 1
         return True

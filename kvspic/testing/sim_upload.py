@@ -82,7 +82,7 @@ class SimUpload:
         self._log = SessionLog(self._stream.account, self.number, self._marks)
         self._has_head = False
         self._connection = self._world.service.connect(self._log, self._head(keys), self)
-        if not self._world.accounts.is_strict:
+        if not (self._world.accounts.is_strict and self._stream.plan.want_acks):
             self._connection.breaks_after_hns = MASKED_SILENCE_HNS
 
     def _head(self, keys: Keys) -> UploadHead:

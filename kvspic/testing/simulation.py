@@ -81,7 +81,7 @@ class World:
         self.service = SimService(self.clock, self.network, Service(settings), script, self.accounts)
         self.policy = DefaultRetryPolicy(SimRandom(plan.seed, "policy").unit)
         self.endpoints = EndpointCache()
-        self.touched: set[SimStream] = set()
+        self.touched: dict[SimStream, None] = {}
         self.lives: dict[int, SimStream] = {}
         self.sources: dict[int, SimSource] = {}
         self._lines: deque[tuple[int, str, object]] = deque(maxlen=LINES_MAX)
@@ -107,7 +107,9 @@ class World:
             request = {"StreamName": plan.name, "DataRetentionInHours": plan.exists_hours}
             self.service.model.call("CreateStream", request, self.clock.now_hns)
         self._open(plan)
-        self.lives[plan.index].account.offline_losses.append(DropReason.SKIPPED)  # of later lives this may be right
+        account = self.lives[plan.index].account
+        if account.loses_nothing_refused:  # else, and in later lives, a GOP may miss its beginning
+            account.offline_losses.append(DropReason.SKIPPED)
         self.sources[plan.index] = SimSource(self, plan)
 
     def _open(self, plan: StreamPlan) -> None:
@@ -142,7 +144,7 @@ class World:
     def _free(self, life: SimStream) -> None:
         life.free()
         self.turn.handlers.pop(life.account.number, None)
-        self.touched.discard(life)
+        self.touched.pop(life, None)
 
     # ---- deeds
 
@@ -151,7 +153,7 @@ class World:
         if life is None or life.is_freed or self._is_healed:
             return
         self.write(life.plan.name, f"user: {deed.kind.value}")
-        self.touched.add(life)
+        self.touched[life] = None
         if deed.kind is DeedKind.FREE:
             self._free(life)
             self._open(life.plan)
@@ -211,7 +213,7 @@ class World:
 
     def note(self, life: SimStream, action: Action) -> None:
         """Keep an action for the transcript, and look at its stream after the step."""
-        self.touched.add(life)
+        self.touched[life] = None
         self._lines.append((self.clock.now_hns, life.plan.name, action))
 
     def write(self, name: str, text: str) -> None:

@@ -1,0 +1,150 @@
+"""The simulation of producer and service. Goal: under each seed every promise holds, and a broken one is noticed.
+
+The named runs are faults that seeds have found, made small. A failing seed prints a small transcript by
+``python -m kvspic.testing.simulation --seeds SEED --strict``.
+"""
+
+import pytest
+from simulation.runs import plan
+
+from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
+from kvspic.testing import simulation
+from kvspic.testing.sim_checks import Accounts, Violation
+from kvspic.testing.sim_plan import HNS_PER_MS, HNS_PER_S, Burst, Deed, DeedKind, make_plan
+
+SEEDS = 200
+GROUP = 10
+TWO_TRACKS = {"audio_hns": 150 * HNS_PER_MS, "gop": 5}
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, GROUP))
+def test_an_hour_under_each_seed_keeps_every_promise(first):
+    for seed in range(first, first + GROUP):
+        try:
+            simulation.run_seed(seed, 1.0, is_strict=True)
+        except Violation as violation:
+            pytest.fail(f"seed {seed}: {violation}\n" + "\n".join(violation.lines[-40:]))
+
+
+def test_the_same_seed_gives_the_same_run():
+    assert simulation.run_seed(3, 0.5) == simulation.run_seed(3, 0.5)
+    assert make_plan(3) != make_plan(4)
+
+
+def test_a_good_line_delivers_every_frame_in_one_session():
+    figures = simulation.run_plan(plan(), is_strict=True)
+    assert figures.frames == 151
+    assert figures.sessions == 1
+
+
+# ---- faults that were found
+
+
+def test_a_silent_track_costs_no_fragment():
+    """The service refuses the first fragment without audio; it is sent again in a session without that track."""
+    bursts = (Burst(2 * HNS_PER_S, 32 * HNS_PER_S, False), Burst(33 * HNS_PER_S, 63 * HNS_PER_S, True))
+    simulation.run_plan(plan(bursts=bursts, **TWO_TRACKS), is_strict=True)
+
+
+def test_a_track_comes_and_goes_with_key_frames_only():
+    """Formats with and without the track alternate; a fragment's blocks fit its session's header."""
+    bursts = tuple(Burst(at * HNS_PER_S, (at + 8) * HNS_PER_S, at % 20 == 0) for at in range(10, 200, 10))
+    simulation.run_plan(plan(bursts=bursts, audio_hns=539 * HNS_PER_MS, gop=1), is_strict=True)
+
+
+def test_audio_in_the_millisecond_of_a_leading_picture_follows_the_key_frame():
+    changes = {"video_hns": 560_653, "audio_hns": 1_520_282, "gop": 50, "leading": True, "offline": True}
+    simulation.run_plan(plan(bursts=(Burst(HNS_PER_S, 90 * HNS_PER_S, False),), **changes), is_strict=True)
+
+
+def test_audio_later_than_the_order_window_is_dropped_alone():
+    """Else each fragment is refused for a block before its predecessor's last, and the video is lost with it."""
+    simulation.run_plan(plan(late_hns=625 * HNS_PER_MS, **TWO_TRACKS), is_strict=True)
+
+
+def test_a_half_open_connection_of_an_offline_stream_is_left():
+    fault = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=15_000)
+    bursts = (Burst(10 * HNS_PER_S, 300 * HNS_PER_S, False),)
+    simulation.run_plan(plan(fault, offline=True, bytes_per_s=100_000, bursts=bursts), is_strict=True)
+
+
+def test_silence_after_an_ack_is_noticed_without_new_frames():
+    """All is sent, BUFFERING came, PERSISTED never does, and the camera pauses."""
+    fault = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=600)
+    short = (Burst(2 * HNS_PER_S, 5 * HNS_PER_S, False),)
+    simulation.run_plan(plan(fault, bursts=short, gop=3), is_strict=True)
+
+
+def test_an_offline_stream_that_waits_for_room_keeps_its_gop():
+    """No idle deadline ends the fragment while a put waits, also not in the moment when there is room again."""
+    fault = Fault(FaultKind.UNREACHABLE, PUT_MEDIA, end_hns=90 * HNS_PER_S)
+    simulation.run_plan(plan(fault, offline=True, store_size=4 * 65536, size_high=20_000), is_strict=True)
+
+
+def test_a_credential_source_that_fails_at_first_does_not_end_the_stream():
+    fault = Fault(FaultKind.REFUSE, "GetToken", end_hns=30 * HNS_PER_S)
+    simulation.run_plan(plan(fault), is_strict=True)
+
+
+# ---- deeds of the user
+
+
+@pytest.mark.parametrize("kind", list(DeedKind))
+@pytest.mark.parametrize("at_s", [1, 3, 20, 61])
+def test_the_user_may_do_anything_at_any_moment(kind, at_s):
+    simulation.run_plan(plan(deeds=[Deed(at_s * HNS_PER_S, 0, kind)]), is_strict=True)
+
+
+# ---- the checks themselves
+
+
+def broken(monkeypatch, name, change):
+    """The rule that a run breaks when the judge's ``name`` is told other things than happened."""
+    original = getattr(Accounts, name)
+    monkeypatch.setattr(Accounts, name, lambda self, *args: original(self, *change(*args)) if change(*args) else None)
+    with pytest.raises(Violation) as caught:
+        simulation.run_plan(plan())
+    assert caught.value.lines
+    return caught.value.rule
+
+
+def test_a_frame_freed_without_its_ack_is_noticed(monkeypatch):
+    assert broken(monkeypatch, "acked", lambda log, ack: None) == "freed before its persisted ACK"
+
+
+def test_a_drop_without_a_notice_is_noticed(monkeypatch):
+    monkeypatch.setattr(simulation.SimStream, "_dropped", lambda self, action: None)
+    run = plan(buffer_s=5, deeds=[Deed(20 * HNS_PER_S, 0, DeedKind.RESET)])
+    with pytest.raises(Violation, match="drops without a notice"):
+        simulation.run_plan(run)
+
+
+def test_a_stream_that_stops_moving_is_noticed(monkeypatch):
+    monkeypatch.setattr(simulation.SimStream, "_data", lambda self, action: None)
+    with pytest.raises(Violation, match="is stuck|go on"):
+        simulation.run_plan(plan())
+
+
+def test_a_failing_plan_is_made_small(monkeypatch):
+    monkeypatch.setattr(simulation.SimStream, "_data", lambda self, action: None)
+    noise = [Fault(FaultKind.REFUSE, "TagStream", begin_hns=at * HNS_PER_S) for at in range(5)]
+    found = simulation.shrink(plan(*noise), "a stream is stuck")
+    assert found is not None
+    assert found.plan.faults == ()
+    assert found.lines
+
+
+# ---- the command
+
+
+def test_the_command_counts_what_it_did(capsys):
+    assert simulation.main(["--seeds", "0..1", "--hours", "0.1"]) == 0
+    assert "2 seeds, 0.2 hours" in capsys.readouterr().out
+
+
+def test_the_command_names_a_failing_seed(capsys, monkeypatch):
+    monkeypatch.setattr(simulation.SimStream, "_data", lambda self, action: None)
+    assert simulation.main(["--seeds", "1", "--hours", "0.2"]) == 1
+    out = capsys.readouterr().out
+    assert "seed 1" in out
+    assert "minimised" in out
