@@ -139,6 +139,7 @@ struct bench_stream {
     struct kvs_stream *stream;
     uint64_t upload, pts_hns;
     struct kvs_action held; /* PUT_MEDIA that waits */
+    uint8_t apart[128];     /* threads do not share lines of the cache */
 };
 
 struct bench {

@@ -62,6 +62,8 @@ class ClientHandle:
         self.wake_fd = int(fd_out[0])
         host = ffi.new("struct kvs_host *")
         lib.kvs_host_init(host, wake_out[0])
+        if config.seed:  # a seed is asked for: the host's own randomness would win over it
+            host.random = ffi.NULL
         out = ffi.new("struct kvs_client **")
         status = lib.kvs_client_new(host, config, now_hns, out)
         if status < 0:

@@ -227,11 +227,11 @@ kvs_status kvs_stream_reset_connection(struct kvs_stream *stream, uint64_t now_h
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_lock(stream);
+    session_abort_open(stream, KVS_RESULT_OK);
     if (stream->state == KVS_STREAM_STREAMING) {
-        session_abort_all(stream, KVS_RESULT_OK);
         stream_step(stream, KVS_STREAM_EV_ENDED_OK, now_hns); /* asked for: no failure, whatever recovery is set */
-        stream_settle(stream, now_hns);
     }
+    stream_settle(stream, now_hns);
     stream_unlock(stream);
     return KVS_OK;
 }
@@ -262,7 +262,8 @@ static void restart_data(struct kvs_stream *stream)
     stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
     stream->last_key_pts_hns = KVS_TIME_NONE;
     stream->skip_until_key = 1;
-    stream->order.is_started = 0;
+    stream->order.is_started = stream->was_refused = 0;
+    stream->order.latest_pts_hns = stream->order.lead_pts_hns = 0;
     stream->is_ended = stream->force_key = stream->starts_session = 0;
     for (uint32_t i = 0; i < stream->track_count; i++) stream->tracks[i].is_seen = 0, stream->tracks[i].shift_hns = 0;
 }

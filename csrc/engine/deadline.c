@@ -71,10 +71,16 @@ kvs_status deadline_reserve(struct kvs_client *client)
 
 /* ---- a stream's deadline ----------------------------------------------------------------------------------------- */
 
-/* A source whose put was refused is not idle: it waits for room and goes on in the same fragment. */
+/* A source whose put was refused is not idle: it waits for room and goes on in the same fragment. Only when that one is
+ * all there is (it fills the store) can nothing but its end make room. */
+static int waits_for_room(const struct kvs_stream *stream)
+{
+    return stream->was_refused && stream->view.fragment_tail + 1 < stream->view.fragment_head;
+}
+
 static uint64_t idle_deadline(const struct kvs_stream *stream)
 {
-    if (stream->limits.eofr_idle_hns == 0 || stream->is_stopped || stream->is_ended || stream->wants_room)
+    if (stream->limits.eofr_idle_hns == 0 || stream->is_stopped || stream->is_ended || waits_for_room(stream))
         return KVS_TIME_NONE;
     if (kvs_view_is_empty(&stream->view)) return KVS_TIME_NONE;
     if (kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED)

@@ -129,6 +129,7 @@ struct kvs_stream {
     uint64_t skip_pts_hns, skip_count, skip_bytes; /* skipped frames not yet reported */
     uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
     uint8_t is_skipping; /* the first of a run of skipped frames has been reported */
+    uint8_t was_refused; /* the last put found no room */
     uint8_t wants_room, store_pressure, buffer_pressure, latency_pressure;
 
     struct kvs_stream_metrics metrics; /* counters; the rest is filled in when asked */
@@ -221,6 +222,7 @@ kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last
 struct upload *session_find(const struct kvs_stream *stream, uint64_t handle);
 void session_move(struct kvs_stream *stream, struct upload *upload, uint32_t event);
 void session_abort(struct kvs_stream *stream, struct upload *upload, uint32_t result);
+void session_abort_open(struct kvs_stream *stream, uint32_t result);
 void session_abort_all(struct kvs_stream *stream, uint32_t result);
 void session_remove(struct kvs_stream *stream, struct upload *upload);
 void session_announce(struct kvs_stream *stream); /* tells waiting readers that there are bytes */

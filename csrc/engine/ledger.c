@@ -113,6 +113,7 @@ void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t r
         !(fragment->flags & KVS_FRAGMENT_CLOSED)) { /* its rest has no home any more */
         stream->skip_until_key = 1;
         stream->order.is_started = 0;
+        kvs_generator_reset(&stream->generator); /* the next key frame opens one, whatever the last one's times */
     }
     fragment->flags |= KVS_FRAGMENT_DROPPED | KVS_FRAGMENT_CLOSED;
     stream->metrics.frames_dropped[reason] += action.b;

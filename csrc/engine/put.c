@@ -264,7 +264,7 @@ static void commit(struct kvs_stream *stream, struct put *put)
     held.format = stream->format->number;
     held.flags = (uint16_t)put->flags;
     held.track = (uint8_t)put->track;
-    stream->force_key = 0;
+    stream->force_key = stream->was_refused = 0;
     if (put->is_new_session) stream->starts_session = 1;
     stream->metrics.last_put_hns = put->now_hns;
     if (stream->order.mode == KVS_ORDER_NONE) {

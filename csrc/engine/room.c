@@ -29,7 +29,7 @@ static int drop_oldest(struct kvs_stream *stream, uint32_t reason)
 static kvs_status refuse(struct kvs_stream *stream, kvs_status status)
 {
     struct kvs_client *client = stream->client;
-    stream->wants_room = 1;
+    stream->wants_room = stream->was_refused = 1;
     kvs_host_lock(&client->host, client->lock);
     client->wants_room = 1;
     kvs_host_unlock(&client->host, client->lock);

@@ -210,6 +210,30 @@ void session_abort_all(struct kvs_stream *stream, uint32_t result)
     }
 }
 
+/* A handle whose connection is only being opened takes the fragments that just lost theirs. Relative times can not
+ * move:
+ * its start is on the wire already. */
+static void reaim_unread(struct kvs_stream *stream)
+{
+    uint64_t first = 0, last = 0;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (upload->state > KVS_UPLOAD_READY || upload->is_bound || !session_gap(stream, &first, &last)) continue;
+        if (stream->flags & KVS_RELATIVE_TIMES || last == KVS_TIME_NONE || last + 1 != upload->first) continue;
+        upload->first = upload->at_fragment = upload->done_next = upload->sent_next = first;
+    }
+}
+
+/* Those that are connected; one that is only being opened is a new connection already. */
+void session_abort_open(struct kvs_stream *stream, uint32_t result)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (is_live(upload) && upload->state != KVS_UPLOAD_OPENING) session_abort(stream, upload, result);
+    }
+    reaim_unread(stream);
+}
+
 void session_limit(struct kvs_stream *stream, uint64_t last)
 {
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
@@ -236,20 +260,6 @@ static uint32_t lost_event(uint32_t result)
     case KVS_RESULT_READ_TIMEOUT:
     case KVS_RESULT_CONNECTION_TIMEOUT: return KVS_STREAM_EV_ENDED_TIMEOUT;
     default: return KVS_STREAM_EV_ENDED_ERROR;
-    }
-}
-
-/* A handle whose connection is only being opened takes the fragments that just lost theirs. Relative times can not
- * move:
- * its start is on the wire already. */
-static void reaim_unread(struct kvs_stream *stream)
-{
-    uint64_t first = 0, last = 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        struct upload *upload = stream->uploads[i];
-        if (upload->state > KVS_UPLOAD_READY || upload->is_bound || !session_gap(stream, &first, &last)) continue;
-        if (stream->flags & KVS_RELATIVE_TIMES || last == KVS_TIME_NONE || last + 1 != upload->first) continue;
-        upload->first = upload->at_fragment = upload->done_next = upload->sent_next = first;
     }
 }
 

@@ -183,11 +183,12 @@ static void after_read(struct pic_call *call, UPLOAD_HANDLE handle, kvs_status f
     pic_unlock(call->client);
 }
 
-static STATUS status_of_read(enum kvs_read_state state)
+/* A buffer that is full is a success, whether or not there is more: the next read says. */
+static STATUS status_of_read(enum kvs_read_state state, int is_full)
 {
     switch (state) {
     case KVS_READ_MORE: return STATUS_SUCCESS;
-    case KVS_READ_WAIT: return STATUS_NO_MORE_DATA_AVAILABLE;
+    case KVS_READ_WAIT: return is_full ? STATUS_SUCCESS : STATUS_NO_MORE_DATA_AVAILABLE;
     case KVS_READ_AWAITING_ACK: return STATUS_AWAITING_PERSISTED_ACK;
     default: return STATUS_END_OF_STREAM;
     }
@@ -218,7 +219,7 @@ STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploa
     after_read(&call, uploadHandle, filled, filled < 0 ? KVS_READ_MORE : state);
     if (filled < 0) return pic_leave(&call, pic_status_of(filled));
     *pFilledSize = (UINT32)filled;
-    return pic_leave(&call, status_of_read(state));
+    return pic_leave(&call, status_of_read(state, (uint32_t)filled == room));
 }
 
 /* ---- ACKs and ends ------------------------------------------------------------------------------------------------------------------------ */

@@ -111,6 +111,12 @@ static uint64_t find_cut(const struct kvs_held_queue *lead, int *known_out)
     return cut;
 }
 
+/* Too far from what the open fragment holds to be of it: after a pause, a frame belongs to the fragment that comes. */
+static int is_apart(const struct kvs_order_queue *order, const struct kvs_held *held)
+{
+    return order->is_started && held->frame.pts_hns > kvs_hns_add(order->latest_pts_hns, KVS_ORDER_APART_HNS);
+}
+
 /* The follower front with the least pts among those before the timecode `end_tc`: what counts is what is written. */
 static struct kvs_held_queue *earliest_follower(struct kvs_order_queue *order, uint64_t end_tc)
 {
@@ -118,7 +124,7 @@ static struct kvs_held_queue *earliest_follower(struct kvs_order_queue *order, u
     for (uint32_t i = 0; i < order->track_count; i++) {
         struct kvs_held_queue *queue = &order->queues[i];
         const struct kvs_held *held = front(queue);
-        if (i == order->lead || held == NULL || queue->is_silent) continue;
+        if (i == order->lead || held == NULL || queue->is_silent || is_apart(order, held)) continue;
         if (held->frame.pts_hns / order->scale_hns >= end_tc) continue;
         if (best == NULL || held->frame.pts_hns < front(best)->frame.pts_hns) best = queue;
     }
@@ -169,6 +175,7 @@ static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, 
     for (uint32_t i = 0; i < order->track_count && front(lead) == NULL; i++) {
         struct kvs_held_queue *queue = &order->queues[i];
         if (i == order->lead || queue->is_silent || front(queue) == NULL) continue;
+        if (!flush && is_apart(order, front(queue))) continue;
         if (flush || waited_enough(order, queue, now_hns)) return leave(queue, held_out);
     }
     return 0;
@@ -176,13 +183,17 @@ static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, 
 
 int kvs_order_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, struct kvs_held *held_out)
 {
-    return is_timed(order) ? timed_next(order, flush, held_out) : cut_next(order, now_hns, flush, held_out);
+    int left = is_timed(order) ? timed_next(order, flush, held_out) : cut_next(order, now_hns, flush, held_out);
+    if (left && held_out->frame.pts_hns > order->latest_pts_hns) order->latest_pts_hns = held_out->frame.pts_hns;
+    return left;
 }
 
 /* Whether the front of this queue can leave only behind the lead's next key frame. */
 static int waits_for_key(const struct kvs_order_queue *order, uint32_t track)
 {
-    return track != order->lead && (order->queues[track].is_silent || !order->is_started);
+    if (track == order->lead) return 0;
+    const struct kvs_held *held = front(&order->queues[track]);
+    return order->queues[track].is_silent || !order->is_started || (held != NULL && is_apart(order, held));
 }
 
 int kvs_order_expired(struct kvs_order_queue *order, uint64_t now_hns, struct kvs_held *held_out)

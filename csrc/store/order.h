@@ -17,6 +17,8 @@
 
 #define KVS_ORDER_QUEUE_MAX 61u                          /* DTS, PTS: frames of one track that may wait */
 #define KVS_ORDER_KEY_WAIT_HNS (10 * KVS_HNS_PER_SECOND) /* CUT: how long a frame waits for a key frame to follow */
+#define KVS_ORDER_APART_HNS                                                                                            \
+    KVS_HNS_PER_SECOND                /* CUT: a gap this long parts a frame of another track from the fragment */
 #define KVS_ORDER_CUT_QUEUE_MAX 1024u /* CUT: beyond it the front is treated as waited for long enough */
 
 struct kvs_held {
@@ -43,8 +45,9 @@ struct kvs_order_queue {
     uint32_t track_count;
     uint32_t lead; /* CUT: index of the video track that opens fragments */
     uint64_t scale_hns, window_hns;
-    uint64_t lead_pts_hns; /* greatest pts of the lead frames that have left */
-    uint8_t is_started;    /* the first key frame has left */
+    uint64_t lead_pts_hns;   /* greatest pts of the lead frames that have left */
+    uint64_t latest_pts_hns; /* greatest pts of all frames that have left */
+    uint8_t is_started;      /* the first key frame has left */
     struct kvs_held_queue queues[KVS_TRACKS_MAX];
 };
 

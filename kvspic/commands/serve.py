@@ -14,6 +14,7 @@ from kvspic.commands.endpoint import local_endpoint
 from kvspic.commands.options import EXAMPLES, data_dir_option, verbose_option
 
 if TYPE_CHECKING:
+    from kvspic.local.faults import Fault
     from kvspic.local.server import LocalEndpoint
 
 __all__ = ["parse_key", "serve"]
@@ -36,6 +37,7 @@ def parse_key(text: str) -> tuple[str, str]:
 @click.command(
     epilog=f"""{EXAMPLES}
   kvspic serve
+  kvspic serve --faults faults.json
   kvspic serve --port 0 --data-dir /var/lib/kvspic
   KVSPIC_ACCESS_KEY=AKEXAMPLE:secret kvspic serve
   aws kinesisvideo list-streams --endpoint-url http://127.0.0.1:8080
@@ -54,20 +56,44 @@ def parse_key(text: str) -> tuple[str, str]:
     "--access-key", "keys", multiple=True, metavar="ID:SECRET", envvar="KVSPIC_ACCESS_KEY", show_envvar=True,
     help="Take only requests signed with it; may be repeated. Others see a command line, so prefer the variable.",
 )  # fmt: skip
+@click.option(
+    "--faults", "faults_file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    help="Let go wrong what this JSON file says, such as [{\"kind\": \"cut\", \"after_bytes\": 9000, \"count\": 1}].",
+)  # fmt: skip
 @verbose_option
-def serve(host: str, port: int, data_dir: Path, durability: Any, keys: tuple[str, ...]) -> None:
+def serve(
+    host: str, port: int, data_dir: Path, durability: Any, keys: tuple[str, ...], faults_file: Path | None
+) -> None:
     """Run an endpoint that speaks the Kinesis Video Streams API, with streams on this machine's disk.
 
     Prints one line with its URL when it is ready. Ctrl-C or SIGTERM ends it; what was persisted stays.
     """
-    endpoint = local_endpoint()(
+    made = local_endpoint()
+    from kvspic.local.fault_socket import ScriptedFaults  # needs aiohttp, which local_endpoint has found
+
+    endpoint = made(
         data_dir=data_dir,
         host=host,
         port=port,
         durability=durability,
         access_keys=dict(map(parse_key, keys)) or None,
+        faults=ScriptedFaults(_faults(faults_file)),
     )
     asyncio.run(_serve(endpoint))
+
+
+def _faults(path: Path | None) -> list[Fault]:
+    if path is None:
+        return []
+    from kvspic.local.fault_file import faults_of_text
+    from kvspic.local.faults import FaultError
+
+    try:
+        return faults_of_text(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"The file of faults cannot be read ({error}); name another one.") from None
+    except FaultError as error:
+        raise click.UsageError(f"{path}: {error}") from None
 
 
 async def _serve(endpoint: LocalEndpoint) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from kvspic.local.errors import ServiceError, StoreError
+from kvspic.local.fault_socket import ScriptedFaults, Struck, UploadFaults
 from kvspic.local.hub import Hub
 from kvspic.local.media_out import MEDIA_TYPE, MediaOut
 from kvspic.local.put_connection import PutConnection
@@ -47,8 +48,11 @@ _Answer = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 class _Application:
     """Dispatch for one hub. ``access_keys`` None accepts any caller, signed or not."""
 
-    def __init__(self, hub: Hub, access_keys: Mapping[str, str] | None, live_wait_seconds: float) -> None:
+    def __init__(
+        self, hub: Hub, access_keys: Mapping[str, str] | None, live_wait_seconds: float, faults: ScriptedFaults
+    ) -> None:
         self._hub = hub
+        self._faults = faults
         self._access_keys = access_keys
         self._media = MediaOut(hub, live_wait_seconds)
         self._media_answers: dict[str, _Answer] = {
@@ -62,20 +66,22 @@ class _Application:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         try:
-            return await self._answer(request)
+            struck = await self._faults.strikes(request)
+            refusal = await self._faults.before_answer(request, struck)
+            return await self._answer(request, struck) if refusal is None else refusal
         except ServiceError as error:
             return _refusal(error)
         except StoreError as error:
             _log.error("%s: %s", request.path, error)
             return _refusal(ServiceError("InternalFailure", str(error)))
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, struck: Struck) -> web.StreamResponse:
         path = request.path
         is_known = path in self._control or path in self._media_answers or path in _NOT_BUILT or path == "/putMedia"
         if request.method != "POST" or not is_known:
             raise ServiceError("UnknownOperationException", f"There is no operation {request.method} {path}.")
         if path == "/putMedia":
-            return await self._put_media(request)
+            return await self._put_media(request, struck)
         content = await request.read()
         self._check_signature(request, content)
         if path in _NOT_BUILT:
@@ -89,18 +95,21 @@ class _Application:
         return _json_answer(answer)
 
     def _check_signature(self, request: web.Request, body: bytes | None) -> None:
+        if self._faults.has_expired(request):
+            raise ServiceError("ExpiredTokenException", "The security token included in the request is expired")
         if self._access_keys is None:
             return
         headers = _lower(request)
         signed = SignedRequest(request.method, request.path, request.rel_url.raw_query_string, headers, body)
         verify(signed, self._access_keys, self._hub.wall_seconds())
 
-    async def _put_media(self, request: web.Request) -> web.StreamResponse:
+    async def _put_media(self, request: web.Request, struck: Struck) -> web.StreamResponse:
         self._check_signature(request, None)
         session = self._hub.service.open_put(_lower(request), self._hub.now_hns())
         response = web.StreamResponse(headers=_answer_headers("application/json"))
         response.enable_chunked_encoding()
-        return await PutConnection(self._hub, request, session).run(response)
+        faults = UploadFaults(request, struck, self._faults)
+        return await PutConnection(self._hub, request, session, faults).run(response)
 
     async def _get_data_endpoint(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         return _json_answer(self._hub.service.get_data_endpoint(body, f"{request.scheme}://{request.host}"))
@@ -173,8 +182,11 @@ def _refusal(error: ServiceError) -> web.Response:
     return web.Response(status=error.status, body=content, headers=headers)
 
 
-def make_app(hub: Hub, access_keys: Mapping[str, str] | None, live_wait_seconds: float) -> web.Application:
+def make_app(
+    hub: Hub, access_keys: Mapping[str, str] | None, live_wait_seconds: float, faults: ScriptedFaults | None = None
+) -> web.Application:
     """Return the application over ``hub``; GetMedia ends after ``live_wait_seconds`` without a fragment."""
     app = web.Application(client_max_size=4 * 1024 * 1024)
-    app.router.add_route("*", "/{path:.*}", _Application(hub, access_keys, live_wait_seconds).handle)
+    answering = _Application(hub, access_keys, live_wait_seconds, faults or ScriptedFaults())
+    app.router.add_route("*", "/{path:.*}", answering.handle)
     return app

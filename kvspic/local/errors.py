@@ -23,6 +23,7 @@ _HTTP_STATUS = {
     "ConnectionLimitExceededException": 400,
     "IncompleteSignature": 400,
     "SerializationException": 400,
+    "ExpiredTokenException": 403,
     "MissingAuthenticationTokenException": 403,
     "UnrecognizedClientException": 403,
     "InvalidSignatureException": 403,

@@ -14,6 +14,8 @@ import logging
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from kvspic.local.acks import Ack
+from kvspic.local.fault_socket import UploadFaults
 from kvspic.local.hub import Hub
 from kvspic.local.put_session import PutSession
 from kvspic.local.records import CloseSession, Effect, FragmentRecord, KeepFragment, KeepHeader, SendAck
@@ -35,8 +37,9 @@ _BROKEN = (OSError, EOFError, ClientError, HttpProcessingError, web.RequestPaylo
 class PutConnection:
     """One PutMedia request whose head was accepted."""
 
-    def __init__(self, hub: Hub, request: web.Request, session: PutSession) -> None:
+    def __init__(self, hub: Hub, request: web.Request, session: PutSession, faults: UploadFaults) -> None:
         self._hub = hub
+        self._faults = faults
         self._request = request
         self._session = session
         self._loop = asyncio.get_running_loop()
@@ -94,7 +97,7 @@ class PutConnection:
         """Wait for the body to begin; a body that does not within the idle limit counts as empty."""
         limit = self._hub.service.settings.idle_max_hns / HNS_PER_SECOND
         try:
-            return await asyncio.wait_for(self._request.content.readany(), limit)
+            return await asyncio.wait_for(self._faults.read(), limit)
         except asyncio.TimeoutError:
             return b""
         except _BROKEN as error:
@@ -110,7 +113,7 @@ class PutConnection:
                 if self._collected_size >= _FLUSH_SIZE:
                     self._flush()
                 await self._wait_for_room()
-                data = await self._request.content.readany()
+                data = await self._faults.read()
         except _BROKEN:
             self._session.cut()
             self._close()
@@ -130,6 +133,7 @@ class PutConnection:
             lines, self._unsent = self._unsent, []
             self._room.set()
             if lines:
+                await self._faults.until_moving()
                 await response.write(b"".join(lines))
             elif self._is_closed:
                 return
@@ -139,19 +143,42 @@ class PutConnection:
     def _apply(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, SendAck):
-                self._unsent.append(effect.ack.line())
-                self._wake.set()
-                if self._hub.on_ack is not None:
-                    self._hub.on_ack(self._session.stream.name, effect.ack)
+                self._send(effect.ack)
             elif isinstance(effect, KeepFragment):
                 self._keep(effect.fragment)
             elif isinstance(effect, KeepHeader):
                 self._flush()
                 self._hub.store.keep_header(self._file, effect.header)
             elif isinstance(effect, CloseSession):
-                self._is_polite = not effect.is_error and self._request.content.is_eof()
-                self._close()
+                self._end(is_error=effect.is_error)
         self._arm()
+
+    def _send(self, ack: Ack) -> None:
+        """Send an ACK, or what a fault makes of it."""
+        for one in self._faults.acks(ack):
+            if self._hub.on_ack is not None:
+                self._hub.on_ack(self._session.stream.name, one)
+            if self._faults.ack_delay_s:
+                self._loop.call_later(self._faults.ack_delay_s, self._put_out, one.line())
+            else:
+                self._put_out(one.line())
+            if one.event == "ERROR" and ack.event != "ERROR":  # the model knows nothing of it
+                self._session.cut()
+                self._end(is_error=True)
+
+    def _put_out(self, line: bytes) -> None:
+        self._unsent.append(line)
+        self._wake.set()
+
+    def _end(self, *, is_error: bool) -> None:
+        """The session is over; delayed ACKs go first."""
+        if self._faults.is_silent:
+            return
+        self._is_polite = not is_error and self._request.content.is_eof()
+        if self._faults.ack_delay_s:
+            self._loop.call_later(self._faults.ack_delay_s, self._close)
+        else:
+            self._close()
 
     def _close(self) -> None:
         self._is_closed = True

@@ -26,6 +26,7 @@ from kvspic.local.acks import Ack
 from kvspic.local.app import make_app
 from kvspic.local.documents import SEGMENT_HEAD
 from kvspic.local.errors import DataDirLockedError, LocalEndpointError, PortInUseError
+from kvspic.local.fault_socket import ScriptedFaults, reset
 from kvspic.local.hub import Hub
 from kvspic.local.mkv_events import Block, Header, Tags, ends_fragment
 from kvspic.local.mkv_reader import read_all
@@ -60,6 +61,7 @@ class LocalEndpoint:
         settings: limits and delays of the service.
         lingering_seconds: how long a refused upload is still read, so that its answer is not lost to a reset.
         live_wait_seconds: GetMedia ends after this long without a new fragment.
+        faults: what goes wrong, see :mod:`kvspic.local.faults`; ``add`` and ``clear`` change them while it runs.
         on_ack: called in the endpoint's loop with the stream's name and each ACK; it must not block.
 
     Raises (when started):
@@ -76,6 +78,7 @@ class LocalEndpoint:
     lingering_seconds: float = 0.5
     live_wait_seconds: float = 3.0
     on_ack: Callable[[str, Ack], None] | None = None
+    faults: ScriptedFaults = field(default_factory=ScriptedFaults)
     _hub: Hub | None = field(default=None, init=False, repr=False)
     _runner: web.AppRunner | None = field(default=None, init=False, repr=False)
     _bound_port: int = field(default=0, init=False, repr=False)
@@ -91,10 +94,14 @@ class LocalEndpoint:
         """Open the store and listen."""
         if self._hub is not None:
             raise LocalEndpointError("The endpoint is running already; make another object for a second one.")
-        listener = self._listen()
+        await self._begin(self.port)
+        self.faults.begin(self._restart)
+
+    async def _begin(self, port: int) -> None:
+        listener = self._listen(port)
         try:
             self._hub = await asyncio.get_running_loop().run_in_executor(None, self._open_hub, _Post())
-            app = make_app(self._hub, self.access_keys, self.live_wait_seconds)
+            app = make_app(self._hub, self.access_keys, self.live_wait_seconds, self.faults)
             self._runner = web.AppRunner(
                 app,
                 access_log=None,
@@ -106,24 +113,24 @@ class LocalEndpoint:
             await web.SockSite(self._runner, listener, ssl_context=self.ssl_context).start()
         except BaseException:
             listener.close()
-            await self.stop()
+            await self._end()
             raise
         self._bound_port = listener.getsockname()[1]
 
-    def _listen(self) -> socket.socket:
+    def _listen(self, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             if sys.platform != "win32":  # there it would let two programs share the port
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self.host, self.port))
+            listener.bind((self.host, port))
             listener.listen(512)
         except OSError as error:
             listener.close()
             if error.errno == errno.EADDRINUSE:
-                text = f"The port {self.port} on {self.host} is in use; choose another, or 0 for a free one."
+                text = f"The port {port} on {self.host} is in use; choose another, or 0 for a free one."
                 raise PortInUseError(text) from error
-            text = f"The endpoint cannot listen on {self.host} port {self.port} ({error.strerror}); choose another."
+            text = f"The endpoint cannot listen on {self.host} port {port} ({error.strerror}); choose another."
             raise LocalEndpointError(text) from error
         return listener
 
@@ -139,6 +146,21 @@ class LocalEndpoint:
 
     async def stop(self) -> None:
         """Close all connections and the store. A second call does nothing."""
+        await self.faults.end()
+        await self._end()
+
+    async def _restart(self, delay_s: float) -> None:
+        """End all connections as a dying process does, refuse new ones for a while, and come back on the same port."""
+        if self._runner is None:
+            return
+        if self._runner.server is not None:
+            for connection in self._runner.server.connections:
+                reset(connection.transport)
+        await self._end()
+        await asyncio.sleep(delay_s)
+        await self._begin(self._bound_port)
+
+    async def _end(self) -> None:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()

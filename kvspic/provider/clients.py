@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kvspic.provider.clock import ServiceClock, server_time
-from kvspic.provider.credentials import Credentials, NoCredentialsError
+from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
 from kvspic.provider.results import (
     ServiceError,
     ServiceResult,
@@ -79,7 +79,8 @@ def translate(operation: str, place: str, error: Exception) -> ServiceError:
     """The error of a call that got no answer. An unknown kind may quote keys: then only its kind is told."""
     import botocore.exceptions
 
-    known = isinstance(error, (botocore.exceptions.BotoCoreError, OSError, NoCredentialsError))
+    told = (botocore.exceptions.BotoCoreError, OSError, NoCredentialsError, CredentialFetchError)
+    known = isinstance(error, told)
     text = " ".join(str(error).split()) if known else type(error).__name__
     return ServiceError(operation, classify_transport(error), detail=f"{safe_text(text)} (at {place})")
 

@@ -20,6 +20,7 @@ from kvspic.provider.threads import in_thread
 __all__ = [
     "BotocoreCredentials",
     "CallableCredentials",
+    "CredentialFetchError",
     "CredentialSource",
     "Credentials",
     "NoCredentialsError",
@@ -46,6 +47,10 @@ class Credentials:
 
 class NoCredentialsError(Exception):
     """No source has keys. The name is the one that botocore uses; results are classified by it."""
+
+
+class CredentialFetchError(Exception):
+    """A source could not get its keys this time. The text is one sentence with cause and remedy, and never a secret."""
 
 
 class CredentialSource(Protocol):

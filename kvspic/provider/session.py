@@ -85,13 +85,15 @@ class SessionTimeouts:
 
     ``connect_s`` is for lookup, connection and TLS; ``open_s`` for these and for the credentials. ``head_s`` runs from
     the first body byte (the service answers when it has read some) to the status line. ``refusal_s`` is for reading a
-    refusal to its end, and for what is left to read after a write failed.
+    refusal to its end, and for what is left to read after a write failed. ``write_s`` is how long the peer may take no
+    byte of a piece: without acknowledgements nothing else would tell a peer that stopped reading from a slow one.
     """
 
     connect_s: float = 5.0
     open_s: float = 30.0
     head_s: float = 15.0
     refusal_s: float = 2.0
+    write_s: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -310,11 +312,14 @@ class _Attempt:
             return True
         if self._answer is None and self._timer is None:
             self._arm(self._target.timeouts.head_s, EndedBy.TIMEOUT)
+        limit = self._loop.call_later(self._target.timeouts.write_s, self.finish, EndedBy.TIMEOUT)
         try:
             await transport.send(self._http.body(piece))
         except OSError as error:
             self._write_failed(error)
             return False
+        finally:
+            limit.cancel()
         self._session.bytes_sent += size
         return True
 

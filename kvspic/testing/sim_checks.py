@@ -22,7 +22,7 @@ __all__ = ["Account", "Accounts", "SessionLog", "Violation", "payload_of"]
 HNS_PER_MS = 10_000
 HNS_PER_S = 10_000_000
 _HEAD = struct.Struct("<HBI")  # account, track, number
-_FILLER = bytes(range(251)) * 300
+_FILLER = bytes(range(251)) * 1300
 FROM_BUFFER = (
     DropReason.STORE_FULL, DropReason.BUFFER_DURATION, DropReason.ERROR_ACK, DropReason.REPLAY_LIMIT, DropReason.RESET,
 )  # fmt: skip

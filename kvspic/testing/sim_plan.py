@@ -11,6 +11,7 @@ from enum import Enum
 
 from kvspic.local.faults import ANY, PUT_MEDIA, Fault, FaultKind
 from kvspic.testing.sim_random import SimRandom
+from kvspic.types import BackwardPolicy, FullPolicy
 
 __all__ = ["HNS_PER_HOUR", "HNS_PER_MS", "HNS_PER_S", "Burst", "Deed", "DeedKind", "Plan", "StreamPlan", "make_plan"]
 
@@ -50,6 +51,7 @@ class Burst:
     begin_hns: int
     end_hns: int
     is_silent: bool  # the second track is
+    jump_hns: int = 0  # how far the source's clock is off
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class StreamPlan:
     relative: bool = False
     has_tags: bool = False
     replay_s: int = 0
+    full_policy: FullPolicy = FullPolicy.DROP_FRAGMENT
+    backward_policy: BackwardPolicy = BackwardPolicy.SHIFT
+    fragment_s: int = 0  # 0: each key frame begins a fragment
+    huge: int = 0  # every so many frames one that needs several slabs; 0: none
 
     @property
     def name(self) -> str:
@@ -166,6 +172,10 @@ def _variant(random: SimRandom, plan: StreamPlan) -> StreamPlan:
         relative=random.chance(20),
         has_tags=random.chance(30),
         replay_s=random.between(3, 20) if not plan.offline and random.chance(10) else 0,
+        full_policy=random.choice(tuple(FullPolicy)) if random.chance(20) else FullPolicy.DROP_FRAGMENT,
+        backward_policy=random.choice(tuple(BackwardPolicy)),
+        fragment_s=random.between(1, 6) if random.chance(15) else 0,
+        huge=random.spread(20, 400) if random.chance(10) else 0,
     )
 
 
@@ -174,7 +184,8 @@ def _bursts(random: SimRandom, duration: int, active: int) -> tuple[Burst, ...]:
     bursts, at = [], random.spread(1, 5000) * HNS_PER_MS
     while at < duration and active > 0:
         length = min(random.spread(3, 300) * HNS_PER_S, active, duration - at)
-        bursts.append(Burst(at, at + length, random.chance(25)))
+        jump = random.choice((-1, 1)) * random.spread(1, 3_600_000) * HNS_PER_MS if random.chance(8) else 0
+        bursts.append(Burst(at, at + length, random.chance(25), jump))
         active -= length
         at += length + random.spread(100, 700_000) * HNS_PER_MS
     return tuple(bursts)

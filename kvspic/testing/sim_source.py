@@ -126,7 +126,10 @@ class SimSource:
         if plan.leading and plan.gop > 2:  # an open GOP: K, then a picture that is shown before it
             pts_hns += plan.video_hns * (2 if place == 0 else 0 if place == 1 else 1)
         size = self._size(plan.size_high if place == 0 else max(plan.size_low, plan.size_high // 4))
-        self._make(VIDEO, size, KEY if place == 0 else 0, pts_hns, dts_hns)
+        if plan.huge and self._count % plan.huge == plan.huge - 1:
+            size = self._random.between(60_000, 300_000)
+        jump_hns = self._burst.jump_hns if self._burst is not None else 0
+        self._make(VIDEO, size, KEY if place == 0 else 0, pts_hns + jump_hns, dts_hns + jump_hns)
 
     def _sound_later(self, at_hns: int) -> None:
         if self._plan.offline or not self._plan.late_hns:
@@ -136,6 +139,7 @@ class SimSource:
 
     def _sound(self, at_hns: int) -> None:
         key = KEY if self._audio_track == VIDEO and self._random.chance(10) else 0
+        at_hns += self._burst.jump_hns if self._burst is not None else 0
         self._make(self._audio_track, self._size(200), key, at_hns, at_hns)
 
     def _size(self, high: int) -> int:
@@ -164,11 +168,11 @@ class SimSource:
         try:
             life.core.put_frame(data, pts_hns, dts_hns, 0, track, flags, world.clock.now_hns)
         except errors.StoreFullError:
-            if self._plan.offline:
+            if self._plan.offline:  # a source of a realtime stream with the policy to refuse leaves the frame out
                 self._waiting = (data, track, flags, pts_hns, dts_hns)
                 life.on_room = self.room
             return False
-        except errors.StreamStoppedError:
+        except (errors.StreamStoppedError, errors.FrameTooLargeError, errors.MediaError):
             return True
         finally:
             world.touched[life] = None

@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from kvspic import errors
 from kvspic.actions import ORDERS, Action, ActionKind
-from kvspic.core import Client, StreamSetup
+from kvspic.core import StreamSetup
 from kvspic.driver.turn import Turn
 from kvspic.local.faults import Fault, FaultKind, FaultScript
 from kvspic.local.model import Service
@@ -27,6 +27,7 @@ from kvspic.provider.endpoints import EndpointCache
 from kvspic.retry import DefaultRetryPolicy
 from kvspic.testing.clock import SimClock
 from kvspic.testing.sim_checks import Accounts, Violation
+from kvspic.testing.sim_core import SeededClient
 from kvspic.testing.sim_network import Network
 from kvspic.testing.sim_plan import HNS_PER_S, Deed, DeedKind, Plan, StreamPlan, make_plan
 from kvspic.testing.sim_random import SimRandom
@@ -87,7 +88,7 @@ class World:
         self._lines: deque[tuple[int, str, object]] = deque(maxlen=LINES_MAX)
         self._keys: Keys | None = None
         self._is_healed = False
-        self.client = Client(BEGIN_HNS, store_size=plan.store_size, seed=plan.seed)
+        self.client = SeededClient(BEGIN_HNS, store_size=plan.store_size, seed=plan.seed + 1)
         self.turn = Turn(self.client)
         self.turn.handlers[0] = self._on_client_action
         self.turn.take(BEGIN_HNS)
@@ -116,6 +117,7 @@ class World:
         account = self.accounts.open(plan.name, plan.offline, plan.want_acks)
         kinds = {fault.kind for fault in self.plan.faults}
         account.loses_nothing_refused = FaultKind.ERROR_ACK not in kinds
+        account.is_shifted = any(burst.jump_hns for burst in plan.bursts)
         account.is_relative = plan.relative
         account.may_be_silent = bool(plan.video_hns and plan.audio_hns)
         setup = StreamSetup(plan.name, _tracks(plan), _options(plan), account.number)
@@ -178,7 +180,7 @@ class World:
             life.may_skip()
         try:
             acts[kind]()
-        except (errors.StateError, errors.ResourceError) as error:
+        except (errors.StateError, errors.ResourceError, errors.UsageError) as error:
             self.write(life.plan.name, f"refused: {type(error).__name__}")
 
     def _heal(self) -> None:
@@ -283,6 +285,8 @@ class World:
         is_waiting = self.sources[life.plan.index].is_waiting() and not life.is_stopped
         mark = (found.frames_put, found.frames_done + sum(found.frames_dropped), found.bytes_sent)
         is_held = not life.condition() and not found.bytes_unsent  # other tracks' frames that wait for a key frame
+        if life.plan.fragment_s and not life.is_stopped:  # fragments cut by time have no idle end
+            is_held = is_held or not found.bytes_unsent
         is_idle = (not found.frames_buffered or is_held) and not is_waiting and life.is_closed == life.is_stopped
         if mark != account.progress_mark or is_idle or life.is_given_up or self._fault_is_near(now_hns):
             account.progress_mark, account.progress_hns = mark, now_hns
@@ -362,6 +366,9 @@ def _options(plan: StreamPlan) -> StreamOptions:
         want_acks=plan.want_acks,
         relative_times=plan.relative,
         replay_max=timedelta(seconds=plan.replay_s),
+        full_policy=plan.full_policy,
+        backward_policy=plan.backward_policy,
+        fragment_duration=timedelta(seconds=plan.fragment_s),
     )
 
 
@@ -454,7 +461,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--strict", action="store_true", help="do not overlook the faults that are known")
     parser.add_argument("--no-shrink", action="store_true", help="show the failing run as it is")
     wanted = parser.parse_args(argv)
-    faulthandler.enable()
     first, _, last = wanted.seeds.partition("..")
     seeds = range(int(first), int(last or first) + 1)
     frames, failed = 0, 0
@@ -495,4 +501,5 @@ def _report(seed: int, violation: Violation, wanted: argparse.Namespace) -> None
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # a trap in the core names its place; the seed is on the line above
     sys.exit(main())

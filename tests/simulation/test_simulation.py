@@ -86,6 +86,27 @@ def test_a_credential_source_that_fails_at_first_does_not_end_the_stream():
     simulation.run_plan(plan(fault), is_strict=True)
 
 
+def test_audio_after_a_pause_does_not_stretch_the_fragment_before_it():
+    """An open GOP's key frame is shown later than the audio that came with it; the pause is longer than a fragment."""
+    bursts = (Burst(2 * HNS_PER_S, 30 * HNS_PER_S, False), Burst(50 * HNS_PER_S, 90 * HNS_PER_S, False))
+    changes = {"video_hns": 1288 * HNS_PER_MS, "audio_hns": 200 * HNS_PER_MS, "gop": 3, "leading": True}
+    simulation.run_plan(plan(bursts=bursts, **changes), is_strict=True)
+
+
+def test_a_dropped_open_fragment_that_is_cut_by_time_takes_no_more_frames():
+    """The service refuses the fragment while it is open; the next key frame opens another before its time is up."""
+    fault = Fault(FaultKind.ERROR_ACK, PUT_MEDIA, error_id=4004, fragment=1)
+    simulation.run_plan(plan(fault, video_hns=0, audio_hns=280 * HNS_PER_MS, gop=1, fragment_s=2), is_strict=True)
+
+
+def test_a_silent_session_is_left_after_a_rotation_too():
+    """The token is renewed while the old session holds all that is buffered, so no new session stands beside it."""
+    fault = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=600)
+    bursts = (Burst(2 * HNS_PER_S, 5 * HNS_PER_S, False),)
+    run = plan(fault, bursts=bursts, gop=50, fragment_s=6, token_life_hns=100 * HNS_PER_S)
+    simulation.run_plan(run, is_strict=True)
+
+
 # ---- deeds of the user
 
 
@@ -120,15 +141,15 @@ def test_a_drop_without_a_notice_is_noticed(monkeypatch):
 
 
 def test_a_stream_that_stops_moving_is_noticed(monkeypatch):
-    monkeypatch.setattr(simulation.SimStream, "_data", lambda self, action: None)
-    with pytest.raises(Violation, match="is stuck|go on"):
+    monkeypatch.setattr(simulation.SimStream, "_put_media", lambda self, action: None)
+    with pytest.raises(Violation, match="make a stream go on"):
         simulation.run_plan(plan())
 
 
 def test_a_failing_plan_is_made_small(monkeypatch):
-    monkeypatch.setattr(simulation.SimStream, "_data", lambda self, action: None)
+    monkeypatch.setattr(simulation.SimStream, "_put_media", lambda self, action: None)
     noise = [Fault(FaultKind.REFUSE, "TagStream", begin_hns=at * HNS_PER_S) for at in range(5)]
-    found = simulation.shrink(plan(*noise), "a stream is stuck")
+    found = simulation.shrink(plan(*noise), "nothing would make a stream go on")
     assert found is not None
     assert found.plan.faults == ()
     assert found.lines
@@ -143,7 +164,7 @@ def test_the_command_counts_what_it_did(capsys):
 
 
 def test_the_command_names_a_failing_seed(capsys, monkeypatch):
-    monkeypatch.setattr(simulation.SimStream, "_data", lambda self, action: None)
+    monkeypatch.setattr(simulation.SimStream, "_put_media", lambda self, action: None)
     assert simulation.main(["--seeds", "1", "--hours", "0.2"]) == 1
     out = capsys.readouterr().out
     assert "seed 1" in out

@@ -109,7 +109,7 @@ static inline STATUS fixture_answer(struct fixture *f, enum call_kind kind, SERV
     case TAG: return tagResourceResultEvent(custom, result);
     case ENDPOINT: return getStreamingEndpointResultEvent(custom, result, endpoint);
     case TOKEN: return getStreamingTokenResultEvent(custom, result, token, sizeof token, f->now + f->streaming_token_life);
-    default: return putStreamResultEvent(custom, result, f->next_upload++);
+    default: return putStreamResultEvent(custom, result, result == SERVICE_CALL_RESULT_OK ? f->next_upload++ : NO_UPLOAD);
     }
 }
 

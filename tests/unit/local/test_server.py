@@ -40,9 +40,12 @@ def test_it_runs_inside_a_loop(tmp_path):
 
 
 def test_it_runs_in_a_thread_that_is_gone_afterwards(tmp_path):
+    before = set(threading.enumerate())
     with LocalEndpoint.run_in_thread(data_dir=tmp_path) as endpoint:
         create(endpoint.url)
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("kvspic-local")]
+        assert set(threading.enumerate()) - before
+    left = set(threading.enumerate()) - before
+    assert not [thread.name for thread in left if thread.name.startswith("kvspic-local")]
 
 
 def test_it_serves_until_it_is_cancelled(tmp_path):

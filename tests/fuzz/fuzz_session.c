@@ -1,0 +1,13 @@
+/* Service answers, frames, reads, ACKs and faults as one stream of events, told to the whole core by tests/native/story.h.
+ * What must hold is checked after every step; the first broken promise ends the run. */
+#include "story.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 4096) return 0;
+    story_run(data, (uint32_t)size);
+    if (check_failed != 0) abort();
+    return 0;
+}

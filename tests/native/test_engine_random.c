@@ -1,0 +1,32 @@
+/* Stories that a generator writes: frames, reads, ACKs, faults and answers in any order over every kind of stream. Goal:
+ * whatever happens, the ledger adds up, nothing is done that nobody acknowledged, and every session is what the service
+ * takes: one header, rising clusters, frames whole, in order and with their times. A failure names its seed. */
+#include "media_bytes.h"
+#include "story.h"
+
+#define STORIES 20000u
+#define STORY_SIZE 1500u
+
+static void tell(uint64_t seed)
+{
+    uint8_t bytes[STORY_SIZE];
+    uint64_t state = seed;
+    for (uint32_t i = 0; i < STORY_SIZE; i++) bytes[i] = (uint8_t)next_random(&state);
+    story_run(bytes, STORY_SIZE);
+    if (check_failed != 0) fprintf(stderr, "story %llu\n", (unsigned long long)seed);
+}
+
+int main(int argument_count, char **arguments)
+{
+    if (argument_count > 1) tell(strtoull(arguments[1], NULL, 10));
+    for (uint64_t seed = 1; seed <= STORIES && check_failed == 0 && argument_count == 1; seed++) tell(seed);
+    printf("%llu stories, %llu steps: %llu frames put, %llu done, %llu sessions, %llu fragments repeated, %llu error ACKs, "
+           "%llu failures\n",
+           (unsigned long long)story_sums.stories, (unsigned long long)story_sums.steps,
+           (unsigned long long)story_sums.put, (unsigned long long)story_sums.done,
+           (unsigned long long)story_sums.sessions, (unsigned long long)story_sums.resent,
+           (unsigned long long)story_sums.errors, (unsigned long long)story_sums.failed);
+    for (uint32_t i = 0; i < KVS_DROP_COUNT; i++)
+        printf("dropped for reason %u: %llu\n", i, (unsigned long long)story_sums.dropped[i]);
+    return CHECK_DONE();
+}
