@@ -62,8 +62,9 @@ struct upload {
     uint64_t read_cum;              /* prefix sum (view cum_bytes) of its read position */
     uint8_t *header;                /* host memory until it is sent */
     uint32_t header_size;
-    uint8_t has_end;          /* the last thing read was a trailer with an end tag */
-    uint8_t has_sent;         /* something of a fragment was read */
+    uint8_t has_end;  /* the last thing read was a trailer with an end tag */
+    uint8_t has_sent; /* something of a fragment was read */
+    uint64_t opened_hns;
     uint64_t quiet_since_hns; /* bytes went out since and no ACK came; KVS_TIME_NONE: nothing is owed */
     uint8_t is_stale;
     struct kvs_ack_parser parser;

@@ -178,8 +178,7 @@ static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *h
     if (status != KVS_OK) return status;
     if (!(plan->parts & KVS_PART_CLUSTER)) return check_inside(stream, held, plan);
     if (held->prefix_space < KVS_MKV_CLUSTER_SIZE) return KVS_E_STREAM_STATE; /* only key frames open fragments */
-    if (stream->last_cluster_tc != KVS_TIME_NONE && plan->cluster_tc <= stream->last_cluster_tc)
-        stream->starts_session = 1;
+    if (goes_back(stream, plan->cluster_tc, 1)) stream->starts_session = 1;
     return KVS_OK;
 }
 

@@ -279,6 +279,8 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
 {
     if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
     kvs_status status = set_times(stream, put);
+    if ((status != KVS_OK || put->is_dropped_backward) && is_key(put) && is_lead(stream, put->track))
+        stream->skip_until_key = 1; /* what follows can not be decoded without it */
     if (status != KVS_OK) return status;
     if (put->is_dropped_backward) {
         drop_put(stream, put, KVS_DROP_BACKWARD);

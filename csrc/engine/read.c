@@ -251,13 +251,17 @@ static void note_sent(struct reader *reader)
     reader->stream->metrics.bytes_sent += reader->filled;
     if (reader->filled == 0) return;
     pressure_note_owed(reader->stream, reader->upload, reader->now_hns);
-    if (!stream_waits_for_acks(reader->stream)) kvs_backoff_progress(&reader->stream->session_backoff);
+    /* Without ACKs nobody says that bytes arrived: a session that lives is the sign. */
+    uint64_t lived = kvs_hns_sub(reader->now_hns, reader->upload->opened_hns);
+    if (!stream_waits_for_acks(reader->stream) && lived > reader->stream->client->backoff_cap_hns)
+        kvs_backoff_progress(&reader->stream->session_backoff);
 }
 
 static enum kvs_read_state finish(struct reader *reader, enum step step)
 {
     struct upload *upload = reader->upload;
     if (upload->state == KVS_UPLOAD_FINISHED || upload->state == KVS_UPLOAD_DEAD) {
+        if (upload->state == KVS_UPLOAD_FINISHED) kvs_backoff_progress(&reader->stream->session_backoff);
         session_remove(reader->stream, upload);
         return KVS_READ_END;
     }

@@ -107,6 +107,7 @@ kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last
     upload->first = upload->at_fragment = upload->done_next = upload->sent_next = first;
     upload->last = last;
     upload->quiet_since_hns = KVS_TIME_NONE;
+    upload->opened_hns = now_hns;
     kvs_ack_parser_init(&upload->parser);
     insert(stream, upload);
     struct kvs_action action = { .kind = KVS_ACTION_PUT_MEDIA,

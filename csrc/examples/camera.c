@@ -1,9 +1,9 @@
-/* camera.c — a camera program over pic.h: an encoder thread puts frames, a network thread does what the library asks for.
+/* camera.c — a camera over pic.h: an encoder thread puts frames, a network thread does what the library asks for.
  *
- * The service is a few lines in memory: it answers each call, takes the bytes of PutMedia, and acknowledges each fragment
- * when the next one begins. A real program sends the same requests to Amazon Kinesis Video Streams. No callback does
- * more than note what is wanted: the network thread answers. Builds as C11 and as C++17. Prints the ledger at the end:
- * every frame put is delivered, dropped or skipped; exit status 0 when all were delivered. */
+ * The service is a few lines in memory: it answers each call, takes the bytes of PutMedia, and acknowledges each
+ * fragment when the next one begins. A real program sends the same requests to Amazon Kinesis Video Streams. No
+ * callback does more than note what is wanted: the network thread answers. Builds as C11 and as C++17. Prints the
+ * ledger at the end: every frame put is delivered, dropped or skipped; exit status 0 when all were delivered. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,7 @@ struct camera {
 static BYTE no_secret[] = "token";
 static char endpoint[] = "memory:";
 
-/* ---- what the library asks for, noted ------------------------------------------------------------------------------- */
+/* ---- what the library asks for, noted -------------------------------------------------------------------------- */
 
 static struct camera *camera_of(UINT64 custom) { return (struct camera *)(uintptr_t)custom; }
 
@@ -83,7 +83,8 @@ static STATUS describe_stream(UINT64 custom, PCHAR name, PServiceCallContext con
     return note(custom, JOB_DESCRIBE, context->customData);
 }
 
-static STATUS create_stream(UINT64 custom, PCHAR device, PCHAR name, PCHAR type, PCHAR key, UINT64 retention, PServiceCallContext context)
+static STATUS create_stream(UINT64 custom, PCHAR device, PCHAR name, PCHAR type, PCHAR key, UINT64 retention,
+                            PServiceCallContext context)
 {
     (void)custom, (void)device, (void)name, (void)type, (void)key, (void)retention, (void)context;
     return STATUS_NOT_IMPLEMENTED; /* this service has every stream */
@@ -101,14 +102,15 @@ static STATUS find_token(UINT64 custom, PCHAR name, STREAM_ACCESS_MODE mode, PSe
     return note(custom, JOB_TOKEN, context->customData);
 }
 
-static STATUS put_stream(UINT64 custom, PCHAR name, PCHAR container, UINT64 start, BOOL is_absolute, BOOL wants_acks, PCHAR where,
-                         PServiceCallContext context)
+static STATUS put_stream(UINT64 custom, PCHAR name, PCHAR container, UINT64 start, BOOL is_absolute, BOOL wants_acks,
+                         PCHAR where, PServiceCallContext context)
 {
     (void)name, (void)container, (void)start, (void)is_absolute, (void)wants_acks, (void)where;
     return note(custom, JOB_PUT, context->customData);
 }
 
-static STATUS data_available(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration, UINT64 size)
+static STATUS data_available(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration,
+                             UINT64 size)
 {
     struct camera *camera = camera_of(custom);
     (void)name, (void)upload, (void)duration, (void)size;
@@ -126,7 +128,7 @@ static STATUS error_report(UINT64 custom, STREAM_HANDLE stream, UPLOAD_HANDLE up
     return STATUS_SUCCESS;
 }
 
-/* ---- the service, in memory --------------------------------------------------------------------------------------------- */
+/* ---- the service, in memory ------------------------------------------------------------------------------------ */
 
 static void acknowledge(struct camera *camera, STREAM_HANDLE stream, const char *type)
 {
@@ -153,7 +155,8 @@ static void take_byte(struct camera *camera, STREAM_HANDLE stream, BYTE byte)
     if (!is_cluster(camera->tail)) return;
     end_fragment(camera, stream);
     camera->open_fragment = 0;
-    for (int i = CLUSTER_HEAD - 8; i < CLUSTER_HEAD; i++) camera->open_fragment = camera->open_fragment << 8 | camera->tail[i];
+    for (int i = CLUSTER_HEAD - 8; i < CLUSTER_HEAD; i++)
+        camera->open_fragment = camera->open_fragment << 8 | camera->tail[i];
     camera->has_open = 1;
     camera->fragments++;
     acknowledge(camera, stream, "BUFFERING");
@@ -191,7 +194,8 @@ static void do_job(struct camera *camera, struct job job)
     case JOB_DESCRIBE: describe(job.custom); break;
     case JOB_ENDPOINT: getStreamingEndpointResultEvent(job.custom, SERVICE_CALL_RESULT_OK, endpoint); break;
     case JOB_TOKEN:
-        getStreamingTokenResultEvent(job.custom, SERVICE_CALL_RESULT_OK, no_secret, (UINT32)sizeof no_secret, UINT64_MAX - 1);
+        getStreamingTokenResultEvent(job.custom, SERVICE_CALL_RESULT_OK, no_secret, (UINT32)sizeof no_secret,
+                                     UINT64_MAX - 1);
         break;
     case JOB_PUT: putStreamResultEvent(job.custom, SERVICE_CALL_RESULT_OK, UPLOAD); break;
     case JOB_READ: read_upload(camera, job.custom); break;
@@ -215,7 +219,7 @@ static void *network_thread(void *argument)
     return NULL;
 }
 
-/* ---- the camera -------------------------------------------------------------------------------------------------------------- */
+/* ---- the camera ------------------------------------------------------------------------------------------------ */
 
 static void *encoder_thread(void *argument)
 {
@@ -260,7 +264,8 @@ static STATUS open_camera(struct camera *camera)
     info.version = STREAM_INFO_CURRENT_VERSION;
     strcpy(info.name, "front-door");
     info.retention = HUNDREDS_OF_NANOS_IN_AN_HOUR;
-    info.streamCaps.keyFrameFragmentation = info.streamCaps.frameTimecodes = info.streamCaps.absoluteFragmentTimes = TRUE;
+    info.streamCaps.keyFrameFragmentation = info.streamCaps.frameTimecodes = info.streamCaps
+                                                                                 .absoluteFragmentTimes = TRUE;
     info.streamCaps.fragmentAcks = info.streamCaps.recoverOnError = TRUE;
     info.streamCaps.bufferDuration = 120 * HUNDREDS_OF_NANOS_IN_A_SECOND;
     info.streamCaps.trackInfoList = &track;
@@ -279,9 +284,11 @@ static int print_ledger(struct camera *camera)
     metrics.version = STREAM_METRICS_CURRENT_VERSION;
     getKinesisVideoStreamMetrics(camera->stream, &metrics);
     unsigned long long lost = metrics.droppedFrames + metrics.skippedFrames;
-    printf("frames put %d, delivered %llu, dropped %llu, skipped %llu; fragments persisted %llu; bytes still buffered %llu\n", FRAMES,
-           (unsigned long long)FRAMES - lost, (unsigned long long)metrics.droppedFrames, (unsigned long long)metrics.skippedFrames,
-           (unsigned long long)metrics.persistedAcks, (unsigned long long)metrics.overallViewSize);
+    printf("frames put %d, delivered %llu, dropped %llu, skipped %llu; fragments persisted %llu; bytes still buffered "
+           "%llu\n",
+           FRAMES, (unsigned long long)FRAMES - lost, (unsigned long long)metrics.droppedFrames,
+           (unsigned long long)metrics.skippedFrames, (unsigned long long)metrics.persistedAcks,
+           (unsigned long long)metrics.overallViewSize);
     return lost == 0 && metrics.overallViewSize == 0 && metrics.persistedAcks == FRAMES / FRAMES_PER_FRAGMENT;
 }
 

@@ -1,4 +1,4 @@
-/* adapter.h — what the files of csrc/pic share: the client and stream behind the handles of pic.h, and who may touch them.
+/* adapter.h — what the files of csrc/pic share: the client and stream behind the handles, and who may touch them.
  *
  * The adapter adds to kvspic.h what the field's names ask for: handles, callbacks, tokens, waiting. It has one lock per
  * client (client->lock), held for bookkeeping only: never during a callback. It is taken before the core's own locks.
@@ -108,7 +108,7 @@ struct pic_client {
     uint8_t is_creating, is_ready, is_closing, owes_wait, has_fingerprint;
 };
 
-/* ---- client.c, stream.c: life ----------------------------------------------------------------------------------------- */
+/* ---- client.c, stream.c: life ---------------------------------------------------------------------------------- */
 
 void pic_lock(struct pic_client *client);
 void pic_unlock(struct pic_client *client);
@@ -120,7 +120,7 @@ void pic_stream_release(struct pic_stream *stream);
 void pic_stream_close(struct pic_stream *stream);
 void pic_random_name(struct pic_client *client, char *name, uint32_t size);
 
-/* ---- drain.c -------------------------------------------------------------------------------------------------------------- */
+/* ---- drain.c --------------------------------------------------------------------------------------------------- */
 
 /* Marks that callbacks of this client run on this thread, so that calls inside them leave their actions. */
 struct pic_scope {
@@ -145,29 +145,31 @@ void pic_refresh_deadline(struct pic_client *client);
  * drains what comes due. 0 when the time is up. */
 int pic_wait(struct pic_client *client, uint64_t *left_hns);
 
-/* ---- order.c, notice.c: what an action means -------------------------------------------------------------------------------- */
+/* ---- order.c, notice.c: what an action means ------------------------------------------------------------------- */
 
 void pic_carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
 void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
 void pic_data_notice(struct pic_stream *stream);
 void pic_log(struct pic_client *client, UINT32 level, const char *text, STATUS status);
 
-/* ---- answer.c ----------------------------------------------------------------------------------------------------------------- */
+/* ---- answer.c -------------------------------------------------------------------------------------------------- */
 
 /* Tells the core how the outstanding order of this kind ended. */
 STATUS pic_answer_stream(struct pic_stream *stream, uint32_t kind, const struct kvs_stream_answer *answer);
 STATUS pic_answer_client(struct pic_client *client, uint32_t kind, const struct kvs_client_answer *answer);
 
-/* ---- auth.c ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- auth.c ---------------------------------------------------------------------------------------------------- */
 
-STATUS pic_auth_new(struct pic_client *client, AUTH_INFO_TYPE type, PBYTE bytes, UINT32 size, UINT64 expiration, struct pic_auth **out);
-struct pic_auth *pic_auth_hold(struct pic_client *client, struct pic_auth *const *place); /* takes the lock; may be NULL */
+STATUS pic_auth_new(struct pic_client *client, AUTH_INFO_TYPE type, PBYTE bytes, UINT32 size, UINT64 expiration,
+                    struct pic_auth **out);
+struct pic_auth *pic_auth_hold(struct pic_client *client,
+                               struct pic_auth *const *place); /* takes the lock; may be NULL */
 void pic_auth_release(struct pic_client *client, struct pic_auth *auth);
 void pic_auth_replace(struct pic_client *client, struct pic_auth **place, struct pic_auth *auth); /* takes the lock */
 void pic_get_credentials(struct pic_client *client);
 void pic_provision(struct pic_client *client);
 
-/* ---- upload.c -------------------------------------------------------------------------------------------------------------------- */
+/* ---- upload.c -------------------------------------------------------------------------------------------------- */
 
 struct pic_upload *pic_upload_find(struct pic_stream *stream, UPLOAD_HANDLE handle); /* these five under the lock */
 struct pic_upload *pic_upload_of_core(struct pic_stream *stream, uint64_t core);
@@ -175,7 +177,7 @@ struct pic_upload *pic_upload_open(struct pic_stream *stream); /* the oldest tha
 void pic_upload_add(struct pic_stream *stream, UPLOAD_HANDLE handle, uint64_t core, uint64_t now_hns);
 void pic_upload_remove(struct pic_stream *stream, struct pic_upload *upload, uint64_t now_hns);
 
-/* ---- status.c, validate.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- status.c, validate.c -------------------------------------------------------------------------------------- */
 
 STATUS pic_status_of(kvs_status status);
 /* The same, said more exactly where the service's result tells more. */
@@ -191,7 +193,7 @@ STATUS pic_copy_tracks(struct pic_client *client, UINT32 count, const TrackInfo 
 void pic_copy_device(struct pic_client *client, const DeviceInfo *from);
 void pic_copy_stream(struct pic_client *client, const StreamInfo *from, StreamInfo *to);
 
-/* ---- call.c: the frame of a public call --------------------------------------------------------------------------------------- */
+/* ---- call.c: the frame of a public call ------------------------------------------------------------------------ */
 
 struct pic_call {
     struct pic_client *client;

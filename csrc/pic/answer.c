@@ -1,7 +1,7 @@
 /* answer.c — the result events: an answer of the service is checked whole, then matched to the order it answers.
  *
- * customData names the object and, where it came from a ServiceCallContext, the order itself; a plain handle is taken for
- * the order of that kind that is outstanding. An answer to anything else is refused and changes nothing. */
+ * customData names the object and, where it came from a ServiceCallContext, the order itself; a plain handle is taken
+ * for the order of that kind that is outstanding. An answer to anything else is refused and changes nothing. */
 #include "pic/adapter.h"
 
 #include <string.h>
@@ -28,7 +28,7 @@ static STATUS replace_text(struct pic_client *client, char **place, const char *
     return STATUS_SUCCESS;
 }
 
-/* ---- matching ------------------------------------------------------------------------------------------------------------------- */
+/* ---- matching -------------------------------------------------------------------------------------------------- */
 
 static int is_asked(const struct pic_order *order, uint32_t kind, UINT64 custom)
 {
@@ -39,7 +39,8 @@ static int is_asked(const struct pic_order *order, uint32_t kind, UINT64 custom)
 static void note_latency(struct pic_stream *stream, const struct pic_order *order, uint64_t now_hns)
 {
     uint64_t latency = now_hns > order->call_after_hns ? now_hns - order->call_after_hns : 0;
-    uint64_t *average = order->kind == KVS_ACTION_PUT_MEDIA ? &stream->rates.data_latency_hns : &stream->rates.control_latency_hns;
+    uint64_t *average = order->kind == KVS_ACTION_PUT_MEDIA ? &stream->rates.data_latency_hns
+                                                            : &stream->rates.control_latency_hns;
     if (order->kind == KVS_ACTION_GET_TOKEN) return;
     *average = *average == 0 ? latency : *average - *average / 20u + latency / 20u;
 }
@@ -103,21 +104,27 @@ static STATUS enter_client(UINT64 custom, uint32_t kind, struct pic_call *call)
     return is_right ? STATUS_SUCCESS : pic_leave(call, STATUS_INVALID_STREAM_STATE);
 }
 
-/* ---- the client's ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the client's ---------------------------------------------------------------------------------------------- */
 
 STATUS createDeviceResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PCHAR deviceArn)
 {
     struct pic_call call;
-    struct kvs_client_answer answer = { .size = sizeof answer, .result = (uint32_t)result, .expires_hns = KVS_TIME_NONE };
+    struct kvs_client_answer answer = { .size = sizeof answer,
+                                        .result = (uint32_t)result,
+                                        .expires_hns = KVS_TIME_NONE };
     STATUS status = enter_client(customData, KVS_ACTION_CREATE_DEVICE, &call);
     if (STATUS_FAILED(status)) return status;
     int is_whole = result != SERVICE_CALL_RESULT_OK || (deviceArn != NULL && is_bounded(deviceArn, MAX_ARN_LEN));
-    return pic_leave(&call, is_whole ? pic_answer_client(call.client, KVS_ACTION_CREATE_DEVICE, &answer) : STATUS_INVALID_CREATE_DEVICE_RESPONSE);
+    return pic_leave(&call, is_whole ? pic_answer_client(call.client, KVS_ACTION_CREATE_DEVICE, &answer)
+                                     : STATUS_INVALID_CREATE_DEVICE_RESPONSE);
 }
 
-static STATUS cert_to_token(struct pic_client *client, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize, UINT64 expiration)
+static STATUS cert_to_token(struct pic_client *client, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
+                            UINT64 expiration)
 {
-    struct kvs_client_answer answer = { .size = sizeof answer, .result = (uint32_t)result, .auth = KVS_AUTH_TOKEN, .expires_hns = expiration };
+    struct kvs_client_answer answer = {
+        .size = sizeof answer, .result = (uint32_t)result, .auth = KVS_AUTH_TOKEN, .expires_hns = expiration
+    };
     struct pic_auth *auth = NULL;
     if (result == SERVICE_CALL_RESULT_OK) {
         STATUS status = pic_auth_new(client, AUTH_INFO_TYPE_STS, token, tokenSize, expiration, &auth);
@@ -128,7 +135,8 @@ static STATUS cert_to_token(struct pic_client *client, SERVICE_CALL_RESULT resul
     return pic_answer_client(client, KVS_ACTION_EXCHANGE_TOKEN, &answer);
 }
 
-STATUS deviceCertToTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize, UINT64 expiration)
+STATUS deviceCertToTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
+                                    UINT64 expiration)
 {
     struct pic_call call;
     STATUS status = enter_client(customData, KVS_ACTION_EXCHANGE_TOKEN, &call);
@@ -136,7 +144,7 @@ STATUS deviceCertToTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT resul
     return pic_leave(&call, cert_to_token(call.client, result, token, tokenSize, expiration));
 }
 
-/* ---- a stream's ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- a stream's ------------------------------------------------------------------------------------------------ */
 
 static STATUS describe(struct pic_stream *stream, SERVICE_CALL_RESULT result, PStreamDescription description)
 {
@@ -196,7 +204,8 @@ STATUS getStreamingEndpointResultEvent(UINT64 customData, SERVICE_CALL_RESULT re
     return STATUS_FAILED(status) ? status : pic_leave(&call, endpoint_found(call.stream, result, endpoint));
 }
 
-static STATUS token_found(struct pic_stream *stream, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize, UINT64 expiration)
+static STATUS token_found(struct pic_stream *stream, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
+                          UINT64 expiration)
 {
     struct kvs_stream_answer answer = { .result = (uint32_t)result, .expires_hns = expiration };
     struct pic_auth *auth = NULL;
@@ -208,11 +217,13 @@ static STATUS token_found(struct pic_stream *stream, SERVICE_CALL_RESULT result,
     return pic_answer_stream(stream, KVS_ACTION_GET_TOKEN, &answer);
 }
 
-STATUS getStreamingTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize, UINT64 expiration)
+STATUS getStreamingTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
+                                    UINT64 expiration)
 {
     struct pic_call call;
     STATUS status = enter_stream(customData, KVS_ACTION_GET_TOKEN, &call);
-    return STATUS_FAILED(status) ? status : pic_leave(&call, token_found(call.stream, result, token, tokenSize, expiration));
+    return STATUS_FAILED(status) ? status
+                                 : pic_leave(&call, token_found(call.stream, result, token, tokenSize, expiration));
 }
 
 /* The name is known before the core says that there is something to read under it. */
@@ -253,9 +264,13 @@ STATUS tagResourceResultEvent(UINT64 customData, SERVICE_CALL_RESULT result)
     if (customData == 0) return STATUS_NULL_ARG;
     if (pic_handle_kind(customData) == PIC_KIND_CLIENT) {
         STATUS status = enter_client(customData, KVS_ACTION_TAG_CLIENT, &call);
-        return STATUS_FAILED(status) ? status : pic_leave(&call, pic_answer_client(call.client, KVS_ACTION_TAG_CLIENT, &client_answer));
+        return STATUS_FAILED(status)
+                   ? status
+                   : pic_leave(&call, pic_answer_client(call.client, KVS_ACTION_TAG_CLIENT, &client_answer));
     }
     if (pic_handle_kind(customData) != PIC_KIND_STREAM) return STATUS_INVALID_CUSTOM_DATA;
     STATUS status = enter_stream(customData, KVS_ACTION_TAG_STREAM, &call);
-    return STATUS_FAILED(status) ? status : pic_leave(&call, pic_answer_stream(call.stream, KVS_ACTION_TAG_STREAM, &stream_answer));
+    return STATUS_FAILED(status)
+               ? status
+               : pic_leave(&call, pic_answer_stream(call.stream, KVS_ACTION_TAG_STREAM, &stream_answer));
 }

@@ -1,4 +1,4 @@
-/* auth.c — credentials: kept here, byte for byte, for ServiceCallContext.pAuthInfo; the core knows only when they expire.
+/* auth.c — credentials: kept here, for ServiceCallContext.pAuthInfo; the core knows only when they expire.
  *
  * A set of credentials never changes once it is shared; a new one takes its place, and who uses the old one keeps it
  * until the callback returns. */
@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-STATUS pic_auth_new(struct pic_client *client, AUTH_INFO_TYPE type, PBYTE bytes, UINT32 size, UINT64 expiration, struct pic_auth **out)
+STATUS pic_auth_new(struct pic_client *client, AUTH_INFO_TYPE type, PBYTE bytes, UINT32 size, UINT64 expiration,
+                    struct pic_auth **out)
 {
     if (size > MAX_AUTH_LEN) return STATUS_INVALID_AUTH_LEN;
     struct pic_auth *auth = client->host.alloc(client->host.ctx, sizeof *auth);
@@ -48,11 +49,13 @@ void pic_auth_replace(struct pic_client *client, struct pic_auth **place, struct
     pic_auth_release(client, old);
 }
 
-/* ---- where the client's credentials come from ------------------------------------------------------------------------------ */
+/* ---- where the client's credentials come from ------------------------------------------------------------------ */
 
 static struct kvs_client_answer answer_of(uint32_t result, uint32_t auth, uint64_t expires_hns)
 {
-    return (struct kvs_client_answer){ .size = sizeof(struct kvs_client_answer), .result = result, .auth = auth, .expires_hns = expires_hns };
+    return (struct kvs_client_answer){
+        .size = sizeof(struct kvs_client_answer), .result = result, .auth = auth, .expires_hns = expires_hns
+    };
 }
 
 static void note_source(struct pic_client *client, STATUS status)
@@ -87,7 +90,8 @@ void pic_get_credentials(struct pic_client *client)
     if (found == 1) answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_TOKEN, client->token->info.expiration);
     if (found == 0) {
         found = ask(client, client->callbacks.getDeviceCertificateFn, AUTH_INFO_TYPE_CERT, &client->certificate);
-        if (found == 1) answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_CERTIFICATE, client->certificate->info.expiration);
+        if (found == 1)
+            answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_CERTIFICATE, client->certificate->info.expiration);
     }
     if (found < 0) answer = answer_of(SERVICE_CALL_AUTH_FAILURE, KVS_AUTH_NONE, KVS_TIME_NONE);
     (void)pic_answer_client(client, KVS_ACTION_GET_CREDENTIALS, &answer);
@@ -100,7 +104,8 @@ void pic_provision(struct pic_client *client)
     struct kvs_client_answer answer = answer_of(SERVICE_CALL_UNKNOWN, KVS_AUTH_NONE, KVS_TIME_NONE);
     if (!client->has_fingerprint && client->callbacks.getDeviceFingerprintFn != NULL) {
         STATUS status = client->callbacks.getDeviceFingerprintFn(client->callbacks.customData, &fingerprint);
-        if (STATUS_SUCCEEDED(status) && fingerprint != NULL && memchr(fingerprint, 0, MAX_DEVICE_FINGERPRINT_LENGTH + 1u) == NULL) {
+        if (STATUS_SUCCEEDED(status) && fingerprint != NULL &&
+            memchr(fingerprint, 0, MAX_DEVICE_FINGERPRINT_LENGTH + 1u) == NULL) {
             status = STATUS_DEVICE_FINGERPRINT_LENGTH;
         }
         note_source(client, status);

@@ -6,7 +6,7 @@
 #include "host/kvs_host.h"
 #include "pic/sync.h"
 
-/* ---- host functions: the callbacks of the program in the shape that the core asks for ------------------------------------------ */
+/* ---- host functions: the callbacks of the program in the shape that the core asks for -------------------------- */
 
 static void *lock_new(void *ctx)
 {
@@ -58,10 +58,10 @@ static void set_host(struct pic_client *client)
 
 static void default_sync(ClientCallbacks *callbacks)
 {
-    int has_all = callbacks->createMutexFn != NULL && callbacks->lockMutexFn != NULL && callbacks->unlockMutexFn != NULL &&
-                  callbacks->freeMutexFn != NULL && callbacks->createConditionVariableFn != NULL &&
-                  callbacks->broadcastConditionVariableFn != NULL && callbacks->waitConditionVariableFn != NULL &&
-                  callbacks->freeConditionVariableFn != NULL;
+    int has_all = callbacks->createMutexFn != NULL && callbacks->lockMutexFn != NULL &&
+                  callbacks->unlockMutexFn != NULL && callbacks->freeMutexFn != NULL &&
+                  callbacks->createConditionVariableFn != NULL && callbacks->broadcastConditionVariableFn != NULL &&
+                  callbacks->waitConditionVariableFn != NULL && callbacks->freeConditionVariableFn != NULL;
     if (has_all) return;
     callbacks->createMutexFn = pic_mutex_new;
     callbacks->lockMutexFn = pic_mutex_lock;
@@ -73,10 +73,13 @@ static void default_sync(ClientCallbacks *callbacks)
     callbacks->freeConditionVariableFn = pic_condition_free;
 }
 
-/* ---- what the other files use ------------------------------------------------------------------------------------------------------- */
+/* ---- what the other files use ---------------------------------------------------------------------------------- */
 
 void pic_lock(struct pic_client *client) { client->callbacks.lockMutexFn(client->callbacks.customData, client->lock); }
-void pic_unlock(struct pic_client *client) { client->callbacks.unlockMutexFn(client->callbacks.customData, client->lock); }
+void pic_unlock(struct pic_client *client)
+{
+    client->callbacks.unlockMutexFn(client->callbacks.customData, client->lock);
+}
 
 void pic_broadcast(struct pic_client *client)
 {
@@ -100,13 +103,14 @@ void pic_random_name(struct pic_client *client, char *name, uint32_t size)
     name[size] = 0;
 }
 
-/* ---- making --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------------------------- */
 
 static void destroy(struct pic_client *client)
 {
     struct kvs_host host = client->host;
     kvs_client_free(client->core);
-    if (client->has_strategy) (void)client->device.clientInfo.kvsRetryStrategyCallbacks.freeRetryStrategyFn(&client->strategy);
+    if (client->has_strategy)
+        (void)client->device.clientInfo.kvsRetryStrategyCallbacks.freeRetryStrategyFn(&client->strategy);
     pic_auth_release(client, client->token);
     pic_auth_release(client, client->certificate);
     while (client->target.first != NULL) pic_recycle(client, pic_pop(&client->target));
@@ -117,7 +121,8 @@ static void destroy(struct pic_client *client)
         host.free(host.ctx, node);
     }
     if (client->device.tags != NULL) host.free(host.ctx, client->device.tags);
-    if (client->changed != NULL) client->callbacks.freeConditionVariableFn(client->callbacks.customData, client->changed);
+    if (client->changed != NULL)
+        client->callbacks.freeConditionVariableFn(client->callbacks.customData, client->changed);
     if (client->lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, client->lock);
     if (client->slot != NULL) pic_slot_free(client->slot);
     host.free(host.ctx, client);
@@ -126,8 +131,9 @@ static void destroy(struct pic_client *client)
 static STATUS make_strategy(struct pic_client *client)
 {
     const KvsRetryStrategyCallbacks *plug = &client->device.clientInfo.kvsRetryStrategyCallbacks;
-    if (plug->createRetryStrategyFn == NULL || plug->executeRetryStrategyFn == NULL || plug->freeRetryStrategyFn == NULL ||
-        plug->getCurrentRetryAttemptNumberFn == NULL) return STATUS_SUCCESS;
+    if (plug->createRetryStrategyFn == NULL || plug->executeRetryStrategyFn == NULL ||
+        plug->freeRetryStrategyFn == NULL || plug->getCurrentRetryAttemptNumberFn == NULL)
+        return STATUS_SUCCESS;
     client->strategy = client->device.clientInfo.kvsRetryStrategy;
     STATUS status = plug->createRetryStrategyFn(&client->strategy);
     client->has_strategy = STATUS_SUCCEEDED(status);
@@ -182,7 +188,8 @@ static STATUS make(const DeviceInfo *device, const ClientCallbacks *callbacks, s
 
 static STATUS failure_of(struct pic_client *client)
 {
-    return STATUS_FAILED(client->failure) && STATUS_FAILED(client->source_status) ? client->source_status : client->failure;
+    return STATUS_FAILED(client->failure) && STATUS_FAILED(client->source_status) ? client->source_status
+                                                                                  : client->failure;
 }
 
 static STATUS create(PDeviceInfo device, PClientCallbacks callbacks, PCLIENT_HANDLE out, int is_sync)
@@ -213,17 +220,19 @@ static STATUS create(PDeviceInfo device, PClientCallbacks callbacks, PCLIENT_HAN
     return status;
 }
 
-STATUS createKinesisVideoClient(PDeviceInfo pDeviceInfo, PClientCallbacks pClientCallbacks, PCLIENT_HANDLE pClientHandle)
+STATUS createKinesisVideoClient(PDeviceInfo pDeviceInfo, PClientCallbacks pClientCallbacks,
+                                PCLIENT_HANDLE pClientHandle)
 {
     return create(pDeviceInfo, pClientCallbacks, pClientHandle, 0);
 }
 
-STATUS createKinesisVideoClientSync(PDeviceInfo pDeviceInfo, PClientCallbacks pClientCallbacks, PCLIENT_HANDLE pClientHandle)
+STATUS createKinesisVideoClientSync(PDeviceInfo pDeviceInfo, PClientCallbacks pClientCallbacks,
+                                    PCLIENT_HANDLE pClientHandle)
 {
     return create(pDeviceInfo, pClientCallbacks, pClientHandle, 1);
 }
 
-/* ---- freeing -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- freeing --------------------------------------------------------------------------------------------------- */
 
 void pic_client_release(struct pic_client *client)
 {
@@ -260,7 +269,8 @@ static void tell_shutdown(struct pic_client *client)
         }
         pic_stream_release(stream);
     }
-    if (client->callbacks.clientShutdownFn != NULL) (void)client->callbacks.clientShutdownFn(client->callbacks.customData, client->handle);
+    if (client->callbacks.clientShutdownFn != NULL)
+        (void)client->callbacks.clientShutdownFn(client->callbacks.customData, client->handle);
     pic_scope_leave(&scope);
 }
 
@@ -300,7 +310,8 @@ STATUS freeKinesisVideoClient(PCLIENT_HANDLE pClientHandle)
     close_streams(client);
     pic_lock(client);
     while (!pic_is_in_callback() && pic_slot_references(client->slot) > 1) {
-        (void)client->callbacks.waitConditionVariableFn(client->callbacks.customData, client->changed, client->lock, INFINITE_TIME_VALUE);
+        (void)client->callbacks.waitConditionVariableFn(client->callbacks.customData, client->changed, client->lock,
+                                                        INFINITE_TIME_VALUE);
     }
     uint32_t left = pic_slot_drop(client->slot);
     pic_unlock(client);
@@ -324,7 +335,8 @@ STATUS stopKinesisVideoStreams(CLIENT_HANDLE clientHandle)
     pic_unlock(call.client);
     while (stream != NULL) {
         STATUS stopped = stopKinesisVideoStream(stream->handle);
-        if (STATUS_SUCCEEDED(status) && stopped != STATUS_NULL_ARG) status = stopped; /* freed meanwhile is stopped too */
+        if (STATUS_SUCCEEDED(status) && stopped != STATUS_NULL_ARG)
+            status = stopped; /* freed meanwhile is stopped too */
         pic_lock(call.client);
         struct pic_stream *next = held(stream->next);
         pic_unlock(call.client);

@@ -5,14 +5,15 @@
 
 #define FRAME_OVERHEAD 128u
 
-/* ---- frames in -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- frames in ------------------------------------------------------------------------------------------------- */
 
 /* The out-of-memory policy refuses a frame where others would drop old ones: asked before the core makes room. */
 static int has_room(const struct pic_stream *stream, const Frame *frame)
 {
     struct kvs_client_metrics metrics = { .size = sizeof metrics };
     const StreamCaps *caps = &stream->info.streamCaps;
-    if (caps->storePressurePolicy != CONTENT_STORE_PRESSURE_POLICY_OOM || caps->streamingType == STREAMING_TYPE_OFFLINE) return 1;
+    if (caps->storePressurePolicy != CONTENT_STORE_PRESSURE_POLICY_OOM || caps->streamingType == STREAMING_TYPE_OFFLINE)
+        return 1;
     (void)kvs_client_metrics(stream->client->core, &metrics);
     return metrics.store_max - metrics.store_used >= (uint64_t)frame->size + FRAME_OVERHEAD;
 }
@@ -23,9 +24,11 @@ static STATUS put_once(struct pic_call *call, const Frame *frame)
     uint64_t now_hns = pic_now(call->client);
     if (frame->flags & FRAME_FLAG_END_OF_FRAGMENT) return pic_status_of(kvs_stream_end_fragment(core, now_hns));
     if (!has_room(call->stream, frame)) return STATUS_STORE_OUT_OF_MEMORY;
-    kvs_status status = kvs_stream_put_frame(core, frame->frameData, frame->size, frame->presentationTs, frame->decodingTs, frame->duration,
-                                             frame->trackId, (uint32_t)frame->flags & 7u, now_hns);
-    if (status != KVS_E_STORE_FULL || call->stream->info.streamCaps.streamingType != STREAMING_TYPE_OFFLINE) return pic_status_of(status);
+    kvs_status status = kvs_stream_put_frame(core, frame->frameData, frame->size, frame->presentationTs,
+                                             frame->decodingTs, frame->duration, frame->trackId,
+                                             (uint32_t)frame->flags & 7u, now_hns);
+    if (status != KVS_E_STORE_FULL || call->stream->info.streamCaps.streamingType != STREAMING_TYPE_OFFLINE)
+        return pic_status_of(status);
     return STATUS_WAIT_FAILED; /* wait, then again */
 }
 
@@ -61,7 +64,8 @@ static int is_video(const struct pic_stream *stream, UINT64 track)
 {
     const StreamCaps *caps = &stream->info.streamCaps;
     for (UINT32 i = 0; i < caps->trackInfoCount; i++) {
-        if (caps->trackInfoList[i].trackId == track) return caps->trackInfoList[i].trackType == MKV_TRACK_INFO_TYPE_VIDEO;
+        if (caps->trackInfoList[i].trackId == track)
+            return caps->trackInfoList[i].trackType == MKV_TRACK_INFO_TYPE_VIDEO;
     }
     return 0;
 }
@@ -111,7 +115,7 @@ STATUS putKinesisVideoFrame(STREAM_HANDLE streamHandle, PFrame pFrame)
     return pic_leave(&call, status);
 }
 
-/* ---- metadata ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------------------------------------- */
 
 STATUS putKinesisVideoFragmentMetadata(STREAM_HANDLE streamHandle, PCHAR name, PCHAR value, BOOL persistent)
 {
@@ -121,7 +125,8 @@ STATUS putKinesisVideoFragmentMetadata(STREAM_HANDLE streamHandle, PCHAR name, P
     return pic_leave(&call, pic_status_of(kvs_stream_put_metadata(call.stream->core, name, value, persistent)));
 }
 
-STATUS putKinesisVideoEventMetadata(STREAM_HANDLE streamHandle, UINT32 events, PStreamEventMetadata pStreamEventMetadata)
+STATUS putKinesisVideoEventMetadata(STREAM_HANDLE streamHandle, UINT32 events,
+                                    PStreamEventMetadata pStreamEventMetadata)
 {
     struct pic_call call;
     StreamEventMetadata none;
@@ -134,12 +139,14 @@ STATUS putKinesisVideoEventMetadata(STREAM_HANDLE streamHandle, UINT32 events, P
     return pic_leave(&call, told == KVS_E_NO_FRAGMENT ? STATUS_STREAM_NOT_STARTED : pic_status_of(told));
 }
 
-STATUS kinesisVideoStreamFormatChanged(STREAM_HANDLE streamHandle, UINT32 codecPrivateDataSize, PBYTE codecPrivateData, UINT64 trackId)
+STATUS kinesisVideoStreamFormatChanged(STREAM_HANDLE streamHandle, UINT32 codecPrivateDataSize, PBYTE codecPrivateData,
+                                       UINT64 trackId)
 {
     struct pic_call call;
     STATUS status = pic_enter_stream(streamHandle, &call);
     if (STATUS_FAILED(status)) return status;
-    return pic_leave(&call, pic_status_of(kvs_stream_set_cpd(call.stream->core, trackId, codecPrivateData, codecPrivateDataSize)));
+    return pic_leave(
+        &call, pic_status_of(kvs_stream_set_cpd(call.stream->core, trackId, codecPrivateData, codecPrivateDataSize)));
 }
 
 STATUS kinesisVideoStreamSetNalAdaptationFlags(STREAM_HANDLE streamHandle, UINT32 nalAdaptationFlags)
@@ -154,7 +161,7 @@ STATUS kinesisVideoStreamSetNalAdaptationFlags(STREAM_HANDLE streamHandle, UINT3
     return pic_leave(&call, status);
 }
 
-/* ---- bytes out --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- bytes out ------------------------------------------------------------------------------------------------- */
 
 static void note_transfer(struct pic_call *call, UINT32 filled)
 {
@@ -177,7 +184,8 @@ static void after_read(struct pic_call *call, UPLOAD_HANDLE handle, kvs_status f
         if (filled > 0 && !upload->has_read) call->stream->rates.sessions_read++;
         if (filled > 0) upload->has_read = 1;
         if (state == KVS_READ_AWAITING_ACK) upload->state = PIC_UPLOAD_DRAINED;
-        if (state == KVS_READ_END || filled == KVS_E_UNKNOWN_UPLOAD) pic_upload_remove(call->stream, upload, call->now_hns);
+        if (state == KVS_READ_END || filled == KVS_E_UNKNOWN_UPLOAD)
+            pic_upload_remove(call->stream, upload, call->now_hns);
     }
     if (filled > 0) note_transfer(call, (UINT32)filled);
     pic_unlock(call->client);
@@ -203,7 +211,8 @@ static uint64_t core_upload(struct pic_call *call, UPLOAD_HANDLE handle)
     return core;
 }
 
-STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploadHandle, PBYTE pBuffer, UINT32 bufferSize, PUINT32 pFilledSize)
+STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploadHandle, PBYTE pBuffer,
+                                 UINT32 bufferSize, PUINT32 pFilledSize)
 {
     struct pic_call call;
     enum kvs_read_state state = KVS_READ_END;
@@ -222,7 +231,7 @@ STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploa
     return pic_leave(&call, status_of_read(state, (uint32_t)filled == room));
 }
 
-/* ---- ACKs and ends ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- ACKs and ends --------------------------------------------------------------------------------------------- */
 
 /* What a call did to the stream for good, so that its caller hears of it too. */
 static STATUS failed_by(struct pic_call *call, STATUS status, int was_failed, uint32_t result)
@@ -254,9 +263,12 @@ static void core_ack(const struct pic_stream *stream, const FragmentAck *from, s
     memset(to, 0, sizeof *to);
     to->size = sizeof *to;
     to->type = (uint32_t)from->ackType;
-    to->timecode_ms = from->timestamp == INVALID_TIMESTAMP_VALUE ? KVS_TIME_NONE : from->timestamp * scale / HUNDREDS_OF_NANOS_IN_A_MILLISECOND;
+    to->timecode_ms = from->timestamp == INVALID_TIMESTAMP_VALUE
+                          ? KVS_TIME_NONE
+                          : from->timestamp * scale / HUNDREDS_OF_NANOS_IN_A_MILLISECOND;
     to->error_id = (uint32_t)from->result;
-    memcpy(to->number, from->sequenceNumber, end != NULL ? (size_t)(end - from->sequenceNumber) : sizeof to->number - 1u);
+    memcpy(to->number, from->sequenceNumber,
+           end != NULL ? (size_t)(end - from->sequenceNumber) : sizeof to->number - 1u);
 }
 
 /* An ACK of a connection that the library has forgotten changes nothing, but the program hears of it. */
@@ -290,7 +302,8 @@ STATUS kinesisVideoStreamFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HANDLE u
     return pic_leave(&call, failed_by(&call, status, was_failed, ack.error_id));
 }
 
-STATUS kinesisVideoStreamParseFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploadHandle, PCHAR ackSegment, UINT32 ackSegmentSize)
+STATUS kinesisVideoStreamParseFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploadHandle, PCHAR ackSegment,
+                                          UINT32 ackSegmentSize)
 {
     struct pic_call call;
     if (ackSegment == NULL) return STATUS_NULL_ARG;
@@ -302,7 +315,8 @@ STATUS kinesisVideoStreamParseFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HAN
     uint64_t core = core_upload(&call, uploadHandle);
     if (core == KVS_UPLOAD_NONE) return pic_leave(&call, STATUS_SUCCESS);
     int was_failed = is_failed(&call);
-    status = pic_status_of(kvs_upload_ack_bytes(call.stream->core, core, (const uint8_t *)ackSegment, size, call.now_hns));
+    status = pic_status_of(
+        kvs_upload_ack_bytes(call.stream->core, core, (const uint8_t *)ackSegment, size, call.now_hns));
     return pic_leave(&call, failed_by(&call, status, was_failed, SERVICE_CALL_RESULT_UNKNOWN_ACK_ERROR));
 }
 
@@ -311,7 +325,8 @@ static uint64_t take_upload(struct pic_call *call, UPLOAD_HANDLE handle, UPLOAD_
 {
     uint64_t core = KVS_UPLOAD_NONE;
     pic_lock(call->client);
-    struct pic_upload *upload = IS_VALID_UPLOAD_HANDLE(handle) ? pic_upload_find(call->stream, handle) : &call->stream->uploads[0];
+    struct pic_upload *upload = IS_VALID_UPLOAD_HANDLE(handle) ? pic_upload_find(call->stream, handle)
+                                                               : &call->stream->uploads[0];
     if (upload != NULL && upload->state != PIC_UPLOAD_NONE) {
         core = upload->core;
         *taken = upload->handle;
@@ -327,7 +342,8 @@ static void tell_over(struct pic_call *call, UPLOAD_HANDLE upload)
     const ClientCallbacks *callbacks = &call->client->callbacks;
     if (callbacks->streamDataAvailableFn == NULL) return;
     pic_scope_enter(&scope, call->client);
-    (void)callbacks->streamDataAvailableFn(callbacks->customData, call->stream->handle, call->stream->info.name, upload, 0, 0);
+    (void)callbacks->streamDataAvailableFn(callbacks->customData, call->stream->handle, call->stream->info.name, upload,
+                                           0, 0);
     pic_scope_leave(&scope);
 }
 

@@ -28,7 +28,7 @@ static int is_in_callback_of(const struct pic_client *client)
     return 0;
 }
 
-/* ---- queues; all under the client's lock ------------------------------------------------------------------------------- */
+/* ---- queues; all under the client's lock ----------------------------------------------------------------------- */
 
 void pic_recycle(struct pic_client *client, struct pic_node *node)
 {
@@ -125,7 +125,7 @@ void pic_refresh_deadline(struct pic_client *client)
     atomic_store(&client->deadline_hns, due);
 }
 
-/* ---- draining -------------------------------------------------------------------------------------------------------------- */
+/* ---- draining -------------------------------------------------------------------------------------------------- */
 
 static struct pic_target *take_ready(struct pic_client *client)
 {
@@ -139,10 +139,11 @@ static struct pic_target *take_ready(struct pic_client *client)
     return target;
 }
 
-/* Fetching credentials again has time: the network layer of that call is this file. Not while the client is being made. */
+/* Fetching credentials again has time: this file waits for it. Not while the client is being made. */
 static int is_parked(struct pic_client *client, struct pic_node *node, uint64_t now_hns)
 {
-    if (node->action.kind != KVS_ACTION_GET_CREDENTIALS || client->is_creating || node->action.after_hns <= now_hns) return 0;
+    if (node->action.kind != KVS_ACTION_GET_CREDENTIALS || client->is_creating || node->action.after_hns <= now_hns)
+        return 0;
     client->parked = node;
     pic_refresh_deadline(client);
     return 1;
@@ -212,7 +213,7 @@ void pic_drain(struct pic_client *client, struct pic_target *own)
     pic_scope_leave(&scope);
 }
 
-/* ---- deadlines --------------------------------------------------------------------------------------------------------------- */
+/* ---- deadlines ------------------------------------------------------------------------------------------------- */
 
 static void poke(struct pic_client *client)
 {
@@ -244,9 +245,11 @@ int pic_wait(struct pic_client *client, uint64_t *left_hns)
     uint64_t slice = due_hns > before_hns + WAIT_MIN_HNS ? due_hns - before_hns : WAIT_MIN_HNS;
     if (*left_hns == 0) return 0;
     if (slice > *left_hns) slice = *left_hns;
-    STATUS status = client->callbacks.waitConditionVariableFn(client->callbacks.customData, client->changed, client->lock, slice);
+    STATUS status = client->callbacks.waitConditionVariableFn(client->callbacks.customData, client->changed,
+                                                              client->lock, slice);
     uint64_t spent = pic_now(client) - before_hns;
-    if (status != STATUS_SUCCESS && spent < slice) spent = slice; /* a clock that stands still must not make it longer */
+    if (status != STATUS_SUCCESS && spent < slice)
+        spent = slice; /* a clock that stands still must not make it longer */
     *left_hns = spent < *left_hns ? *left_hns - spent : 0;
     pic_unlock(client);
     pic_settle(client);

@@ -1,8 +1,8 @@
 /* handle.h — handles: one table for the process, with generations.
  *
- * A handle is kind (4 bits), generation (19), index (21), request (20). Request is 0 in a plain handle and is not looked
- * at when an object is looked up. Looking up takes no lock. A slot counts references; closing it makes the handle
- * invalid for everybody and hands its last reference, the handle's own, to the closer. */
+ * A handle is kind (4 bits), generation (19), index (21), request (20). Request is 0 in a plain handle and is not
+ * looked at when an object is looked up. Looking up takes no lock. A slot counts references; closing it makes the
+ * handle invalid for everybody and hands its last reference, the handle's own, to the closer. */
 #ifndef KVS_PIC_HANDLE_H
 #define KVS_PIC_HANDLE_H
 

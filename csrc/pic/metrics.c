@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* Fields newer than the caller's version are not there to be written. */
-static const size_t CLIENT_SIZES[] = { offsetof(ClientMetrics, totalElementaryFrameRate), sizeof(ClientMetrics), sizeof(ClientMetrics) };
+static const size_t CLIENT_SIZES[] = { offsetof(ClientMetrics, totalElementaryFrameRate), sizeof(ClientMetrics),
+                                       sizeof(ClientMetrics) };
 static const size_t STREAM_SIZES[] = { offsetof(StreamMetrics, uptime), offsetof(StreamMetrics, elementaryFrameRate),
                                        offsetof(StreamMetrics, streamApiCallRetryCount), sizeof(StreamMetrics) };
 

@@ -1,4 +1,4 @@
-/* notice.c — what the core tells, as the callbacks that the field knows. What such a callback returns changes nothing. */
+/* notice.c — what the core tells, as the callbacks that the field knows. What they return changes nothing. */
 #include "pic/adapter.h"
 
 #include <string.h>
@@ -27,7 +27,7 @@ static void report_error(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64
     (void)callbacks->streamErrorReportFn(callbacks->customData, stream->handle, upload, timestamp, status);
 }
 
-/* ---- states ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- states ---------------------------------------------------------------------------------------------------- */
 
 static void client_ready(struct pic_client *client)
 {
@@ -36,7 +36,8 @@ static void client_ready(struct pic_client *client)
     client->failure = client->source_status = STATUS_SUCCESS;
     pic_broadcast(client);
     pic_unlock(client);
-    if (client->callbacks.clientReadyFn != NULL) (void)client->callbacks.clientReadyFn(client->callbacks.customData, client->handle);
+    if (client->callbacks.clientReadyFn != NULL)
+        (void)client->callbacks.clientReadyFn(client->callbacks.customData, client->handle);
 }
 
 static void client_failed(struct pic_client *client, const struct kvs_action *action)
@@ -78,20 +79,22 @@ static void stream_closed(struct pic_stream *stream)
     pic_lock(stream->client);
     UPLOAD_HANDLE upload = stream->last_upload;
     pic_unlock(stream->client);
-    if (callbacks->streamClosedFn != NULL) (void)callbacks->streamClosedFn(callbacks->customData, stream->handle, upload);
+    if (callbacks->streamClosedFn != NULL)
+        (void)callbacks->streamClosedFn(callbacks->customData, stream->handle, upload);
     pic_lock(stream->client);
     stream->is_closed = 1;
     pic_broadcast(stream->client);
     pic_unlock(stream->client);
 }
 
-/* ---- data ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------------------------ */
 
 static void tell_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 duration, UINT64 size)
 {
     const ClientCallbacks *callbacks = &stream->client->callbacks;
     if (callbacks->streamDataAvailableFn == NULL || !IS_VALID_UPLOAD_HANDLE(upload)) return;
-    (void)callbacks->streamDataAvailableFn(callbacks->customData, stream->handle, stream->info.name, upload, duration, size);
+    (void)callbacks->streamDataAvailableFn(callbacks->customData, stream->handle, stream->info.name, upload, duration,
+                                           size);
 }
 
 static void data_available(struct pic_stream *stream, const struct kvs_action *action)
@@ -131,7 +134,7 @@ static void upload_over(struct pic_stream *stream, const struct kvs_action *acti
     tell_data(stream, handle, 0, 0);
 }
 
-/* ---- ACKs ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- ACKs ------------------------------------------------------------------------------------------------------ */
 
 static UINT64 ack_timestamp(const struct pic_stream *stream, uint64_t timecode_ms)
 {
@@ -165,25 +168,29 @@ static void error_ack(struct pic_stream *stream, const struct kvs_action *action
     memset(&ack, 0, sizeof ack);
     ack.ackType = FRAGMENT_ACK_TYPE_ERROR;
     ack.result = (SERVICE_CALL_RESULT)action->result;
-    if (action->kind == KVS_ACTION_ERROR_ACK) report_error(stream, upload, action->b, pic_status_of_result(KVS_E_ERROR_ACK, action->result));
+    if (action->kind == KVS_ACTION_ERROR_ACK)
+        report_error(stream, upload, action->b, pic_status_of_result(KVS_E_ERROR_ACK, action->result));
     tell_ack(stream, upload, action, &ack);
 }
 
-/* ---- drops and pressures --------------------------------------------------------------------------------------------------------------------- */
+/* ---- drops and pressures --------------------------------------------------------------------------------------- */
 
 static void dropped(struct pic_stream *stream, const struct kvs_action *action)
 {
     const ClientCallbacks *callbacks = &stream->client->callbacks;
-    if (action->result == KVS_DROP_SKIPPED || action->result == KVS_DROP_ERROR_ACK) return; /* the metrics count these as skipped */
+    if (action->result == KVS_DROP_SKIPPED || action->result == KVS_DROP_ERROR_ACK)
+        return; /* the metrics count these as skipped */
     if (stream->info.streamCaps.streamingType == STREAMING_TYPE_NEAR_REALTIME) {
         pic_lock(stream->client);
         stream->rates.fragments_dropped++;
         pic_unlock(stream->client);
-        if (callbacks->droppedFragmentReportFn != NULL) (void)callbacks->droppedFragmentReportFn(callbacks->customData, stream->handle, action->a);
+        if (callbacks->droppedFragmentReportFn != NULL)
+            (void)callbacks->droppedFragmentReportFn(callbacks->customData, stream->handle, action->a);
         return;
     }
     if (callbacks->droppedFrameReportFn == NULL) return;
-    for (uint64_t i = 0; i < action->b; i++) (void)callbacks->droppedFrameReportFn(callbacks->customData, stream->handle, action->a);
+    for (uint64_t i = 0; i < action->b; i++)
+        (void)callbacks->droppedFrameReportFn(callbacks->customData, stream->handle, action->a);
 }
 
 static void pressure(struct pic_stream *stream, const struct kvs_action *action)
@@ -203,7 +210,8 @@ static void pressure(struct pic_stream *stream, const struct kvs_action *action)
 static void stale(struct pic_stream *stream, const struct kvs_action *action)
 {
     const ClientCallbacks *callbacks = &stream->client->callbacks;
-    if (callbacks->streamConnectionStaleFn != NULL) (void)callbacks->streamConnectionStaleFn(callbacks->customData, stream->handle, action->a);
+    if (callbacks->streamConnectionStaleFn != NULL)
+        (void)callbacks->streamConnectionStaleFn(callbacks->customData, stream->handle, action->a);
 }
 
 /* Room for one stream, or (of the client) for anybody who waits. */
@@ -248,7 +256,9 @@ void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, 
     case KVS_ACTION_TAG_SKIPPED:
         report_error(stream, INVALID_UPLOAD_HANDLE_VALUE, INVALID_TIMESTAMP_VALUE, STATUS_TAG_STREAM_CALL_FAILED);
         break;
-    case KVS_ACTION_NOTICES_LOST: pic_log(client, LOG_LEVEL_WARN, "callbacks were late: notices were lost", STATUS_SUCCESS); break;
+    case KVS_ACTION_NOTICES_LOST:
+        pic_log(client, LOG_LEVEL_WARN, "callbacks were late: notices were lost", STATUS_SUCCESS);
+        break;
     default: break;
     }
 }

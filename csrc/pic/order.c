@@ -14,7 +14,8 @@ static char media_api[] = "PUT_MEDIA";
 static char container_type[] = MKV_CONTAINER_TYPE_STRING;
 
 /* The program's strategy says how long to wait after a failure; without one the core has said it. */
-static uint64_t call_after(struct pic_client *client, const struct kvs_action *action, uint8_t *owes_wait, UINT32 *retry_number)
+static uint64_t call_after(struct pic_client *client, const struct kvs_action *action, uint8_t *owes_wait,
+                           UINT32 *retry_number)
 {
     const KvsRetryStrategyCallbacks *plug = &client->device.clientInfo.kvsRetryStrategyCallbacks;
     uint64_t now_hns = pic_now(client), wait_hns = 0;
@@ -38,15 +39,43 @@ static void fill_context(struct pic_client *client, struct service_call *call, U
     call->context.pAuthInfo = call->auth != NULL ? &call->auth->info : NULL;
 }
 
-/* ---- a stream's orders ------------------------------------------------------------------------------------------------------------------ */
+/* ---- a stream's orders ----------------------------------------------------------------------------------------- */
+
+/* Another thread may bring a new endpoint or ARN while the callback still reads this one: it gets a copy of its own. */
+static char *copy_of(struct pic_client *client, char *const *place)
+{
+    char *copy = NULL;
+    pic_lock(client);
+    size_t size = *place != NULL ? strlen(*place) + 1u : 0;
+    if (size != 0) copy = client->host.alloc(client->host.ctx, size);
+    if (copy != NULL) memcpy(copy, *place, size);
+    pic_unlock(client);
+    return copy;
+}
+
+static STATUS tag(struct pic_stream *stream, ServiceCallContext *context)
+{
+    struct pic_client *client = stream->client;
+    char *arn = copy_of(client, &stream->arn);
+    if (arn == NULL) return STATUS_NOT_ENOUGH_MEMORY;
+    STATUS status = client->callbacks.tagResourceFn(client->callbacks.customData, arn, stream->info.tagCount,
+                                                    stream->info.tags, context);
+    client->host.free(client->host.ctx, arn);
+    return status;
+}
 
 static STATUS put_media(struct pic_stream *stream, const struct kvs_action *action, ServiceCallContext *context)
 {
-    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    struct pic_client *client = stream->client;
     const StreamCaps *caps = &stream->info.streamCaps;
+    char *endpoint = copy_of(client, &stream->endpoint);
+    if (endpoint == NULL) return STATUS_NOT_ENOUGH_MEMORY;
     context->timeout = SERVICE_CALL_INFINITE_TIMEOUT;
-    return callbacks->putStreamFn(callbacks->customData, stream->info.name, container_type, action->a * HUNDREDS_OF_NANOS_IN_A_MILLISECOND,
-                                  caps->absoluteFragmentTimes, caps->fragmentAcks, stream->endpoint, context);
+    STATUS status = client->callbacks.putStreamFn(client->callbacks.customData, stream->info.name, container_type,
+                                                  action->a * HUNDREDS_OF_NANOS_IN_A_MILLISECOND,
+                                                  caps->absoluteFragmentTimes, caps->fragmentAcks, endpoint, context);
+    client->host.free(client->host.ctx, endpoint);
+    return status;
 }
 
 static STATUS call_service(struct pic_stream *stream, const struct kvs_action *action, ServiceCallContext *context)
@@ -59,9 +88,10 @@ static STATUS call_service(struct pic_stream *stream, const struct kvs_action *a
     case KVS_ACTION_CREATE_STREAM:
         return callbacks->createStreamFn(custom, stream->client->device.name, info->name, info->streamCaps.contentType,
                                          info->kmsKeyId[0] != 0 ? info->kmsKeyId : NULL, info->retention, context);
-    case KVS_ACTION_TAG_STREAM: return callbacks->tagResourceFn(custom, stream->arn, info->tagCount, info->tags, context);
+    case KVS_ACTION_TAG_STREAM: return tag(stream, context);
     case KVS_ACTION_GET_DATA_ENDPOINT: return callbacks->getStreamingEndpointFn(custom, info->name, media_api, context);
-    case KVS_ACTION_GET_TOKEN: return callbacks->getStreamingTokenFn(custom, info->name, STREAM_ACCESS_MODE_READ, context);
+    case KVS_ACTION_GET_TOKEN:
+        return callbacks->getStreamingTokenFn(custom, info->name, STREAM_ACCESS_MODE_READ, context);
     default: return put_media(stream, action, context);
     }
 }
@@ -97,19 +127,23 @@ static void order_of_stream(struct pic_stream *stream, const struct kvs_action *
     if (STATUS_FAILED(status)) not_begun(stream, action->kind, status);
 }
 
-/* ---- the client's orders ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the client's orders --------------------------------------------------------------------------------------- */
 
-static STATUS call_device_service(struct pic_client *client, const struct kvs_action *action, ServiceCallContext *context)
+static STATUS call_device_service(struct pic_client *client, const struct kvs_action *action,
+                                  ServiceCallContext *context)
 {
     const ClientCallbacks *callbacks = &client->callbacks;
-    if (action->kind == KVS_ACTION_CREATE_DEVICE) return callbacks->createDeviceFn(callbacks->customData, client->device.name, context);
+    if (action->kind == KVS_ACTION_CREATE_DEVICE)
+        return callbacks->createDeviceFn(callbacks->customData, client->device.name, context);
     if (callbacks->deviceCertToTokenFn == NULL) return STATUS_SERVICE_CALL_CALLBACKS_MISSING;
     return callbacks->deviceCertToTokenFn(callbacks->customData, client->device.name, context);
 }
 
 static void client_not_begun(struct pic_client *client, uint32_t kind, STATUS status)
 {
-    struct kvs_client_answer answer = { .size = sizeof answer, .result = SERVICE_CALL_UNKNOWN, .expires_hns = KVS_TIME_NONE };
+    struct kvs_client_answer answer = { .size = sizeof answer,
+                                        .result = SERVICE_CALL_UNKNOWN,
+                                        .expires_hns = KVS_TIME_NONE };
     if (status == STATUS_SERVICE_CALL_CALLBACKS_MISSING) answer.result = SERVICE_CALL_INVALID_ARG;
     pic_lock(client);
     client->source_status = status;
@@ -134,7 +168,8 @@ static void order_of_client(struct pic_client *client, const struct kvs_action *
         pic_provision(client);
         return;
     }
-    call.auth = pic_auth_hold(client, action->kind == KVS_ACTION_EXCHANGE_TOKEN ? &client->certificate : &client->token);
+    call.auth = pic_auth_hold(client,
+                              action->kind == KVS_ACTION_EXCHANGE_TOKEN ? &client->certificate : &client->token);
     fill_context(client, &call, client->handle, action->request);
     call.context.callAfter = after_hns;
     STATUS status = call_device_service(client, action, &call.context);

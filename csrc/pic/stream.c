@@ -5,7 +5,7 @@
 
 #define IDLE_END_HNS (20 * HUNDREDS_OF_NANOS_IN_A_SECOND)
 
-/* ---- opening -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------------------------- */
 
 static uint32_t flags_of(const StreamInfo *info)
 {
@@ -48,7 +48,8 @@ static void track_of(const TrackInfo *info, struct kvs_track_config *track)
 
 /* The core is asked for the numbers that the field knows. A replay duration of 0 is no limit: a new session starts at
  * the oldest frame that the service does not have. */
-static void config_of(const struct pic_stream *stream, struct kvs_stream_config *config, struct kvs_track_config *tracks)
+static void config_of(const struct pic_stream *stream, struct kvs_stream_config *config,
+                      struct kvs_track_config *tracks)
 {
     const StreamCaps *caps = &stream->info.streamCaps;
     memset(config, 0, sizeof *config);
@@ -71,7 +72,8 @@ static void config_of(const struct pic_stream *stream, struct kvs_stream_config 
     config->latency_max_hns = caps->maxLatency;
     config->staleness_max_hns = caps->connectionStalenessDuration;
     config->replay_max_hns = caps->streamingType == STREAMING_TYPE_OFFLINE ? 0 : caps->replayDuration;
-    if (stream->client->device.clientInfo.automaticStreamingFlags == AUTOMATIC_STREAMING_INTERMITTENT_PRODUCER) config->eofr_idle_hns = IDLE_END_HNS;
+    if (stream->client->device.clientInfo.automaticStreamingFlags == AUTOMATIC_STREAMING_INTERMITTENT_PRODUCER)
+        config->eofr_idle_hns = IDLE_END_HNS;
     config->track_count = caps->trackInfoCount;
     config->tracks = tracks;
     for (uint32_t i = 0; i < caps->trackInfoCount; i++) track_of(&caps->trackInfoList[i], &tracks[i]);
@@ -82,7 +84,8 @@ static STATUS enter_list(struct pic_stream *stream)
     struct pic_client *client = stream->client;
     STATUS status = client->is_ready ? STATUS_SUCCESS : STATUS_INVALID_STREAM_STATE;
     if (client->is_closing) status = STATUS_CLIENT_SHUTTING_DOWN;
-    if (client->stream_count >= client->device.streamCount && status == STATUS_SUCCESS) status = STATUS_MAX_STREAM_COUNT;
+    if (client->stream_count >= client->device.streamCount && status == STATUS_SUCCESS)
+        status = STATUS_MAX_STREAM_COUNT;
     for (struct pic_stream *other = client->streams; other != NULL && status == STATUS_SUCCESS; other = other->next) {
         if (strcmp(other->info.name, stream->info.name) == 0) status = STATUS_DUPLICATE_STREAM_NAME;
     }
@@ -148,7 +151,8 @@ static STATUS set_up(struct pic_stream *stream, const StreamInfo *info)
     stream->info.tags = NULL;
     caps->trackInfoList = NULL;
     STATUS status = pic_copy_tags(client, info->tagCount, info->tags, &stream->info.tags);
-    if (STATUS_SUCCEEDED(status)) status = pic_copy_tracks(client, caps->trackInfoCount, info->streamCaps.trackInfoList, &caps->trackInfoList);
+    if (STATUS_SUCCEEDED(status))
+        status = pic_copy_tracks(client, caps->trackInfoCount, info->streamCaps.trackInfoList, &caps->trackInfoList);
     if (STATUS_FAILED(status)) return status;
     stream->slot = pic_slot_new(PIC_KIND_STREAM, stream, &stream->handle);
     if (stream->slot == NULL) return STATUS_NOT_ENOUGH_MEMORY;
@@ -192,7 +196,8 @@ static STATUS make(struct pic_client *client, const StreamInfo *info, struct pic
 static STATUS await_ready(struct pic_stream *stream)
 {
     uint64_t left_hns = stream->client->device.clientInfo.createStreamTimeout;
-    while (!stream->is_ready && stream->failure == STATUS_SUCCESS && !stream->is_closing && !stream->client->is_closing) {
+    while (!stream->is_ready && stream->failure == STATUS_SUCCESS && !stream->is_closing &&
+           !stream->client->is_closing) {
         if (!pic_wait(stream->client, &left_hns)) return STATUS_OPERATION_TIMED_OUT;
     }
     return STATUS_SUCCESS;
@@ -237,7 +242,7 @@ STATUS createKinesisVideoStreamSync(CLIENT_HANDLE clientHandle, PStreamInfo pStr
     return create(clientHandle, pStreamInfo, pStreamHandle, 1);
 }
 
-/* ---- freeing ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- freeing --------------------------------------------------------------------------------------------------- */
 
 /* What was never delivered is reported as dropped: the core drops it, and of what it then says only that is told. */
 static void report_undelivered(struct pic_stream *stream)
@@ -310,7 +315,8 @@ void pic_stream_close(struct pic_stream *stream)
     }
     pic_lock(client);
     while (!pic_is_in_callback() && pic_slot_references(stream->slot) > 1) {
-        (void)client->callbacks.waitConditionVariableFn(client->callbacks.customData, client->changed, client->lock, INFINITE_TIME_VALUE);
+        (void)client->callbacks.waitConditionVariableFn(client->callbacks.customData, client->changed, client->lock,
+                                                        INFINITE_TIME_VALUE);
     }
     uint32_t left = drop(stream);
     pic_unlock(client);
@@ -334,7 +340,7 @@ STATUS freeKinesisVideoStream(PSTREAM_HANDLE pStreamHandle)
     return STATUS_SUCCESS;
 }
 
-/* ---- stopping and starting again ------------------------------------------------------------------------------------------------------- */
+/* ---- stopping and starting again ------------------------------------------------------------------------------- */
 
 static STATUS stop(struct pic_call *call)
 {

@@ -1,5 +1,5 @@
-/* sync.h — the locks and condition variables of a program that brings none, in the shape of ClientCallbacks, and the one
- * lock of the process, for the table of handles. The first argument is not used. */
+/* sync.h — the locks and condition variables of a program that brings none, in the shape of ClientCallbacks, and the
+ * one lock of the process, for the table of handles. The first argument is not used. */
 #ifndef KVS_PIC_SYNC_H
 #define KVS_PIC_SYNC_H
 

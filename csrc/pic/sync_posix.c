@@ -1,5 +1,5 @@
-/* sync_posix.c — sync.h by pthreads. Waits are measured by the monotonic clock where a condition variable can be told so.
- * Empty on Windows. */
+/* sync_posix.c — sync.h by pthreads. Waits are measured by the monotonic clock where a condition variable can be told
+ * so. Empty on Windows. */
 #if !defined(_WIN32) && !defined(_DEFAULT_SOURCE)
 #define _DEFAULT_SOURCE 1 /* with -std=c11 the system headers hide POSIX */
 #endif

@@ -6,7 +6,8 @@
 struct pic_upload *pic_upload_find(struct pic_stream *stream, UPLOAD_HANDLE handle)
 {
     for (uint32_t i = 0; i < UPLOADS_KNOWN_MAX; i++) {
-        if (stream->uploads[i].state != PIC_UPLOAD_NONE && stream->uploads[i].handle == handle) return &stream->uploads[i];
+        if (stream->uploads[i].state != PIC_UPLOAD_NONE && stream->uploads[i].handle == handle)
+            return &stream->uploads[i];
     }
     return NULL;
 }
@@ -41,7 +42,10 @@ void pic_upload_remove(struct pic_stream *stream, struct pic_upload *upload, uin
 void pic_upload_add(struct pic_stream *stream, UPLOAD_HANDLE handle, uint64_t core, uint64_t now_hns)
 {
     uint32_t i = 0;
-    if (stream->uploads[UPLOADS_KNOWN_MAX - 1].state != PIC_UPLOAD_NONE) pic_upload_remove(stream, &stream->uploads[0], now_hns);
+    if (stream->uploads[UPLOADS_KNOWN_MAX - 1].state != PIC_UPLOAD_NONE)
+        pic_upload_remove(stream, &stream->uploads[0], now_hns);
     while (stream->uploads[i].state != PIC_UPLOAD_NONE) i++;
-    stream->uploads[i] = (struct pic_upload){ .handle = handle, .core = core, .created_hns = now_hns, .state = PIC_UPLOAD_OPEN };
+    stream->uploads[i] = (struct pic_upload){
+        .handle = handle, .core = core, .created_hns = now_hns, .state = PIC_UPLOAD_OPEN
+    };
 }

@@ -1,5 +1,6 @@
-/* validate.c — checks of what the caller configures, in the field's order (the first violation wins), and our own copies
- * with the defaults filled in. The caller's structs are never written to; older versions are not read past their end. */
+/* validate.c — checks of what the caller configures, in the field's order (the first violation wins), and our own
+ * copies with the defaults filled in. The caller's structs are never written to; older versions are not read past their
+ * end. */
 #include "pic/adapter.h"
 
 #include <string.h>
@@ -34,19 +35,22 @@ STATUS pic_check_device(const DeviceInfo *device)
     STATUS status = pic_check_tags(device->tagCount, device->tags);
     if (STATUS_FAILED(status) || device->version == 0) return status;
     if (!is_bounded(device->clientId, MAX_CLIENT_ID_STRING_LENGTH)) return STATUS_INVALID_CLIENT_ID_STRING_LENGTH;
-    return device->clientInfo.version > CLIENT_INFO_CURRENT_VERSION ? STATUS_INVALID_CLIENT_INFO_VERSION : STATUS_SUCCESS;
+    return device->clientInfo.version > CLIENT_INFO_CURRENT_VERSION ? STATUS_INVALID_CLIENT_INFO_VERSION
+                                                                    : STATUS_SUCCESS;
 }
 
 STATUS pic_check_callbacks(const ClientCallbacks *callbacks, UINT32 device_tags)
 {
     if (callbacks->version > CALLBACKS_CURRENT_VERSION) return STATUS_INVALID_CALLBACKS_VERSION;
-    int has_all = callbacks->createStreamFn != NULL && callbacks->describeStreamFn != NULL && callbacks->putStreamFn != NULL &&
-                  callbacks->getStreamingEndpointFn != NULL && callbacks->getStreamingTokenFn != NULL && callbacks->createDeviceFn != NULL;
-    if (!has_all || (device_tags != 0 && callbacks->tagResourceFn == NULL)) return STATUS_SERVICE_CALL_CALLBACKS_MISSING;
+    int has_all = callbacks->createStreamFn != NULL && callbacks->describeStreamFn != NULL &&
+                  callbacks->putStreamFn != NULL && callbacks->getStreamingEndpointFn != NULL &&
+                  callbacks->getStreamingTokenFn != NULL && callbacks->createDeviceFn != NULL;
+    if (!has_all || (device_tags != 0 && callbacks->tagResourceFn == NULL))
+        return STATUS_SERVICE_CALL_CALLBACKS_MISSING;
     return STATUS_SUCCESS;
 }
 
-/* ---- a stream ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- a stream -------------------------------------------------------------------------------------------------- */
 
 static uint64_t buffer_duration(const StreamCaps *caps)
 {
@@ -85,7 +89,8 @@ STATUS pic_check_stream(const struct pic_client *client, const StreamInfo *info)
 {
     if (info->version > STREAM_INFO_CURRENT_VERSION) return STATUS_INVALID_STREAM_INFO_VERSION;
     if (!is_bounded(info->name, MAX_STREAM_NAME_LEN)) return STATUS_INVALID_STREAM_NAME_LENGTH;
-    if (info->retention != RETENTION_PERIOD_SENTINEL && info->retention < MIN_RETENTION_PERIOD) return STATUS_INVALID_RETENTION_PERIOD;
+    if (info->retention != RETENTION_PERIOD_SENTINEL && info->retention < MIN_RETENTION_PERIOD)
+        return STATUS_INVALID_RETENTION_PERIOD;
     STATUS status = pic_check_tags(info->tagCount, info->tags);
     if (STATUS_FAILED(status)) return status;
     if (info->tagCount != 0 && client->callbacks.tagResourceFn == NULL) return STATUS_SERVICE_CALL_CALLBACKS_MISSING;
@@ -93,36 +98,47 @@ STATUS pic_check_stream(const struct pic_client *client, const StreamInfo *info)
     status = check_tracks(&info->streamCaps);
     if (STATUS_FAILED(status)) return status;
     if (!is_bounded(info->streamCaps.contentType, MAX_CONTENT_TYPE_LEN)) return STATUS_MKV_INVALID_CONTENT_TYPE_LENGTH;
-    if (info->streamCaps.streamingType == STREAMING_TYPE_OFFLINE && (info->retention == 0 || !info->streamCaps.fragmentAcks)) {
+    if (info->streamCaps.streamingType == STREAMING_TYPE_OFFLINE &&
+        (info->retention == 0 || !info->streamCaps.fragmentAcks)) {
         return STATUS_OFFLINE_MODE_WITH_ZERO_RETENTION;
     }
     return view_items(&info->streamCaps) <= VIEW_ITEMS_MIN ? STATUS_MIN_CONTENT_VIEW_ITEMS : STATUS_SUCCESS;
 }
 
-/* ---- copies ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- copies ---------------------------------------------------------------------------------------------------- */
 
-static UINT64 or_default(UINT64 value, UINT64 otherwise) { return value == 0 || value == UINT64_MAX ? otherwise : value; }
+static UINT64 or_default(UINT64 value, UINT64 otherwise)
+{
+    return value == 0 || value == UINT64_MAX ? otherwise : value;
+}
 
 static void fix_client_info(ClientInfo *info)
 {
-    info->createClientTimeout = or_default(info->createClientTimeout, CLIENT_READY_TIMEOUT_DURATION_IN_SECONDS * HUNDREDS_OF_NANOS_IN_A_SECOND);
-    info->createStreamTimeout = or_default(info->createStreamTimeout, STREAM_READY_TIMEOUT_DURATION_IN_SECONDS * HUNDREDS_OF_NANOS_IN_A_SECOND);
-    info->stopStreamTimeout = or_default(info->stopStreamTimeout, STREAM_CLOSED_TIMEOUT_DURATION_IN_SECONDS * HUNDREDS_OF_NANOS_IN_A_SECOND);
-    info->offlineBufferAvailabilityTimeout = or_default(info->offlineBufferAvailabilityTimeout, 15 * HUNDREDS_OF_NANOS_IN_A_SECOND);
+    info->createClientTimeout = or_default(info->createClientTimeout,
+                                           CLIENT_READY_TIMEOUT_DURATION_IN_SECONDS * HUNDREDS_OF_NANOS_IN_A_SECOND);
+    info->createStreamTimeout = or_default(info->createStreamTimeout,
+                                           STREAM_READY_TIMEOUT_DURATION_IN_SECONDS * HUNDREDS_OF_NANOS_IN_A_SECOND);
+    info->stopStreamTimeout = or_default(info->stopStreamTimeout,
+                                         STREAM_CLOSED_TIMEOUT_DURATION_IN_SECONDS * HUNDREDS_OF_NANOS_IN_A_SECOND);
+    info->offlineBufferAvailabilityTimeout = or_default(info->offlineBufferAvailabilityTimeout,
+                                                        15 * HUNDREDS_OF_NANOS_IN_A_SECOND);
     info->serviceCallCompletionTimeout = or_default(info->serviceCallCompletionTimeout, SERVICE_CALL_DEFAULT_TIMEOUT);
-    info->serviceCallConnectionTimeout = or_default(info->serviceCallConnectionTimeout, SERVICE_CALL_DEFAULT_CONNECTION_TIMEOUT);
+    info->serviceCallConnectionTimeout = or_default(info->serviceCallConnectionTimeout,
+                                                    SERVICE_CALL_DEFAULT_CONNECTION_TIMEOUT);
     if (info->serviceCallConnectionTimeout > info->serviceCallCompletionTimeout) {
         info->serviceCallCompletionTimeout = SERVICE_CALL_DEFAULT_TIMEOUT;
         info->serviceCallConnectionTimeout = SERVICE_CALL_DEFAULT_CONNECTION_TIMEOUT;
     }
     if (info->reservedCallbackPeriod == 0) info->reservedCallbackPeriod = 5 * HUNDREDS_OF_NANOS_IN_A_SECOND;
-    if (info->loggerLogLevel == 0 || info->loggerLogLevel > LOG_LEVEL_PROFILE) info->loggerLogLevel = DEFAULT_LOGGER_LOG_LEVEL;
+    if (info->loggerLogLevel == 0 || info->loggerLogLevel > LOG_LEVEL_PROFILE)
+        info->loggerLogLevel = DEFAULT_LOGGER_LOG_LEVEL;
 }
 
 /* Fields newer than the caller's version of the struct are not there to be read. */
 static void copy_client_info(const ClientInfo *from, ClientInfo *to)
 {
-    static const size_t sizes[] = { offsetof(ClientInfo, metricLoggingPeriod), offsetof(ClientInfo, automaticStreamingFlags),
+    static const size_t sizes[] = { offsetof(ClientInfo, metricLoggingPeriod),
+                                    offsetof(ClientInfo, automaticStreamingFlags),
                                     offsetof(ClientInfo, serviceCallCompletionTimeout), sizeof(ClientInfo) };
     memset(to, 0, sizeof *to);
     memcpy(to, from, sizes[from->version]);
@@ -170,7 +186,9 @@ STATUS pic_copy_tracks(struct pic_client *client, UINT32 count, const TrackInfo 
     PBYTE at = (PBYTE)(copy + count);
     for (UINT32 i = 0; i < count; i++) {
         copy[i] = tracks[i];
-        copy[i].codecPrivateData = tracks[i].codecPrivateDataSize != 0 ? memcpy(at, tracks[i].codecPrivateData, tracks[i].codecPrivateDataSize) : NULL;
+        copy[i].codecPrivateData = tracks[i].codecPrivateDataSize != 0
+                                       ? memcpy(at, tracks[i].codecPrivateData, tracks[i].codecPrivateDataSize)
+                                       : NULL;
         at += tracks[i].codecPrivateDataSize;
     }
     *out = copy;
@@ -180,8 +198,10 @@ STATUS pic_copy_tracks(struct pic_client *client, UINT32 count, const TrackInfo 
 static int is_audio_and_video(const StreamCaps *caps)
 {
     if (caps->trackInfoCount != 2) return 0;
-    return (caps->trackInfoList[0].trackType == MKV_TRACK_INFO_TYPE_VIDEO && caps->trackInfoList[1].trackType == MKV_TRACK_INFO_TYPE_AUDIO) ||
-           (caps->trackInfoList[0].trackType == MKV_TRACK_INFO_TYPE_AUDIO && caps->trackInfoList[1].trackType == MKV_TRACK_INFO_TYPE_VIDEO);
+    return (caps->trackInfoList[0].trackType == MKV_TRACK_INFO_TYPE_VIDEO &&
+            caps->trackInfoList[1].trackType == MKV_TRACK_INFO_TYPE_AUDIO) ||
+           (caps->trackInfoList[0].trackType == MKV_TRACK_INFO_TYPE_AUDIO &&
+            caps->trackInfoList[1].trackType == MKV_TRACK_INFO_TYPE_VIDEO);
 }
 
 void pic_copy_stream(struct pic_client *client, const StreamInfo *from, StreamInfo *to)

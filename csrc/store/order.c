@@ -156,6 +156,14 @@ static int release_key(struct kvs_order_queue *order, uint64_t now_hns, int flus
     return leave(lead, held_out);
 }
 
+/* A key frame that lies before what has left began time anew. */
+static void note_lead(struct kvs_order_queue *order, const struct kvs_held *held)
+{
+    int is_anew = (held->flags & KVS_FRAME_KEY) != 0 && held->frame.pts_hns < order->lead_pts_hns;
+    if (is_anew) order->latest_pts_hns = held->frame.pts_hns;
+    if (is_anew || held->frame.pts_hns > order->lead_pts_hns) order->lead_pts_hns = held->frame.pts_hns;
+}
+
 static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, struct kvs_held *held_out)
 {
     struct kvs_held_queue *lead = &order->queues[order->lead];
@@ -164,9 +172,7 @@ static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, 
     if (held != NULL) {
         done = (held->flags & KVS_FRAME_KEY) != 0 ? release_key(order, now_hns, flush, held_out)
                                                   : leave(lead, held_out);
-        if (done && held_out->track == order->lead && held_out->frame.pts_hns > order->lead_pts_hns) {
-            order->lead_pts_hns = held_out->frame.pts_hns;
-        }
+        if (done && held_out->track == order->lead) note_lead(order, held_out);
         if (done) return 1;
     }
     if (!order->is_started) return 0;
@@ -228,7 +234,7 @@ uint64_t kvs_order_floor(const struct kvs_order_queue *order)
     uint64_t least = UINT64_MAX;
     for (uint32_t i = 0; i < order->track_count; i++) {
         const struct kvs_held *held = front(&order->queues[i]);
-        if (held != NULL && held->frame.offset < least) least = held->frame.offset;
+        if (held != NULL) least = kvs_hns_min(least, held->frame.offset - held->prefix_space);
     }
     return least;
 }

@@ -95,9 +95,9 @@ kvs_status kvs_view_reserve(struct kvs_view *view, uint32_t count)
 
 /* Floors never fall from one fragment to the next: a frame that was stored early and released late lowers those
  * before. */
-static void lower_floor(struct kvs_view *view, uint64_t offset)
+static void lower_floor(struct kvs_view *view, uint64_t end, uint64_t offset)
 {
-    for (uint64_t i = view->fragment_head; i > view->fragment_tail; i--) {
+    for (uint64_t i = end; i > view->fragment_tail; i--) {
         struct kvs_fragment *fragment = kvs_view_fragment(view, i - 1);
         if (fragment->floor_offset <= offset) return;
         fragment->floor_offset = offset;
@@ -127,7 +127,7 @@ void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fr
     slot->cum_payload = view->cum_payload;
     slot->read_hns = KVS_TIME_NONE;
     view->cum_bytes += fragment->prefix_size;
-    lower_floor(view, fragment->prefix_offset);
+    lower_floor(view, view->fragment_head - 1, fragment->prefix_offset);
 }
 
 void kvs_view_push_frame(struct kvs_view *view, const struct kvs_frame *frame, uint32_t payload_size)
@@ -139,7 +139,7 @@ void kvs_view_push_frame(struct kvs_view *view, const struct kvs_frame *frame, u
     view->cum_payload += payload_size;
     uint64_t end = frame->pts_hns + frame->duration_hns;
     if (end > view->end_hns) view->end_hns = end;
-    lower_floor(view, frame->offset);
+    lower_floor(view, view->fragment_head, frame->offset);
     raise_ceiling(view, frame->offset + frame->size);
 }
 

@@ -1,6 +1,6 @@
 """Keys from a file that another program keeps fresh. Three forms, told by the first character.
 
-Words, as Kinesis Video producers have used them for long: ``CREDENTIALS key secret``, or with an expiry, which stands
+Words, as Kinesis Video producers have long used them: ``CREDENTIALS key secret``, or with an expiry, which stands
 before the secret: ``CREDENTIALS key 2030-01-01T00:00:00Z secret token``. ``[profile]`` sections, as the AWS command line
 writes them. JSON, as a ``credential_process`` or AWS IoT answers. The file is read at every use; while it is half
 written or gone, the last keys go on for as long as they are valid.
@@ -14,6 +14,7 @@ import functools
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 FILE_SIZE_MAX = 10_000  # more than any credentials, less than what another file by mistake would cost
 FIRST_WORD = "CREDENTIALS"
+PART_OF_A_TIME = re.compile(r"[0-9TZ:-]{1,20}")  # where a secret should be: the long form, cut while it is written
 FORMS = "CREDENTIALS KEY SECRET, CREDENTIALS KEY EXPIRY SECRET TOKEN, a [profile], or JSON"
 
 
@@ -107,9 +109,9 @@ def parse_document(document: Any) -> Credentials:
     fields = {str(name).lower(): value for name, value in document.items()}
     key, secret = fields.get("accesskeyid"), fields.get("secretaccesskey")
     token, expiry = fields.get("sessiontoken"), fields.get("expiration")
-    if not _is_text(key) or not _is_text(secret) or not (token is None or _is_text(token)):
-        raise ValueError("credentials need AccessKeyId and SecretAccessKey")
-    return Credentials(key, secret, token, None if expiry is None else parse_expiry(expiry))
+    if token is not None:
+        token = _text(token)
+    return Credentials(_text(key), _text(secret), token, None if expiry is None else parse_expiry(expiry))
 
 
 def parse_expiry(text: Any) -> float:
@@ -129,7 +131,7 @@ def parse_expiry(text: Any) -> float:
 def _parse_words(words: list[str]) -> Credentials:
     if words[:1] != [FIRST_WORD]:
         raise ValueError(f"the first word is {FIRST_WORD}")
-    if len(words) == 3:
+    if len(words) == 3 and not PART_OF_A_TIME.fullmatch(words[2]):
         return Credentials(words[1], words[2])
     if len(words) == 5:
         return Credentials(words[1], words[3], words[4], parse_expiry(words[2]))
@@ -150,8 +152,10 @@ def _parse_sections(text: str, profile: str) -> Credentials:
     return Credentials(key, secret, section.get("aws_session_token"), parse_expiry(expiry) if expiry else None)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("credentials need AccessKeyId and SecretAccessKey, both texts")
+    return value
 
 
 def _is_over(keys: Credentials, now_s: float) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from kvspic.sources.base import Source, SourceError, SourceOptionError, load_av
 from kvspic.sources.demux import RAW_FORMATS, UNLIKELY_RATE, DemuxedSource
 from kvspic.sources.encode import TEST_PATTERN_NAME, open_test_pattern
+from kvspic.sources.live import LiveSource, device_connection, is_device, is_rtsp, rtsp_connection
 from kvspic.sources.sniff import SNIFF_SIZE, looks_like_text, sniff
 
 __all__ = ["open_source"]
@@ -27,9 +28,10 @@ def open_source(spec: str | os.PathLike[str] | BinaryIO, *, fps: float | Fractio
     """Open a medium for reading.
 
     Args:
-        spec: a file's path; ``-`` for standard input; a URL that PyAV can read; a binary file object; or ``testsrc``
-            for a test pattern with a running clock, with options as in ``testsrc:width=640,height=360,duration=10``
-            (also ``fps``, ``gop`` in frames, ``audio=1``; a duration of 0 never ends).
+        spec: a file's path; ``-`` for standard input; a URL that PyAV can read; ``/dev/video0`` for a camera; a binary
+            file object; or ``testsrc`` for a test pattern with a running clock, with options as in ``testsrc:width=640,height=360,duration=10``
+            (also ``fps``, ``gop`` in frames, ``audio=1``; a duration of 0 never ends). An ``rtsp://`` URL and a camera
+            never end by themselves: they are connected to again, see :class:`kvspic.sources.live.LiveSource`.
         fps: frames a second of a raw stream that does not say it itself, such as Motion JPEG; also that of ``testsrc``.
 
     Raises:
@@ -45,6 +47,11 @@ def open_source(spec: str | os.PathLike[str] | BinaryIO, *, fps: float | Fractio
         return open_test_pattern(name, rate)
     if name == "-":
         return _open_pipe(sys.stdin.buffer, "Standard input", rate)
+    if is_rtsp(name):
+        label = _without_secrets(name)
+        return LiveSource(rtsp_connection(name, label), label)
+    if is_device(name):
+        return LiveSource(device_connection(name), name)
     if URL_MARK in name:
         return DemuxedSource(_open_container(name, name, None), _without_secrets(name), fps=rate)
     return _open_file(Path(name), rate)

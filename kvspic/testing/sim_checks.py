@@ -52,6 +52,7 @@ class Fragment:
 
     offset: int
     timecode: int
+    gop: int | None = None
     frames: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     is_stored: bool = False
@@ -89,6 +90,8 @@ class Account:
         self.want_acks = want_acks
         self.done_on_received = False
         self.frames: dict[int, tuple[int, int]] = {}  # frame -> pts_hns, size; those that the core took
+        self.gops: dict[int, int] = {}  # video frame -> number of its GOP
+        self.mixes_gops = False  # fragments are cut by time
         self.arrived: set[int] = set()
         self.stored: set[int] = set()
         self.acked: dict[int, int] = {}  # frame -> step in which the ACK that makes it done reached the core
@@ -152,6 +155,13 @@ class Accounts:
         self._check_repeat(log, fragment, key)
         if fragment.frames and fragment.frames[-1] >> 32 == track and fragment.frames[-1] >= key:
             raise Violation("frames out of order", f"{account.name} track {track} frame {frame}")
+        gop = account.gops.get(key)
+        if gop is not None and fragment.gop not in (None, gop) and not account.mixes_gops:
+            what = (
+                f"{account.name} upload {log.number} frame {frame} of GOP {gop} in the fragment of GOP {fragment.gop}"
+            )
+            raise Violation("a frame without its key frame", what)
+        fragment.gop = gop if gop is not None else fragment.gop
         fragment.frames.append(key)
         fragment.times.append(block.timecode)
         account.arrived.add(key)

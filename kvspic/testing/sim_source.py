@@ -39,8 +39,11 @@ class SimSource:
         self._count = 0  # frames of the GOP so far
         self._late: list[tuple[int, int]] = []  # second track's frames to be put: when, pts
         self.bursts_left = len(plan.bursts)
+        self._gop = 0
+        self._is_left_out = False  # the GOP of now: its key frame found no room
         for burst in plan.bursts:
-            world.clock.call_at(world.begin_hns + burst.begin_hns, lambda burst=burst: self._begin(burst))  # type: ignore[misc]
+            begin_hns = world.begin_hns + burst.begin_hns
+            world.clock.call_at(begin_hns, lambda burst=burst: self._begin(burst))  # type: ignore[misc]
 
     @property
     def is_done(self) -> bool:
@@ -112,7 +115,11 @@ class SimSource:
             self._at_hns += plan.audio_hns
             return
         place = self._count % plan.gop
-        self._video(self._at_hns, place)
+        if place == 0:
+            self._gop += 1
+            self._is_left_out = False
+        if not self._is_left_out:
+            self._video(self._at_hns, place)
         self._count += 1
         if plan.audio_hns and not burst.is_silent:
             while self._audio_at_hns <= self._at_hns:
@@ -171,11 +178,15 @@ class SimSource:
             if self._plan.offline:  # a source of a realtime stream with the policy to refuse leaves the frame out
                 self._waiting = (data, track, flags, pts_hns, dts_hns)
                 life.on_room = self.room
+            elif track == VIDEO and flags & KEY:
+                self._is_left_out = True
             return False
         except (errors.StreamStoppedError, errors.FrameTooLargeError, errors.MediaError):
             return True
         finally:
             world.touched[life] = None
         account.frames[track << 32 | number] = (pts_hns, len(data))
+        if track == VIDEO and self._plan.video_hns:
+            account.gops[number | VIDEO << 32] = self._gop
         account.counts[track] += 1
         return True

@@ -118,6 +118,7 @@ class World:
         kinds = {fault.kind for fault in self.plan.faults}
         account.loses_nothing_refused = FaultKind.ERROR_ACK not in kinds
         account.is_shifted = any(burst.jump_hns for burst in plan.bursts)
+        account.mixes_gops = bool(plan.fragment_s)
         account.is_relative = plan.relative
         account.may_be_silent = bool(plan.video_hns and plan.audio_hns)
         setup = StreamSetup(plan.name, _tracks(plan), _options(plan), account.number)
@@ -291,9 +292,9 @@ class World:
         if mark != account.progress_mark or is_idle or life.is_given_up or self._fault_is_near(now_hns):
             account.progress_mark, account.progress_hns = mark, now_hns
         elif now_hns - account.progress_hns > STUCK_HNS:
-            raise Violation("a stream is stuck", self._states())
+            raise Violation("a stream is stuck", f"{life.plan.name} of {self._states()}")
         if not life.condition() and found.bytes_unsent:
-            raise Violation("nothing would make a stream go on", self._states())
+            raise Violation("nothing would make a stream go on", f"{life.plan.name} of {self._states()}")
         if life.is_given_up:
             life.given_up_for += 1
             if life.given_up_for > 6:

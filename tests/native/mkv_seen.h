@@ -23,7 +23,7 @@ struct seen_cluster {
     uint64_t tc;
     uint32_t first_block, block_count;
     uint32_t first_tag, tag_count; /* that precede it */
-    uint8_t has_end;               /* an end-of-fragment tag follows it */
+    uint8_t has_end, has_tc;       /* an end-of-fragment tag follows it; its time is whole */
 };
 
 struct seen_tag {
@@ -136,7 +136,10 @@ static inline int seen_element(struct mkv_seen *seen, uint32_t id, const uint8_t
     case 0x1A45DFA3: seen->header_count++; return 0;
     case 0xAE: seen->track_count++; return 1;
     case 0x18538067: case 0x1654AE6B: case 0x1254C367: case 0x7373: case 0x67C8: return 1;
-    case 0xE7: seen->clusters[seen->cluster_count - 1].tc = seen_number(bytes, size); return 0;
+    case 0xE7:
+        seen->clusters[seen->cluster_count - 1].tc = seen_number(bytes, size);
+        seen->clusters[seen->cluster_count - 1].has_tc = 1;
+        return 0;
     case 0xA3: seen_block_of(seen, bytes, size); return 0;
     case 0x63A2:
         seen->cpd_size = (uint32_t)size;
@@ -170,11 +173,10 @@ static inline uint32_t seen_head(struct mkv_seen *seen, const uint8_t *bytes, ui
     return id_size + size_size;
 }
 
-static inline void mkv_read(struct mkv_seen *seen, const uint8_t *bytes, uint32_t size)
+static inline void mkv_walk(struct mkv_seen *seen, const uint8_t *bytes, uint32_t size)
 {
     uint32_t at = 0, id = 0;
     uint64_t element = 0;
-    memset(seen, 0, sizeof *seen);
     while (at < size && !seen->is_broken) {
         uint32_t head = seen_head(seen, bytes + at, size - at, &id, &element);
         int is_master = id == 0x18538067 || id == 0x1F43B675 || id == 0x1654AE6B || id == 0x1254C367 || id == 0x7373 ||
@@ -185,6 +187,14 @@ static inline void mkv_read(struct mkv_seen *seen, const uint8_t *bytes, uint32_
         at += head + (is_walked ? 0 : (uint32_t)element);
     }
     seen->is_whole = at == size && !seen->is_broken;
+}
+
+/* A cluster whose time is cut off has not begun yet. */
+static inline void mkv_read(struct mkv_seen *seen, const uint8_t *bytes, uint32_t size)
+{
+    memset(seen, 0, sizeof *seen);
+    mkv_walk(seen, bytes, size);
+    if (seen->cluster_count > 0 && !seen->clusters[seen->cluster_count - 1].has_tc) seen->cluster_count--;
 }
 
 static inline void mkv_forget(struct mkv_seen *seen)

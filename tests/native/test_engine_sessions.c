@@ -229,6 +229,34 @@ static void test_the_start_is_told_and_then_the_first_fragment_is_dropped(void)
     service_down(&s);
 }
 
+/* Times went back behind the start that was told, and what lies before the step back is dropped: another session, with a
+ * start of its own; times below the start can not be said. */
+static void test_the_start_is_told_and_then_times_go_back(void)
+{
+    struct kvs_stream_config config = video_config();
+    struct service s;
+    config.frames_max = 6;
+    config.backward_policy = KVS_BACKWARD_SESSION;
+    struct kvs_stream *stream = relative(&s, &config);
+    s.hold = HOLD(KVS_ACTION_PUT_MEDIA);
+    service_put_fragments(&s, stream, 50000, 1, 2);
+    service_turn(&s);
+    service_put_fragments(&s, stream, 1000, 6, 2);
+    s.hold = 0;
+    service_answer(&s, KVS_ACTION_PUT_MEDIA, KVS_RESULT_OK);
+    CHECK(service_drain(&s, stream));
+    for (uint32_t i = 0; i < s.session_count; i++) {
+        struct mkv_seen seen = session_seen(&s.sessions[i]);
+        for (uint32_t j = 0; j < seen.cluster_count; j++) {
+            CHECK(s.sessions[i].start_ms + seen.clusters[j].tc < TC(50000));
+            CHECK(j == 0 || seen.clusters[j].tc > seen.clusters[j - 1].tc);
+        }
+        mkv_forget(&seen);
+    }
+    CHECK_EQ(metrics_of(stream).frames_done, 6);
+    service_down(&s);
+}
+
 static void test_a_new_start_after_the_replay_limit(void)
 {
     struct kvs_stream_config config = video_config();
@@ -335,6 +363,7 @@ int main(void)
     test_relative_times_count_from_each_sessions_start();
     test_relative_times_with_every_buffer_size();
     test_the_start_is_told_and_then_the_first_fragment_is_dropped();
+    test_the_start_is_told_and_then_times_go_back();
     test_a_new_start_after_the_replay_limit();
     test_other_scales();
     test_header_length_and_segment_uuid();

@@ -11,6 +11,7 @@ from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
 from kvspic.testing import simulation
 from kvspic.testing.sim_checks import Accounts, Violation
 from kvspic.testing.sim_plan import HNS_PER_MS, HNS_PER_S, Burst, Deed, DeedKind, make_plan
+from kvspic.types import BackwardPolicy
 
 SEEDS = 200
 GROUP = 10
@@ -105,6 +106,19 @@ def test_a_silent_session_is_left_after_a_rotation_too():
     bursts = (Burst(2 * HNS_PER_S, 5 * HNS_PER_S, False),)
     run = plan(fault, bursts=bursts, gop=50, fragment_s=6, token_life_hns=100 * HNS_PER_S)
     simulation.run_plan(run, is_strict=True)
+
+
+def test_reconnects_without_acks_wait_longer_each_time():
+    """A connection that takes bytes and is cut is no progress, though nobody acknowledges anything."""
+    fault = Fault(FaultKind.CUT, PUT_MEDIA, end_hns=90 * HNS_PER_S, after_bytes=1)
+    simulation.run_plan(plan(fault, want_acks=False), is_strict=True)
+
+
+@pytest.mark.parametrize("policy", [BackwardPolicy.ERROR, BackwardPolicy.DROP])
+def test_frames_of_a_refused_key_frame_do_not_join_the_fragment_before(policy):
+    """The source's clock went back a little between two bursts: the key frame is refused, its GOP can not be shown."""
+    bursts = (Burst(2 * HNS_PER_S, 30 * HNS_PER_S, False), Burst(32 * HNS_PER_S, 60 * HNS_PER_S, False, -3 * HNS_PER_S))
+    simulation.run_plan(plan(bursts=bursts, video_hns=700 * HNS_PER_MS, gop=17, backward_policy=policy), is_strict=True)
 
 
 # ---- deeds of the user

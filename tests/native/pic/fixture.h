@@ -108,8 +108,10 @@ static inline STATUS fixture_answer(struct fixture *f, enum call_kind kind, SERV
     case CREATE: return createStreamResultEvent(custom, result, arn);
     case TAG: return tagResourceResultEvent(custom, result);
     case ENDPOINT: return getStreamingEndpointResultEvent(custom, result, endpoint);
-    case TOKEN: return getStreamingTokenResultEvent(custom, result, token, sizeof token, f->now + f->streaming_token_life);
-    default: return putStreamResultEvent(custom, result, result == SERVICE_CALL_RESULT_OK ? f->next_upload++ : NO_UPLOAD);
+    case TOKEN:
+        return getStreamingTokenResultEvent(custom, result, token, sizeof token, f->now + f->streaming_token_life);
+    default:
+        return putStreamResultEvent(custom, result, result == SERVICE_CALL_RESULT_OK ? f->next_upload++ : NO_UPLOAD);
     }
 }
 
@@ -139,8 +141,8 @@ static inline STATUS fixture_describe(UINT64 custom, PCHAR name, PServiceCallCon
     return fixture_called(fixture_of(custom), DESCRIBE, context);
 }
 
-static inline STATUS fixture_create_stream(UINT64 custom, PCHAR device, PCHAR name, PCHAR content_type, PCHAR kms, UINT64 retention,
-                                           PServiceCallContext context)
+static inline STATUS fixture_create_stream(UINT64 custom, PCHAR device, PCHAR name, PCHAR content_type, PCHAR kms,
+                                           UINT64 retention, PServiceCallContext context)
 {
     (void)device, (void)name, (void)content_type, (void)kms, (void)retention;
     return fixture_called(fixture_of(custom), CREATE, context);
@@ -166,8 +168,8 @@ static inline STATUS fixture_token(UINT64 custom, PCHAR name, STREAM_ACCESS_MODE
     return fixture_called(fixture_of(custom), TOKEN, context);
 }
 
-static inline STATUS fixture_put_stream(UINT64 custom, PCHAR name, PCHAR container, UINT64 start, BOOL absolute, BOOL acks, PCHAR endpoint,
-                                        PServiceCallContext context)
+static inline STATUS fixture_put_stream(UINT64 custom, PCHAR name, PCHAR container, UINT64 start, BOOL absolute,
+                                        BOOL acks, PCHAR endpoint, PServiceCallContext context)
 {
     struct fixture *f = fixture_of(custom);
     (void)absolute, (void)acks;
@@ -200,7 +202,8 @@ static inline STATUS fixture_closed(UINT64 custom, STREAM_HANDLE stream, UPLOAD_
     return STATUS_SUCCESS;
 }
 
-static inline STATUS fixture_data(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration, UINT64 size)
+static inline STATUS fixture_data(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload,
+                                  UINT64 duration, UINT64 size)
 {
     struct fixture *f = fixture_of(custom);
     (void)stream, (void)name;
@@ -212,7 +215,8 @@ static inline STATUS fixture_data(UINT64 custom, STREAM_HANDLE stream, PCHAR nam
     return STATUS_SUCCESS;
 }
 
-static inline STATUS fixture_error(UINT64 custom, STREAM_HANDLE stream, UPLOAD_HANDLE upload, UINT64 time, STATUS status)
+static inline STATUS fixture_error(UINT64 custom, STREAM_HANDLE stream, UPLOAD_HANDLE upload, UINT64 time,
+                                   STATUS status)
 {
     struct fixture *f = fixture_of(custom);
     (void)stream;
@@ -416,7 +420,8 @@ static inline STATUS fixture_read(struct fixture *f, UPLOAD_HANDLE upload, UINT6
     return status;
 }
 
-static inline STATUS fixture_ack_at(struct fixture *f, UPLOAD_HANDLE upload, FRAGMENT_ACK_TYPE type, UINT64 pts, SERVICE_CALL_RESULT result)
+static inline STATUS fixture_ack_at(struct fixture *f, UPLOAD_HANDLE upload, FRAGMENT_ACK_TYPE type, UINT64 pts,
+                                    SERVICE_CALL_RESULT result)
 {
     FragmentAck ack;
     memset(&ack, 0, sizeof ack);

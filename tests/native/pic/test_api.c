@@ -96,8 +96,17 @@ static void test_every_function_answers_every_handle(void)
     fixture_stream(&f);
     CLIENT_HANDLE client = f.client;
     STREAM_HANDLE stream = f.stream;
-    const UINT64 foreign[] = { 0, 1, 2, 0x7FFF0000u, UINT64_MAX, UINT64_MAX - 1, stream + UINT64_C(1000000) * 0x100000, client ^ UINT64_C(1) << 60,
-                               UINT64_C(6) << 60, UINT64_C(5) << 60, (UINT64)(uintptr_t)&f };
+    const UINT64 foreign[] = { 0,
+                               1,
+                               2,
+                               0x7FFF0000u,
+                               UINT64_MAX,
+                               UINT64_MAX - 1,
+                               stream + UINT64_C(1000000) * 0x100000,
+                               client ^ UINT64_C(1) << 60,
+                               UINT64_C(6) << 60,
+                               UINT64_C(5) << 60,
+                               (UINT64)(uintptr_t)&f };
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
         every_stream_function(foreign[i], STATUS_NULL_ARG);
         every_client_function(foreign[i], STATUS_NULL_ARG);
@@ -163,9 +172,10 @@ static void test_null_pointers_are_statuses(void)
     fixture_free(&f);
 }
 
-/* ---- callbacks ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- callbacks ------------------------------------------------------------------------------------------------- */
 
-static STATUS free_stream_on_data(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration, UINT64 size)
+static STATUS free_stream_on_data(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload,
+                                  UINT64 duration, UINT64 size)
 {
     (void)name, (void)upload, (void)duration, (void)size;
     struct fixture *f = fixture_of(custom);
@@ -230,16 +240,22 @@ static void test_optional_callbacks_may_be_missing(void)
     fixture_stream(&f);
     fixture_put_fragments(&f, 30, 50);
     CHECK_EQ(fixture_read(&f, 100, NULL), STATUS_NO_MORE_DATA_AVAILABLE);
-    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, INVALID_TIMESTAMP_VALUE, SERVICE_CALL_RESULT_INVALID_MKV_DATA), STATUS_SUCCESS);
+    CHECK_EQ(
+        fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, INVALID_TIMESTAMP_VALUE, SERVICE_CALL_RESULT_INVALID_MKV_DATA),
+        STATUS_SUCCESS);
     CHECK_EQ(kinesisVideoStreamResetStream(f.stream), STATUS_SUCCESS);
     CHECK_EQ(stopKinesisVideoStreamSync(f.stream), STATUS_SUCCESS);
     fixture_free(&f);
 }
 
-/* ---- a program's own locks -------------------------------------------------------------------------------------------------------------------- */
+/* ---- a program's own locks ------------------------------------------------------------------------------------- */
 
 static int own_locks, own_held;
-static MUTEX own_mutex(UINT64 custom, BOOL is_reentrant) { (void)custom, (void)is_reentrant; return (MUTEX)(uintptr_t)malloc(1) + 0 * (MUTEX)++own_locks; }
+static MUTEX own_mutex(UINT64 custom, BOOL is_reentrant)
+{
+    (void)custom, (void)is_reentrant;
+    return (MUTEX)(uintptr_t)malloc(1) + 0 * (MUTEX)++own_locks;
+}
 static void own_lock(UINT64 custom, MUTEX mutex) { (void)custom, (void)mutex; own_held++; }
 static void own_unlock(UINT64 custom, MUTEX mutex) { (void)custom, (void)mutex; own_held--; }
 static void own_free(UINT64 custom, MUTEX mutex) { (void)custom; own_locks--; free((void *)(uintptr_t)mutex); }
@@ -309,7 +325,7 @@ static void test_waits_end_by_their_limits(void)
     CHECK_EQ(own_locks, 0);
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- requests -------------------------------------------------------------------------------------------------- */
 
 static void test_a_late_answer_is_refused(void)
 {
@@ -330,7 +346,7 @@ static void test_a_late_answer_is_refused(void)
     fixture_free(&f);
 }
 
-/* ---- retry strategy ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- retry strategy -------------------------------------------------------------------------------------------- */
 
 static int strategies, executed;
 static STATUS make_strategy(PKvsRetryStrategy strategy)
@@ -340,15 +356,32 @@ static STATUS make_strategy(PKvsRetryStrategy strategy)
     strategy->retryStrategyType = KVS_RETRY_STRATEGY_EXPONENTIAL_BACKOFF_WAIT;
     return STATUS_SUCCESS;
 }
-static STATUS free_strategy(PKvsRetryStrategy strategy) { CHECK(strategy->pRetryStrategy == &strategies); strategies--; return STATUS_SUCCESS; }
-static STATUS strategy_number(PKvsRetryStrategy strategy, PUINT32 number) { (void)strategy; *number = (UINT32)executed + 40u; return STATUS_SUCCESS; }
-static STATUS execute_strategy(PKvsRetryStrategy strategy, PUINT64 wait) { (void)strategy; executed++; *wait = 123 * MS; return STATUS_SUCCESS; }
+static STATUS free_strategy(PKvsRetryStrategy strategy)
+{
+    CHECK(strategy->pRetryStrategy == &strategies);
+    strategies--;
+    return STATUS_SUCCESS;
+}
+static STATUS strategy_number(PKvsRetryStrategy strategy, PUINT32 number)
+{
+    (void)strategy;
+    *number = (UINT32)executed + 40u;
+    return STATUS_SUCCESS;
+}
+static STATUS execute_strategy(PKvsRetryStrategy strategy, PUINT64 wait)
+{
+    (void)strategy;
+    executed++;
+    *wait = 123 * MS;
+    return STATUS_SUCCESS;
+}
 
 static void test_a_program_s_retry_strategy_gives_the_waits(void)
 {
     struct fixture f;
     fixture_init(&f);
-    f.device.clientInfo.kvsRetryStrategyCallbacks = (KvsRetryStrategyCallbacks){ make_strategy, strategy_number, free_strategy, execute_strategy };
+    f.device.clientInfo.kvsRetryStrategyCallbacks = (KvsRetryStrategyCallbacks){ make_strategy, strategy_number,
+                                                                                 free_strategy, execute_strategy };
     f.script[ENDPOINT] = (struct call_script){ .fail_count = 2, .result = SERVICE_CALL_UNKNOWN };
     fixture_stream(&f);
     CHECK_EQ(strategies, 1);
@@ -360,7 +393,7 @@ static void test_a_program_s_retry_strategy_gives_the_waits(void)
     CHECK_EQ(strategies, 0);
 }
 
-/* ---- configuration --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------------------------- */
 
 static void test_the_copy_of_a_stream_s_configuration(void)
 {
@@ -407,7 +440,8 @@ static void test_device_limits(void)
     REFUSED(g.device.storageInfo.storageSize = MIN_STORAGE_ALLOCATION_SIZE - 1, STATUS_INVALID_STORAGE_SIZE);
     REFUSED(g.device.storageInfo.storageSize = MAX_STORAGE_ALLOCATION_SIZE + 1, STATUS_INVALID_STORAGE_SIZE);
     REFUSED(g.device.storageInfo.spillRatio = 101, STATUS_INVALID_SPILL_RATIO);
-    REFUSED(memset(g.device.storageInfo.rootDirectory, 'a', sizeof g.device.storageInfo.rootDirectory), STATUS_INVALID_ROOT_DIRECTORY_LENGTH);
+    REFUSED(memset(g.device.storageInfo.rootDirectory, 'a', sizeof g.device.storageInfo.rootDirectory),
+            STATUS_INVALID_ROOT_DIRECTORY_LENGTH);
     REFUSED(memset(g.device.name, 'a', sizeof g.device.name), STATUS_INVALID_DEVICE_NAME_LENGTH);
     REFUSED(memset(g.device.clientId, 'a', sizeof g.device.clientId), STATUS_INVALID_CLIENT_ID_STRING_LENGTH);
     REFUSED(g.device.clientInfo.version = 4, STATUS_INVALID_CLIENT_INFO_VERSION);

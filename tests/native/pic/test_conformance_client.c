@@ -1,5 +1,6 @@
-/* test_conformance_client.c — the client's way to ready, with the statuses and callbacks that the field knows. Goal: each
- * source of credentials leads where it should, failures leave nothing behind, and later ones never stop the streams. */
+/* test_conformance_client.c — the client's way to ready, with the statuses and callbacks that the field knows. Goal:
+ * each source of credentials leads where it should, failures leave nothing behind, and later ones never stop the
+ * streams. */
 #include "fixture.h"
 #include "scenario.h"
 
@@ -149,7 +150,8 @@ static void test_a_device_needs_an_arn(void)
     fixture_init(&f);
     f.script[DEVICE].is_silent = 1;
     fixture_client(&f);
-    CHECK_EQ(createDeviceResultEvent(f.custom[DEVICE], SERVICE_CALL_RESULT_OK, NULL), STATUS_INVALID_CREATE_DEVICE_RESPONSE);
+    CHECK_EQ(createDeviceResultEvent(f.custom[DEVICE], SERVICE_CALL_RESULT_OK, NULL),
+             STATUS_INVALID_CREATE_DEVICE_RESPONSE);
     CHECK_EQ(f.client_ready, 0);
     CHECK_EQ(createKinesisVideoStream(f.client, &f.info, &f.stream), STATUS_INVALID_STREAM_STATE);
     CHECK_EQ(createDeviceResultEvent(f.custom[DEVICE], SERVICE_CALL_RESULT_OK, arn), STATUS_SUCCESS);

@@ -3,11 +3,12 @@
 #include "fixture.h"
 #include "scenario.h"
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------------------------- */
 
 static void create(struct fixture *f, STATUS wanted, int line)
 {
-    if (!CHECK_EQ(createKinesisVideoStream(f->client, &f->info, &f->stream), wanted)) fprintf(stderr, "    line %d\n", line);
+    if (!CHECK_EQ(createKinesisVideoStream(f->client, &f->info, &f->stream), wanted))
+        fprintf(stderr, "    line %d\n", line);
     CHECK_EQ(freeKinesisVideoStream(&f->stream), STATUS_SUCCESS);
 }
 
@@ -46,10 +47,13 @@ static void test_what_a_stream_may_be_made_of(void)
     f.tracks[0].codecPrivateDataSize = 0;
     HELD("CD-108");
     WITH((caps->streamingType = STREAMING_TYPE_OFFLINE, f.info.retention = 0), STATUS_OFFLINE_MODE_WITH_ZERO_RETENTION);
-    WITH((caps->streamingType = STREAMING_TYPE_OFFLINE, caps->fragmentAcks = FALSE), STATUS_OFFLINE_MODE_WITH_ZERO_RETENTION);
-    WITH((caps->keyFrameFragmentation = FALSE, caps->fragmentDuration = SECOND - 1), STATUS_MKV_INVALID_CLUSTER_DURATION);
+    WITH((caps->streamingType = STREAMING_TYPE_OFFLINE, caps->fragmentAcks = FALSE),
+         STATUS_OFFLINE_MODE_WITH_ZERO_RETENTION);
+    WITH((caps->keyFrameFragmentation = FALSE, caps->fragmentDuration = SECOND - 1),
+         STATUS_MKV_INVALID_CLUSTER_DURATION);
     WITH((caps->keyFrameFragmentation = FALSE, caps->fragmentDuration = 2 * SECOND), STATUS_SUCCESS);
-    WITH(caps->nalAdaptationFlags = NAL_ADAPTATION_ANNEXB_NALS | NAL_ADAPTATION_AVCC_NALS, STATUS_MKV_BOTH_ANNEXB_AND_AVCC_SPECIFIED);
+    WITH(caps->nalAdaptationFlags = NAL_ADAPTATION_ANNEXB_NALS | NAL_ADAPTATION_AVCC_NALS,
+         STATUS_MKV_BOTH_ANNEXB_AND_AVCC_SPECIFIED);
     WITH(caps->segmentUuid = zero, STATUS_MKV_INVALID_SEGMENT_UUID);
     WITH(caps->frameRate = 1; caps->bufferDuration = 10 * SECOND, STATUS_MIN_CONTENT_VIEW_ITEMS);
     WITH(f.info.version = 4, STATUS_INVALID_STREAM_INFO_VERSION);
@@ -106,7 +110,7 @@ static void test_names(void)
     fixture_free(&f);
 }
 
-/* ---- frames -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------------------------- */
 
 static void test_reading_in_pieces_of_any_size(void)
 {
@@ -275,7 +279,8 @@ static void test_a_full_view(void)
     CHECK_EQ(fixture_put(&f, FRAME_FLAG_KEY_FRAME), STATUS_SUCCESS);
     CHECK_EQ(f.dropped_count, 10);
     CHECK_EQ(f.last_dropped, START_TIME);
-    REPLACED("CD-10 CD-11 CD-12 CD-13", "design 9.7, 9.16: slots are a number of frames, the oldest whole fragment goes");
+    REPLACED("CD-10 CD-11 CD-12 CD-13",
+             "design 9.7, 9.16: slots are a number of frames, the oldest whole fragment goes");
     fixture_free(&f);
 }
 
@@ -300,7 +305,7 @@ static void test_pressures_are_told_when_they_begin(void)
     fixture_free(&f);
 }
 
-/* ---- metadata ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- metadata -------------------------------------------------------------------------------------------------- */
 
 static void test_metadata_limits(void)
 {
@@ -320,15 +325,20 @@ static void test_metadata_limits(void)
     CHECK_EQ(fixture_answer(&f, DESCRIBE, SERVICE_CALL_RESULT_OK), STATUS_SUCCESS);
     CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, NULL), STATUS_STREAM_NOT_STARTED);
     HELD("CD-83");
-    for (size_t i = 0; i < 4; i++) CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, reserved[i], value + 250, FALSE), STATUS_INVALID_METADATA_NAME);
-    for (size_t i = 0; i < 2; i++) CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, allowed[i], value + 250, FALSE), STATUS_SUCCESS);
+    for (size_t i = 0; i < 4; i++)
+        CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, reserved[i], value + 250, FALSE),
+                 STATUS_INVALID_METADATA_NAME);
+    for (size_t i = 0; i < 2; i++)
+        CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, allowed[i], value + 250, FALSE), STATUS_SUCCESS);
     HELD("CD-81");
     CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, name, value + 250, FALSE), STATUS_MKV_INVALID_TAG_NAME_LENGTH);
     CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, value + 250, value, FALSE), STATUS_MKV_INVALID_TAG_VALUE_LENGTH);
     name[1] = 0;
     CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, name, value + 250, TRUE), STATUS_SUCCESS);
-    for (int i = 3; i < 25; i++) CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, value + 250, value + 250, FALSE), STATUS_SUCCESS);
-    CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, value + 250, value + 250, FALSE), STATUS_MAX_FRAGMENT_METADATA_COUNT);
+    for (int i = 3; i < 25; i++)
+        CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, value + 250, value + 250, FALSE), STATUS_SUCCESS);
+    CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, value + 250, value + 250, FALSE),
+             STATUS_MAX_FRAGMENT_METADATA_COUNT);
     CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, name, value + 260, TRUE), STATUS_SUCCESS);
     HELD("CD-80");
     fixture_free(&f);
@@ -346,7 +356,8 @@ static void test_event_limits(void)
     fixture_stream(&f);
     CHECK_EQ(fixture_put(&f, FRAME_FLAG_KEY_FRAME), STATUS_SUCCESS);
     event.imagePrefix = text;
-    CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_IMAGE_GENERATION, &event), STATUS_INVALID_IMAGE_PREFIX_LENGTH);
+    CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_IMAGE_GENERATION, &event),
+             STATUS_INVALID_IMAGE_PREFIX_LENGTH);
     event.imagePrefix = NULL;
     event.numberOfPairs = 11;
     CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, &event), STATUS_INVALID_ARG);
@@ -354,14 +365,17 @@ static void test_event_limits(void)
     CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, &event), STATUS_NULL_ARG);
     event.names[0] = text;
     event.values[0] = text + 250;
-    CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, &event), STATUS_INVALID_IMAGE_METADATA_KEY_LENGTH);
+    CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, &event),
+             STATUS_INVALID_IMAGE_METADATA_KEY_LENGTH);
     event.names[0] = text + 250;
     event.values[0] = text;
-    CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, &event), STATUS_INVALID_IMAGE_METADATA_VALUE_LENGTH);
+    CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, &event),
+             STATUS_INVALID_IMAGE_METADATA_VALUE_LENGTH);
     HELD("CD-84");
     event.values[0] = text + 250;
     CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, &event), STATUS_SUCCESS);
-    CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, NULL), STATUS_DUPLICATE_STREAM_EVENT_TYPE);
+    CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, NULL),
+             STATUS_DUPLICATE_STREAM_EVENT_TYPE);
     CHECK_EQ(fixture_put(&f, FRAME_FLAG_KEY_FRAME), STATUS_SUCCESS);
     CHECK_EQ(putKinesisVideoEventMetadata(f.stream, STREAM_EVENT_TYPE_NOTIFICATION, NULL), STATUS_SUCCESS);
     HELD("CD-79");
@@ -380,7 +394,9 @@ static void test_formats_are_locked_while_streaming(void)
         CHECK_EQ(kinesisVideoStreamFormatChanged(f.stream, sizeof cpd, cpd, 1), STATUS_SUCCESS);
         CHECK_EQ(kinesisVideoStreamFormatChanged(f.stream, 0, NULL, 1), STATUS_SUCCESS);
         CHECK_EQ(kinesisVideoStreamFormatChanged(f.stream, 0, cpd, 1), STATUS_SUCCESS);
-        CHECK_EQ(kinesisVideoStreamSetNalAdaptationFlags(f.stream, i % 2 ? NAL_ADAPTATION_AVCC_NALS : NAL_ADAPTATION_FLAG_NONE), STATUS_SUCCESS);
+        CHECK_EQ(kinesisVideoStreamSetNalAdaptationFlags(f.stream,
+                                                         i % 2 ? NAL_ADAPTATION_AVCC_NALS : NAL_ADAPTATION_FLAG_NONE),
+                 STATUS_SUCCESS);
         if (i < 3) CHECK_EQ(fixture_answer(&f, kinds[i], SERVICE_CALL_RESULT_OK), STATUS_SUCCESS);
     }
     CHECK_EQ(kinesisVideoStreamFormatChanged(f.stream, 4, NULL, 1), STATUS_MKV_CODEC_PRIVATE_NULL);
@@ -388,7 +404,8 @@ static void test_formats_are_locked_while_streaming(void)
     CHECK_EQ(kinesisVideoStreamSetNalAdaptationFlags(f.stream, NAL_ADAPTATION_FLAG_NONE), STATUS_SUCCESS);
     CHECK_EQ(fixture_put(&f, FRAME_FLAG_KEY_FRAME), STATUS_SUCCESS);
     CHECK_EQ(kinesisVideoStreamFormatChanged(f.stream, sizeof cpd, cpd, 1), STATUS_INVALID_STREAM_STATE);
-    CHECK_EQ(kinesisVideoStreamSetNalAdaptationFlags(f.stream, NAL_ADAPTATION_ANNEXB_NALS), STATUS_INVALID_STREAM_STATE);
+    CHECK_EQ(kinesisVideoStreamSetNalAdaptationFlags(f.stream, NAL_ADAPTATION_ANNEXB_NALS),
+             STATUS_INVALID_STREAM_STATE);
     HELD("CS-83 CD-111 CD-112");
     fixture_free(&f);
 }

@@ -63,7 +63,8 @@ static void test_creation_that_is_not_allowed(void)
         f.info.streamCaps.recoverOnError = recovers;
         f.script[DESCRIBE].is_silent = 1;
         fixture_stream(&f);
-        CHECK_EQ(fixture_answer(&f, DESCRIBE, SERVICE_CALL_RESOURCE_NOT_FOUND), STATUS_SERVICE_CALL_RESOURCE_NOT_FOUND_ERROR);
+        CHECK_EQ(fixture_answer(&f, DESCRIBE, SERVICE_CALL_RESOURCE_NOT_FOUND),
+                 STATUS_SERVICE_CALL_RESOURCE_NOT_FOUND_ERROR);
         COUNTS(&f, 1, 0, 0, 0, 0, 0);
         CHECK_EQ(f.error_count, 1);
         CHECK_EQ(f.last_error, STATUS_SERVICE_CALL_RESOURCE_NOT_FOUND_ERROR);
@@ -109,7 +110,8 @@ static void test_every_call_is_repeated_after_an_unknown_failure(void)
         struct fixture f;
         fixture_init(&f);
         add_tag(&f);
-        if (kinds[i] == CREATE) f.script[DESCRIBE] = (struct call_script){ .fail_count = 1, .result = SERVICE_CALL_RESOURCE_NOT_FOUND };
+        if (kinds[i] == CREATE)
+            f.script[DESCRIBE] = (struct call_script){ .fail_count = 1, .result = SERVICE_CALL_RESOURCE_NOT_FOUND };
         f.script[kinds[i]] = (struct call_script){ .fail_count = 1, .result = SERVICE_CALL_UNKNOWN };
         fixture_stream(&f);
         CHECK_EQ(f.count[kinds[i]], 2);
@@ -123,14 +125,15 @@ static void test_every_call_is_repeated_after_an_unknown_failure(void)
 static void test_final_answers_end_the_way(void)
 {
     static const enum call_kind kinds[] = { DESCRIBE, CREATE, ENDPOINT, TOKEN };
-    static const SERVICE_CALL_RESULT results[] = { SERVICE_CALL_INVALID_ARG, SERVICE_CALL_BAD_REQUEST, SERVICE_CALL_NOT_AUTHORIZED,
-                                                   SERVICE_CALL_FORBIDDEN };
+    static const SERVICE_CALL_RESULT results[] = { SERVICE_CALL_INVALID_ARG, SERVICE_CALL_BAD_REQUEST,
+                                                   SERVICE_CALL_NOT_AUTHORIZED, SERVICE_CALL_FORBIDDEN };
     for (size_t i = 0; i < 16; i++) {
         struct fixture f;
         enum call_kind kind = kinds[i / 4];
         STATUS wanted = i % 4 < 2 ? STATUS_SERVICE_CALL_INVALID_ARG_ERROR : STATUS_SERVICE_CALL_NOT_AUTHORIZED_ERROR;
         fixture_init(&f);
-        if (kind == CREATE) f.script[DESCRIBE] = (struct call_script){ .fail_count = 1, .result = SERVICE_CALL_RESOURCE_NOT_FOUND };
+        if (kind == CREATE)
+            f.script[DESCRIBE] = (struct call_script){ .fail_count = 1, .result = SERVICE_CALL_RESOURCE_NOT_FOUND };
         f.script[kind].is_silent = 1;
         fixture_stream(&f);
         CHECK_EQ(fixture_answer(&f, kind, results[i % 4]), wanted);
@@ -148,11 +151,13 @@ static void test_six_failures_spend_the_budget(void)
 {
     static const enum call_kind kinds[] = { DESCRIBE, CREATE, ENDPOINT, TOKEN };
     static const STATUS wanted[] = { STATUS_DESCRIBE_STREAM_CALL_FAILED, STATUS_CREATE_STREAM_CALL_FAILED,
-                                     STATUS_GET_STREAMING_ENDPOINT_CALL_FAILED, STATUS_GET_STREAMING_TOKEN_CALL_FAILED };
+                                     STATUS_GET_STREAMING_ENDPOINT_CALL_FAILED,
+                                     STATUS_GET_STREAMING_TOKEN_CALL_FAILED };
     for (size_t i = 0; i < 4; i++) {
         struct fixture f;
         fixture_init(&f);
-        if (kinds[i] == CREATE) f.script[DESCRIBE] = (struct call_script){ .fail_count = 1, .result = SERVICE_CALL_RESOURCE_NOT_FOUND };
+        if (kinds[i] == CREATE)
+            f.script[DESCRIBE] = (struct call_script){ .fail_count = 1, .result = SERVICE_CALL_RESOURCE_NOT_FOUND };
         f.script[kinds[i]].is_silent = 1;
         fixture_stream(&f);
         for (int n = 0; n < 5; n++) CHECK_EQ(fixture_answer(&f, kinds[i], SERVICE_CALL_UNKNOWN), STATUS_SUCCESS);
@@ -168,8 +173,9 @@ static void test_six_failures_spend_the_budget(void)
 static void test_tags_never_stop_a_stream(void)
 {
     struct fixture f;
-    static const SERVICE_CALL_RESULT refused[] = { SERVICE_CALL_BAD_REQUEST, SERVICE_CALL_FORBIDDEN, SERVICE_CALL_RESOURCE_NOT_FOUND,
-                                                   SERVICE_CALL_STREAM_LIMIT, SERVICE_CALL_INVALID_ARG };
+    static const SERVICE_CALL_RESULT refused[] = { SERVICE_CALL_BAD_REQUEST, SERVICE_CALL_FORBIDDEN,
+                                                   SERVICE_CALL_RESOURCE_NOT_FOUND, SERVICE_CALL_STREAM_LIMIT,
+                                                   SERVICE_CALL_INVALID_ARG };
     fixture_init(&f);
     add_tag(&f);
     f.script[TAG].is_silent = 1;
@@ -205,23 +211,30 @@ static void test_answers_are_checked_whole(void)
     memset(long_arn, 'a', sizeof long_arn - 1);
     memset(long_url, 'a', sizeof long_url - 1);
     fixture_init(&f);
-    f.script[DESCRIBE].is_silent = f.script[CREATE].is_silent = f.script[ENDPOINT].is_silent = f.script[TOKEN].is_silent = 1;
+    f.script[DESCRIBE].is_silent = f.script[CREATE].is_silent = f.script[ENDPOINT].is_silent = f.script[TOKEN]
+                                                                                                   .is_silent = 1;
     fixture_stream(&f);
-    CHECK_EQ(describeStreamResultEvent(f.custom[DESCRIBE], SERVICE_CALL_RESULT_OK, NULL), STATUS_INVALID_DESCRIBE_STREAM_RESPONSE);
+    CHECK_EQ(describeStreamResultEvent(f.custom[DESCRIBE], SERVICE_CALL_RESULT_OK, NULL),
+             STATUS_INVALID_DESCRIBE_STREAM_RESPONSE);
     StreamDescription newer;
     memset(&newer, 0, sizeof newer);
     newer.version = STREAM_DESCRIPTION_CURRENT_VERSION + 1;
-    CHECK_EQ(describeStreamResultEvent(f.custom[DESCRIBE], SERVICE_CALL_RESULT_OK, &newer), STATUS_INVALID_STREAM_DESCRIPTION_VERSION);
+    CHECK_EQ(describeStreamResultEvent(f.custom[DESCRIBE], SERVICE_CALL_RESULT_OK, &newer),
+             STATUS_INVALID_STREAM_DESCRIPTION_VERSION);
     CHECK_EQ(fixture_answer(&f, DESCRIBE, SERVICE_CALL_RESOURCE_NOT_FOUND), STATUS_SUCCESS);
-    CHECK_EQ(createStreamResultEvent(f.custom[CREATE], SERVICE_CALL_RESULT_OK, NULL), STATUS_INVALID_CREATE_STREAM_RESPONSE);
-    CHECK_EQ(createStreamResultEvent(f.custom[CREATE], SERVICE_CALL_RESULT_OK, long_arn), STATUS_INVALID_CREATE_STREAM_RESPONSE);
+    CHECK_EQ(createStreamResultEvent(f.custom[CREATE], SERVICE_CALL_RESULT_OK, NULL),
+             STATUS_INVALID_CREATE_STREAM_RESPONSE);
+    CHECK_EQ(createStreamResultEvent(f.custom[CREATE], SERVICE_CALL_RESULT_OK, long_arn),
+             STATUS_INVALID_CREATE_STREAM_RESPONSE);
     CHECK_EQ(f.count[ENDPOINT], 0);
     CHECK_EQ(fixture_answer(&f, CREATE, SERVICE_CALL_RESULT_OK), STATUS_SUCCESS);
     CHECK_EQ(f.count[ENDPOINT], 1);
     HELD("CS-24");
-    CHECK_EQ(getStreamingEndpointResultEvent(f.custom[ENDPOINT], SERVICE_CALL_RESULT_OK, long_url), STATUS_INVALID_URI_LEN);
+    CHECK_EQ(getStreamingEndpointResultEvent(f.custom[ENDPOINT], SERVICE_CALL_RESULT_OK, long_url),
+             STATUS_INVALID_URI_LEN);
     CHECK_EQ(fixture_answer(&f, ENDPOINT, SERVICE_CALL_RESULT_OK), STATUS_SUCCESS);
-    CHECK_EQ(getStreamingTokenResultEvent(f.custom[TOKEN], SERVICE_CALL_RESULT_OK, token, sizeof token, UINT64_MAX), STATUS_INVALID_AUTH_LEN);
+    CHECK_EQ(getStreamingTokenResultEvent(f.custom[TOKEN], SERVICE_CALL_RESULT_OK, token, sizeof token, UINT64_MAX),
+             STATUS_INVALID_AUTH_LEN);
     HELD("CS-26");
     f.streaming_token_life = 30 * SECOND - 1;
     CHECK_EQ(fixture_answer(&f, TOKEN, SERVICE_CALL_RESULT_OK), STATUS_INVALID_TOKEN_EXPIRATION);
@@ -271,7 +284,7 @@ static void test_a_failed_create_leaves_nothing(void)
     fixture_free(&f);
 }
 
-/* ---- waiting, with a second thread that answers --------------------------------------------------------------------------------------- */
+/* ---- waiting, with a second thread that answers ---------------------------------------------------------------- */
 
 struct answerer {
     struct fixture *f;
@@ -302,7 +315,8 @@ static void *answer_elsewhere(void *unused)
     while (!answerer.is_called) pthread_cond_wait(&answerer.called, &answerer.lock);
     pthread_mutex_unlock(&answerer.lock);
     STREAM_HANDLE stream = KVS_HANDLE_OF(answerer.f->custom[DESCRIBE]);
-    answerer.answered = answerer.is_freeing ? freeKinesisVideoStream(&stream) : fixture_answer(answerer.f, DESCRIBE, answerer.result);
+    answerer.answered = answerer.is_freeing ? freeKinesisVideoStream(&stream)
+                                            : fixture_answer(answerer.f, DESCRIBE, answerer.result);
     return NULL;
 }
 
@@ -354,7 +368,7 @@ static void test_a_silent_service_times_out(void)
     fixture_free(&f);
 }
 
-/* ---- budgets -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- budgets --------------------------------------------------------------------------------------------------- */
 
 static void test_inline_failures_for_ever_are_bounded(void)
 {
@@ -390,8 +404,19 @@ static void test_one_stream_s_failures_do_not_delay_another(void)
 
 static int executed;
 static STATUS begin(PKvsRetryStrategy strategy) { (void)strategy; return STATUS_SUCCESS; }
-static STATUS count_of(PKvsRetryStrategy strategy, PUINT32 number) { (void)strategy; *number = 0; return STATUS_SUCCESS; }
-static STATUS execute(PKvsRetryStrategy strategy, PUINT64 wait) { (void)strategy; executed++; *wait = 0; return STATUS_SUCCESS; }
+static STATUS count_of(PKvsRetryStrategy strategy, PUINT32 number)
+{
+    (void)strategy;
+    *number = 0;
+    return STATUS_SUCCESS;
+}
+static STATUS execute(PKvsRetryStrategy strategy, PUINT64 wait)
+{
+    (void)strategy;
+    executed++;
+    *wait = 0;
+    return STATUS_SUCCESS;
+}
 
 static void test_a_strategy_is_executed_once_for_each_failure(void)
 {

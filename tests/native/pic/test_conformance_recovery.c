@@ -1,5 +1,6 @@
-/* test_conformance_recovery.c — connections that end, errors in ACKs, tokens that run out, through pic.h. Goal: the calls
- * that programs of the field expect after each kind of end, every fragment delivered, and every failure told once. */
+/* test_conformance_recovery.c — connections that end, errors in ACKs, tokens that run out, through pic.h. Goal: the
+ * calls that programs of the field expect after each kind of end, every fragment delivered, and every failure told
+ * once. */
 #include "fixture.h"
 #include "scenario.h"
 
@@ -54,9 +55,12 @@ static void test_what_an_ended_connection_leads_to(void)
 
 static void test_without_recovery_an_end_is_final_and_told(void)
 {
-    static const SERVICE_CALL_RESULT results[] = { SERVICE_CALL_STREAM_LIMIT, SERVICE_CALL_NOT_AUTHORIZED, SERVICE_CALL_RESOURCE_IN_USE,
-                                                   SERVICE_CALL_UNKNOWN, SERVICE_CALL_INVALID_ARG, SERVICE_CALL_RESULT_ACK_INTERNAL_ERROR,
-                                                   SERVICE_CALL_NETWORK_READ_TIMEOUT };
+    static const SERVICE_CALL_RESULT results[] = {
+        SERVICE_CALL_STREAM_LIMIT,        SERVICE_CALL_NOT_AUTHORIZED,
+        SERVICE_CALL_RESOURCE_IN_USE,     SERVICE_CALL_UNKNOWN,
+        SERVICE_CALL_INVALID_ARG,         SERVICE_CALL_RESULT_ACK_INTERNAL_ERROR,
+        SERVICE_CALL_NETWORK_READ_TIMEOUT
+    };
     for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
         struct fixture f;
         fixture_init(&f);
@@ -71,7 +75,8 @@ static void test_without_recovery_an_end_is_final_and_told(void)
         CHECK_EQ(stopKinesisVideoStreamSync(f.stream), wanted); /* nobody will deliver the rest: no wait for nothing */
         fixture_free(&f);
     }
-    REPLACED("CS-38 CS-40 CS-42 CS-44 CS-46 CS-51", "design 9.16: the stream is FAILED, told once, and goes on taking frames");
+    REPLACED("CS-38 CS-40 CS-42 CS-44 CS-46 CS-51",
+             "design 9.16: the stream is FAILED, told once, and goes on taking frames");
     HELD("CD-69");
 }
 
@@ -137,14 +142,16 @@ static void test_all_connections_may_end_at_once(void)
     fixture_free(&f);
 }
 
-/* ---- errors in ACKs ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- errors in ACKs -------------------------------------------------------------------------------------------- */
 
 static void test_an_error_ack_is_told_with_its_upload_time_and_status(void)
 {
     struct fixture f;
     fixture_init(&f);
     stream_on(&f);
-    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, START_TIME + 200 * MS, SERVICE_CALL_RESULT_FRAGMENT_DURATION_REACHED), STATUS_SUCCESS);
+    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, START_TIME + 200 * MS,
+                            SERVICE_CALL_RESULT_FRAGMENT_DURATION_REACHED),
+             STATUS_SUCCESS);
     CHECK_EQ(f.error_count, 1);
     CHECK_EQ(f.error_upload, 100);
     CHECK_EQ(f.error_time, START_TIME + 200 * MS);
@@ -156,7 +163,8 @@ static void test_an_error_ack_is_told_with_its_upload_time_and_status(void)
     CHECK_EQ(fixture_metrics(&f).errorAcks, 1);
     CHECK_EQ(f.dropped_count, 0);
     HELD("CS-57 CD-58 CD-59");
-    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, START_TIME, SERVICE_CALL_RESULT_INVALID_MKV_DATA), STATUS_SUCCESS);
+    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, START_TIME, SERVICE_CALL_RESULT_INVALID_MKV_DATA),
+             STATUS_SUCCESS);
     CHECK_EQ(f.error_count, 1);
     CHECK_EQ(f.ack_count, 2);
     HELD("CS-58 CD-56");
@@ -169,7 +177,8 @@ static void test_an_error_ack_without_recovery_is_returned(void)
     fixture_init(&f);
     f.info.streamCaps.recoverOnError = FALSE;
     stream_on(&f);
-    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, START_TIME, SERVICE_CALL_RESULT_INVALID_MKV_DATA), STATUS_ACK_ERR_INVALID_MKV_DATA);
+    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, START_TIME, SERVICE_CALL_RESULT_INVALID_MKV_DATA),
+             STATUS_ACK_ERR_INVALID_MKV_DATA);
     CHECK(f.error_count >= 1);
     CHECK_EQ(f.last_error, STATUS_ACK_ERR_INVALID_MKV_DATA);
     fixture_free(&f);
@@ -182,12 +191,13 @@ static void test_acks_as_text_and_as_struct(void)
     FragmentAck ack;
     char bad[][64] = { "{}", "{\"EventType\":\"ERROR\"}", "{\"EventType\":\"NO\"}", "{\"a\":1}",
                        "{\"EventType\":\"IDLE\",\"FragmentTimecode\":null}" };
-    static const STATUS wanted[] = { STATUS_INVALID_ACK_KEY_START, STATUS_MISSING_ERR_ACK_ID, STATUS_INVALID_PARSED_ACK_TYPE,
-                                     STATUS_INVALID_PARSED_ACK_TYPE, 0x40000002 };
+    static const STATUS wanted[] = { STATUS_INVALID_ACK_KEY_START, STATUS_MISSING_ERR_ACK_ID,
+                                     STATUS_INVALID_PARSED_ACK_TYPE, STATUS_INVALID_PARSED_ACK_TYPE, 0x40000002 };
     char idle[] = "{\"EventType\":\"IDLE\"}", untimed[] = "{\"EventType\":\"RECEIVED\"}", text[128];
     fixture_init(&f);
     stream_on(&f);
-    snprintf(text, sizeof text, "{\"EventType\":\"PERSISTED\",\"FragmentTimecode\":%llu}", (unsigned long long)(START_TIME / MS));
+    snprintf(text, sizeof text, "{\"EventType\":\"PERSISTED\",\"FragmentTimecode\":%llu}",
+             (unsigned long long)(START_TIME / MS));
     for (size_t i = 0; i < 5; i++) CHECK_EQ(kinesisVideoStreamParseFragmentAck(f.stream, 100, bad[i], 0), wanted[i]);
     HELD("CD-72");
     CHECK_EQ(kinesisVideoStreamParseFragmentAck(f.stream, 100, idle, 0), STATUS_SUCCESS);
@@ -195,11 +205,13 @@ static void test_acks_as_text_and_as_struct(void)
     CHECK_EQ(kinesisVideoStreamParseFragmentAck(f.stream, 100, untimed, 0), STATUS_SUCCESS);
     CHECK_EQ(kinesisVideoStreamParseFragmentAck(f.stream, 555, text, 0), STATUS_SUCCESS);
     HELD("CD-73");
-    for (size_t i = 0; text[i] != 0; i++) CHECK_EQ(kinesisVideoStreamParseFragmentAck(f.stream, 100, &text[i], 1), STATUS_SUCCESS);
+    for (size_t i = 0; text[i] != 0; i++)
+        CHECK_EQ(kinesisVideoStreamParseFragmentAck(f.stream, 100, &text[i], 1), STATUS_SUCCESS);
     CHECK_EQ(fixture_metrics(&f).persistedAcks, 1);
     CHECK_EQ(f.last_ack_time, START_TIME / MS);
     HELD("CD-71");
-    CHECK_EQ(kinesisVideoStreamParseFragmentAck(f.stream, 100, text, MAX_ACK_FRAGMENT_LEN + 1), STATUS_INVALID_ACK_SEGMENT_LEN);
+    CHECK_EQ(kinesisVideoStreamParseFragmentAck(f.stream, 100, text, MAX_ACK_FRAGMENT_LEN + 1),
+             STATUS_INVALID_ACK_SEGMENT_LEN);
     int acks = f.ack_count;
     CHECK_EQ(fixture_persisted(&f, 100, START_TIME + HOUR), STATUS_ACK_TIMESTAMP_NOT_IN_VIEW_WINDOW);
     CHECK_EQ(f.ack_count, acks + 1);
@@ -208,13 +220,15 @@ static void test_acks_as_text_and_as_struct(void)
     CHECK_EQ(kinesisVideoStreamFragmentAck(f.stream, 100, &ack), STATUS_INVALID_FRAGMENT_ACK_TYPE);
     ack.version = 1;
     CHECK_EQ(kinesisVideoStreamFragmentAck(f.stream, 100, &ack), STATUS_INVALID_FRAGMENT_ACK_VERSION);
-    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_RECEIVED, START_TIME + 200 * MS, SERVICE_CALL_RESULT_OK), STATUS_SUCCESS);
-    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_BUFFERING, START_TIME + 200 * MS, SERVICE_CALL_RESULT_OK), STATUS_SUCCESS);
+    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_RECEIVED, START_TIME + 200 * MS, SERVICE_CALL_RESULT_OK),
+             STATUS_SUCCESS);
+    CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_BUFFERING, START_TIME + 200 * MS, SERVICE_CALL_RESULT_OK),
+             STATUS_SUCCESS);
     HELD("CD-50 CD-54");
     fixture_free(&f);
 }
 
-/* ---- tokens --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------------------------- */
 
 static void test_a_token_is_rotated_before_it_expires(void)
 {
@@ -284,7 +298,8 @@ static void test_stray_answers_are_refused(void)
     fixture_free(&f);
 }
 
-static STATUS failing_data(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration, UINT64 size)
+static STATUS failing_data(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration,
+                           UINT64 size)
 {
     (void)fixture_data(custom, stream, name, upload, duration, size);
     return STATUS_INTERNAL_ERROR;

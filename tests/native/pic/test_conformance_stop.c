@@ -16,7 +16,8 @@ static void test_stop_with_nothing_to_send_closes_at_once(void)
     CHECK_EQ(f.stream_closed, 1);
     HELD("CS-69 CD-113");
     CHECK_EQ(fixture_put(&f, FRAME_FLAG_KEY_FRAME), STATUS_STREAM_HAS_BEEN_STOPPED);
-    CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, f.info.name, f.info.name, FALSE), STATUS_STREAM_HAS_BEEN_STOPPED);
+    CHECK_EQ(putKinesisVideoFragmentMetadata(f.stream, f.info.name, f.info.name, FALSE),
+             STATUS_STREAM_HAS_BEEN_STOPPED);
     CHECK_EQ(fixture_metrics(&f).putFrameErrors, 1);
     HELD("CS-72 CD-25");
     CHECK_EQ(kinesisVideoStreamResetStream(f.stream), STATUS_SUCCESS);
@@ -130,7 +131,7 @@ static void test_all_streams_are_stopped_together(void)
     fixture_free(&f);
 }
 
-/* ---- a producer that waits ------------------------------------------------------------------------------------------------------------- */
+/* ---- a producer that waits ------------------------------------------------------------------------------------- */
 
 struct waiter {
     struct fixture *f;
@@ -141,12 +142,14 @@ struct waiter {
     int puts;
 };
 
-/* Puts until a put fails; frames are large, so the store is soon full. The fixture itself is left to the main thread. */
+/* Puts until a put fails; frames are large, so the store is soon full. The fixture is left to the main thread. */
 static void *put_until_refused(void *argument)
 {
     struct waiter *waiter = argument;
     static BYTE bytes[1000000];
-    Frame frame = { .size = sizeof bytes, .frameData = bytes, .trackId = 1, .duration = 40 * MS, .presentationTs = START_TIME };
+    Frame frame = {
+        .size = sizeof bytes, .frameData = bytes, .trackId = 1, .duration = 40 * MS, .presentationTs = START_TIME
+    };
     do {
         frame.flags = waiter->puts % 2 == 0 ? FRAME_FLAG_KEY_FRAME : FRAME_FLAG_NONE;
         frame.decodingTs = frame.presentationTs += 40 * MS;
@@ -224,18 +227,20 @@ static void test_stop_and_free_end_a_waiting_put(void)
         second.streamCaps.streamingType = STREAMING_TYPE_REALTIME;
         start(&waiter, &f, &thread);
         STREAM_HANDLE stream = f.stream;
-        CHECK_EQ(createKinesisVideoStream(f.client, &second, &other), STATUS_SUCCESS); /* not delayed by the waiting one */
+        CHECK_EQ(createKinesisVideoStream(f.client, &second, &other),
+                 STATUS_SUCCESS); /* not delayed by the waiting one */
         CHECK_EQ(freeKinesisVideoStream(&other), STATUS_SUCCESS);
         CHECK_EQ(is_free ? freeKinesisVideoStream(&stream) : stopKinesisVideoStream(stream), STATUS_SUCCESS);
         finish(&waiter, thread);
         CHECK(waiter.status == STATUS_BLOCKING_PUT_INTERRUPTED_STREAM_TERMINATED ||
-              waiter.status == (is_free ? STATUS_NULL_ARG : STATUS_STREAM_HAS_BEEN_STOPPED)); /* or it came just after */
+              waiter.status ==
+                  (is_free ? STATUS_NULL_ARG : STATUS_STREAM_HAS_BEEN_STOPPED)); /* or it came just after */
         CHECK_EQ(freeKinesisVideoClient(&f.client), STATUS_SUCCESS);
     }
     HELD("CS-78 CS-93 CD-28");
 }
 
-/* ---- idle fragments ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- idle fragments -------------------------------------------------------------------------------------------- */
 
 static void test_an_idle_fragment_is_ended_by_deadline(void)
 {

@@ -32,7 +32,9 @@ static STATUS device(UINT64 custom, PCHAR name, PServiceCallContext context)
 
 static STATUS describe(UINT64 custom, PCHAR name, PServiceCallContext context)
 {
-    static const StreamDescription active = { .version = 1, .streamStatus = STREAM_STATUS_ACTIVE, .retention = HOUR, .streamArn = "arn" };
+    static const StreamDescription active = {
+        .version = 1, .streamStatus = STREAM_STATUS_ACTIVE, .retention = HOUR, .streamArn = "arn"
+    };
     StreamDescription description = active;
     struct lane *lane = lane_of(name);
     (void)custom;
@@ -64,7 +66,8 @@ static STATUS token(UINT64 custom, PCHAR name, STREAM_ACCESS_MODE mode, PService
     return STATUS_SUCCESS;
 }
 
-static STATUS put_stream(UINT64 custom, PCHAR name, PCHAR a, UINT64 b, BOOL c, BOOL d, PCHAR e, PServiceCallContext context)
+static STATUS put_stream(UINT64 custom, PCHAR name, PCHAR a, UINT64 b, BOOL c, BOOL d, PCHAR e,
+                         PServiceCallContext context)
 {
     (void)custom, (void)a, (void)b, (void)c, (void)d, (void)e;
     struct lane *lane = lane_of(name);
@@ -138,7 +141,8 @@ static void *disturb(void *unused)
         struct lane *lane = &lanes[n % STREAMS];
         UINT64 upload = atomic_load(&lane->upload);
         (void)kinesisVideoStreamParseFragmentAck(lane->stream, upload, ack, 0);
-        if (n % 7 == 0) (void)kinesisVideoStreamTerminated(lane->stream, upload, SERVICE_CALL_NETWORK_CONNECTION_TIMEOUT);
+        if (n % 7 == 0)
+            (void)kinesisVideoStreamTerminated(lane->stream, upload, SERVICE_CALL_NETWORK_CONNECTION_TIMEOUT);
         if (n % 31 == 0) (void)kinesisVideoStreamResetStream(lane->stream);
         (void)getKinesisVideoStreamMetrics(lane->stream, &metrics);
         (void)getKinesisVideoMetrics(client, &client_metrics);
@@ -164,9 +168,15 @@ static void open_all(void)
     callbacks.streamDataAvailableFn = data;
     info.storageInfo.storageSize = 32 * 1024 * 1024;
     CHECK_EQ(createKinesisVideoClientSync(&info, &callbacks, &client), STATUS_SUCCESS);
-    stream.streamCaps = (StreamCaps){ .keyFrameFragmentation = TRUE, .frameTimecodes = TRUE, .absoluteFragmentTimes = TRUE,
-                                      .fragmentAcks = TRUE, .recoverOnError = TRUE, .bufferDuration = 60 * SECOND, .frameRate = 100,
-                                      .trackInfoList = &track, .trackInfoCount = 1,
+    stream.streamCaps = (StreamCaps){ .keyFrameFragmentation = TRUE,
+                                      .frameTimecodes = TRUE,
+                                      .absoluteFragmentTimes = TRUE,
+                                      .fragmentAcks = TRUE,
+                                      .recoverOnError = TRUE,
+                                      .bufferDuration = 60 * SECOND,
+                                      .frameRate = 100,
+                                      .trackInfoList = &track,
+                                      .trackInfoCount = 1,
                                       .storePressurePolicy = CONTENT_STORE_PRESSURE_POLICY_DROP_TAIL_ITEM };
     for (int i = 0; i < STREAMS; i++) {
         stream.name[0] = (char)('0' + i);

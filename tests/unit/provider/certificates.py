@@ -1,4 +1,4 @@
-"""A self-signed certificate for 127.0.0.1 and localhost, made when the tests run."""
+"""A self-signed certificate for 127.0.0.1, localhost and *.kvspic.test, made when the tests run."""
 
 import datetime
 import ipaddress
@@ -16,7 +16,7 @@ def make_tls_pair(folder):
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kvspic test")])
-    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, ("localhost", "*.kvspic.test"))]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -102,8 +102,6 @@ def test_a_half_written_file_leaves_the_old_keys_while_they_are_valid(tmp_path, 
     run_watched(source.get())
     for cut in range(len(LONG) - len(" the-token") + 1):
         path.write_text(LONG[:cut])
-        if len(LONG[:cut].split()) == 3:
-            continue  # reads as the short form: whoever writes the file should replace it by a rename
         assert run_watched(source.get()) == TEMPORARY
     path.unlink()
     assert run_watched(source.get()) == TEMPORARY
@@ -129,6 +127,6 @@ def test_another_file_by_mistake_is_not_read_whole(tmp_path):
 
 
 def test_an_expiry_is_a_moment():
-    assert parse_expiry(LATER) == NOON + 3600 - 0.0
+    assert parse_expiry(LATER) == NOON + 3600
     assert parse_expiry("2030-03-17T19:46:40+01:00") == NOON + 3600
     assert datetime.datetime.fromtimestamp(NOON, datetime.timezone.utc).isoformat() == "2030-03-17T17:46:40+00:00"

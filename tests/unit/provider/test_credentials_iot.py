@@ -1,4 +1,4 @@
-"""Keys by certificate. Goal: a device gets them over mutual TLS, in time, and is told what is wrong when it does not."""
+"""Keys by certificate. Goal: a device gets them over mutual TLS, in time, and is told what is wrong if it does not."""
 
 import asyncio
 import logging
@@ -202,7 +202,8 @@ def test_nothing_secret_is_logged(double, files, wall, caplog):
 
 
 @pytest.mark.parametrize(
-    "role", [("https://host", THING, ALIAS), ("host/path", THING, ALIAS), ("host", "a b", ALIAS), ("host", THING, "a/b")]
+    "role",
+    [("https://host", THING, ALIAS), ("host/path", THING, ALIAS), ("host", "a b", ALIAS), ("host", THING, "a/b")],
 )
 def test_names_that_cannot_be_are_refused_at_once(role):
     with pytest.raises(ValueError):
