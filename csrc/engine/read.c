@@ -270,17 +270,30 @@ static enum kvs_read_state finish(struct reader *reader, enum step step)
     return step == STEP_WAIT ? KVS_READ_WAIT : KVS_READ_MORE;
 }
 
-static kvs_status fill(struct reader *reader, enum step *step_out)
+/* Relative times can not lie before the start that the service was told: such a session ends without a byte, and the
+ * next one tells its own. */
+static int is_before_start(const struct reader *reader)
+{
+    return (reader->stream->flags & KVS_RELATIVE_TIMES) != 0 && here(reader)->timecode < reader->upload->base_tc;
+}
+
+static kvs_status begin(struct reader *reader, enum step *step_out)
 {
     struct upload *upload = reader->upload;
+    int is_over = 0, has_data = seek(reader);
+    if (!has_data) is_over = upload->at_fragment > upload->last || reader->stream->is_stopped;
+    else if (is_before_start(reader)) is_over = 1;
+    else if (bind(reader) != KVS_OK) return KVS_E_NOMEM;
+    if (is_over) session_move(reader->stream, upload, KVS_UPLOAD_EV_LAST_READ);
+    *step_out = upload->is_bound ? STEP_ON : is_over ? STEP_END : STEP_WAIT;
+    return KVS_OK;
+}
+
+static kvs_status fill(struct reader *reader, enum step *step_out)
+{
     enum step step = STEP_ON;
-    if (!upload->is_bound) {
-        int is_over = 0;
-        if (!seek(reader)) is_over = upload->at_fragment > upload->last || reader->stream->is_stopped;
-        else if (bind(reader) != KVS_OK) return KVS_E_NOMEM;
-        if (is_over) session_move(reader->stream, upload, KVS_UPLOAD_EV_LAST_READ);
-        step = upload->is_bound ? STEP_ON : is_over ? STEP_END : STEP_WAIT;
-    }
+    kvs_status status = reader->upload->is_bound ? KVS_OK : begin(reader, &step);
+    if (status != KVS_OK) return status;
     while (step == STEP_ON && reader->room != 0) step = read_part(reader);
     *step_out = step;
     return KVS_OK;

@@ -94,6 +94,7 @@ struct pic_client {
     atomic_uint woken;                /* the core may have actions */
     _Atomic uint64_t deadline_hns;    /* not later than the core's */
     _Atomic uint64_t last_now_hns;
+    _Atomic int64_t room_hint;        /* bytes of frames that the store surely takes; below 0: look again */
 
     /* under lock */
     struct pic_target target, *first_ready, *last_ready;

@@ -177,6 +177,7 @@ static STATUS make(const DeviceInfo *device, const ClientCallbacks *callbacks, s
     atomic_init(&client->woken, 0u);
     atomic_init(&client->deadline_hns, KVS_TIME_NONE);
     atomic_init(&client->last_now_hns, 0);
+    atomic_init(&client->room_hint, 0);
     pic_copy_device(client, device);
     client->is_creating = 1;
     client->target.is_draining = 1;

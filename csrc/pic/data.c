@@ -7,21 +7,26 @@
 
 /* ---- frames in ------------------------------------------------------------------------------------------------- */
 
-/* The out-of-memory policy refuses a frame where others would drop old ones: asked before the core makes room. */
-static int has_room(const struct pic_stream *stream, const Frame *frame)
+/* The out-of-memory policy refuses a frame where others would drop old ones: asked before the core makes room. The store
+ * is looked at only when the frames put since the last look may have filled it. */
+static int has_room(struct pic_stream *stream, const Frame *frame)
 {
     struct kvs_client_metrics metrics = { .size = sizeof metrics };
     const StreamCaps *caps = &stream->info.streamCaps;
+    const int64_t size = (int64_t)frame->size + FRAME_OVERHEAD;
     if (caps->storePressurePolicy != CONTENT_STORE_PRESSURE_POLICY_OOM || caps->streamingType == STREAMING_TYPE_OFFLINE)
         return 1;
+    if (atomic_fetch_sub(&stream->client->room_hint, size) > size) return 1;
     (void)kvs_client_metrics(stream->client->core, &metrics);
-    return metrics.store_max - metrics.store_used >= (uint64_t)frame->size + FRAME_OVERHEAD;
+    int64_t left = (int64_t)(metrics.store_max - metrics.store_used);
+    int64_t spare = (int64_t)((metrics.stream_count + 1u) * KVS_SLAB_SIZE); /* each stream may begin one more slab */
+    atomic_store(&stream->client->room_hint, left > spare ? left - spare : 0);
+    return left >= size;
 }
 
-static STATUS put_once(struct pic_call *call, const Frame *frame)
+static STATUS put_once(struct pic_call *call, const Frame *frame, uint64_t now_hns)
 {
     struct kvs_stream *core = call->stream->core;
-    uint64_t now_hns = pic_now(call->client);
     if (frame->flags & FRAME_FLAG_END_OF_FRAGMENT) return pic_status_of(kvs_stream_end_fragment(core, now_hns));
     if (!has_room(call->stream, frame)) return STATUS_STORE_OUT_OF_MEMORY;
     kvs_status status = kvs_stream_put_frame(core, frame->frameData, frame->size, frame->presentationTs,
@@ -48,7 +53,7 @@ static STATUS put_waiting(struct pic_call *call, const Frame *frame)
         pic_lock(client);
         uint64_t seen = rooms(call->stream);
         pic_unlock(client);
-        STATUS status = put_once(call, frame);
+        STATUS status = put_once(call, frame, pic_now(client));
         if (status != STATUS_WAIT_FAILED) return status;
         pic_settle(client);
         pic_lock(client);
@@ -110,7 +115,8 @@ STATUS putKinesisVideoFrame(STREAM_HANDLE streamHandle, PFrame pFrame)
     if (pFrame == NULL) return STATUS_NULL_ARG;
     STATUS status = pic_enter_stream(streamHandle, &call);
     if (STATUS_FAILED(status)) return status;
-    status = put_waiting(&call, pFrame);
+    int may_wait = call.stream->info.streamCaps.streamingType == STREAMING_TYPE_OFFLINE;
+    status = may_wait ? put_waiting(&call, pFrame) : put_once(&call, pFrame, call.now_hns);
     after_put(&call, pFrame, status);
     return pic_leave(&call, status);
 }

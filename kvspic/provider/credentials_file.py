@@ -1,8 +1,8 @@
 """Keys from a file that another program keeps fresh. Three forms, told by the first character.
 
 Words, as Kinesis Video producers have long used them: ``CREDENTIALS key secret``, or with an expiry, which stands
-before the secret: ``CREDENTIALS key 2030-01-01T00:00:00Z secret token``. ``[profile]`` sections, as the AWS command line
-writes them. JSON, as a ``credential_process`` or AWS IoT answers. The file is read at every use; while it is half
+before the secret: ``CREDENTIALS key 2030-01-01T00:00:00Z secret token``. ``[profile]`` sections, as the AWS command
+line writes them. JSON, as a ``credential_process`` or AWS IoT answers. The file is read at every use; while it is half
 written or gone, the last keys go on for as long as they are valid.
 """
 

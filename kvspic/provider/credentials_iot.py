@@ -1,8 +1,8 @@
 """Keys for a device that has an X.509 certificate: AWS IoT's credential provider exchanges it for temporary ones.
 
 One GET with mutual TLS to ``https://ENDPOINT/role-aliases/ALIAS/credentials``, as the AWS IoT developer guide says
-under "Authorizing direct calls to AWS services". The answer is kept and renewed before it expires; while a renewal fails, the
-old keys go on for as long as they are valid. What is asked and what fails is told without a key in it.
+under "Authorizing direct calls to AWS services". The answer is kept and renewed before it expires; while a renewal
+fails, the old keys go on for as long as they are valid. What is asked and what fails is told without a key in it.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ class LiveSource:
     def _pause_s(self, tries: int) -> float:
         """Half of the pause is by chance, so that a fleet does not come back at once."""
         settings = self._settings
-        whole = min(settings.pause_max_s, settings.pause_min_s * 2 ** min(tries, 16))
+        whole = min(settings.pause_max_s, settings.pause_min_s * (1 << min(tries, 16)))
         return whole * (0.5 + self._world.chance() / 2)
 
     def _open(self) -> _Connection:

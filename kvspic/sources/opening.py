@@ -29,9 +29,10 @@ def open_source(spec: str | os.PathLike[str] | BinaryIO, *, fps: float | Fractio
 
     Args:
         spec: a file's path; ``-`` for standard input; a URL that PyAV can read; ``/dev/video0`` for a camera; a binary
-            file object; or ``testsrc`` for a test pattern with a running clock, with options as in ``testsrc:width=640,height=360,duration=10``
-            (also ``fps``, ``gop`` in frames, ``audio=1``; a duration of 0 never ends). An ``rtsp://`` URL and a camera
-            never end by themselves: they are connected to again, see :class:`kvspic.sources.live.LiveSource`.
+            file object; or ``testsrc`` for a test pattern with a running clock, with options as in
+            ``testsrc:width=640,height=360,duration=10`` (also ``fps``, ``gop`` in frames, ``audio=1``; a duration of 0
+            never ends). An ``rtsp://`` URL and a camera never end by themselves: they are connected to again, see
+            :class:`kvspic.sources.live.LiveSource`.
         fps: frames a second of a raw stream that does not say it itself, such as Motion JPEG; also that of ``testsrc``.
 
     Raises:
