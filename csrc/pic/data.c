@@ -7,8 +7,8 @@
 
 /* ---- frames in ------------------------------------------------------------------------------------------------- */
 
-/* The out-of-memory policy refuses a frame where others would drop old ones: asked before the core makes room. The store
- * is looked at only when the frames put since the last look may have filled it. */
+/* The out-of-memory policy refuses a frame where others would drop old ones: asked before the core makes room. The
+ * store is looked at only when the frames put since the last look may have filled it. */
 static int has_room(struct pic_stream *stream, const Frame *frame)
 {
     struct kvs_client_metrics metrics = { .size = sizeof metrics };
@@ -20,7 +20,7 @@ static int has_room(struct pic_stream *stream, const Frame *frame)
     (void)kvs_client_metrics(stream->client->core, &metrics);
     int64_t left = (int64_t)(metrics.store_max - metrics.store_used);
     int64_t spare = (int64_t)((metrics.stream_count + 1u) * KVS_SLAB_SIZE); /* each stream may begin one more slab */
-    atomic_store(&stream->client->room_hint, left > spare ? left - spare : 0);
+    atomic_store(&stream->client->room_hint, left - spare - size);
     return left >= size;
 }
 

@@ -162,8 +162,11 @@ def _stream(random: SimRandom, index: int, duration: int, frames: int) -> Stream
 def _variant(random: SimRandom, plan: StreamPlan) -> StreamPlan:
     retention = random.choice((0, 2, 24)) if not plan.offline else 24
     exists = random.choice((None, retention, 24)) if not plan.offline else random.choice((None, 24))
+    # An offline stream whose open fragment fills the store can not go on: its frames are kept small.
+    size_high = min(plan.size_high, 2 * SLAB // (8 * max(plan.gop, 150))) if plan.offline else plan.size_high
     return replace(
         plan,
+        size_high=max(size_high, plan.size_low + 1),
         store_size=random.spread(2, 16) * SLAB if random.chance(30) else 0,
         buffer_s=0 if plan.offline else random.choice((0, 5, 20, 120, 120)),
         retention_hours=retention,
@@ -175,7 +178,7 @@ def _variant(random: SimRandom, plan: StreamPlan) -> StreamPlan:
         full_policy=random.choice(tuple(FullPolicy)) if random.chance(20) else FullPolicy.DROP_FRAGMENT,
         backward_policy=random.choice(tuple(BackwardPolicy)),
         fragment_s=random.between(1, 6) if random.chance(15) else 0,
-        huge=random.spread(20, 400) if random.chance(10) else 0,
+        huge=random.spread(20, 400) if random.chance(10) and not plan.offline else 0,
     )
 
 

@@ -181,7 +181,10 @@ class SimSource:
             elif track == VIDEO and flags & KEY:
                 self._is_left_out = True
             return False
-        except (errors.StreamStoppedError, errors.FrameTooLargeError, errors.MediaError):
+        except errors.FrameTooLargeError:
+            self._is_left_out = self._is_left_out or (track == VIDEO and bool(flags & KEY))
+            return True
+        except (errors.StreamStoppedError, errors.MediaError):
             return True
         finally:
             world.touched[life] = None

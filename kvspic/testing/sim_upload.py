@@ -2,7 +2,8 @@
 
 The rules and limits are those of the real one: the request's head is sent when the connection stands, the body as the
 core gives it; refused credentials are refreshed once and the body sent again from its first byte; a head must come
-within 15 s of the first byte, and after the end of the body something every 30 s.
+within 15 s of the first byte, after the end of the body something every 30 s; a peer that takes no byte for 30 s is
+given up.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = ["Outcome", "SimUpload"]
 
 HNS_PER_S = 10_000_000
 OPEN_HNS, HEAD_HNS, LINGER_HNS = 30 * HNS_PER_S, 15 * HNS_PER_S, 30 * HNS_PER_S
+SEND_HNS = 30 * HNS_PER_S
 MASKED_SILENCE_HNS = 60 * HNS_PER_S
 REPEAT_MAX = 256 * 1024
 READ_WAIT, READ_AWAITING_ACK, READ_END = 1, 2, 3
@@ -82,7 +84,7 @@ class SimUpload:
         self._log = SessionLog(self._stream.account, self.number, self._marks)
         self._has_head = False
         self._connection = self._world.service.connect(self._log, self._head(keys), self)
-        if not (self._world.accounts.is_strict and self._stream.plan.want_acks):
+        if not self._world.accounts.is_strict:
             self._connection.breaks_after_hns = MASKED_SILENCE_HNS
 
     def _head(self, keys: Keys) -> UploadHead:
@@ -165,6 +167,7 @@ class SimUpload:
         free_hns = self._connection.send(piece)
         if free_hns is None:
             self._is_waiting = False
+            self._arm(SEND_HNS, self._blocked)
             return False
         if free_hns - self._world.clock.now_hns < HNS_PER_S // 20:
             return True
@@ -225,6 +228,9 @@ class SimUpload:
         """The connection broke, or never came about."""
         is_doubtful = not self._has_head
         self._finish(Outcome(classify_transport(error), f"{type(error).__name__}: {error}", is_doubtful))
+
+    def _blocked(self) -> None:
+        self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "the peer took no byte for too long"))
 
     def _silent(self) -> None:
         self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "the service did not answer in time"))

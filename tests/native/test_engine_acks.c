@@ -143,7 +143,7 @@ static void test_an_error_without_recovery(void)
     CHECK_EQ(metrics_of(stream).failure, KVS_E_ERROR_ACK);
     CHECK_EQ(s.count[KVS_ACTION_ERROR_ACK], 1);
     CHECK_EQ(metrics_of(stream).frames_buffered, 10);
-    REPLACED("CS-59", "D6: the failure goes to the error event and the state, the ACK call itself succeeds");
+    REPLACED("CS-59", "the failure goes to the error event and the state, the ACK call itself succeeds");
     service_down(&s);
 }
 

@@ -51,7 +51,7 @@ static void test_no_source_of_credentials(void)
     CHECK_EQ(s.count[KVS_ACTION_CLIENT_FAILED], 1);
     CHECK_EQ(s.last[KVS_ACTION_CLIENT_FAILED].status, KVS_E_PROVISION_FAILED);
     CHECK(s.count[PROVISION] <= 6);
-    REPLACED("CS-03", "design 9.16, W7: provisioning is tried within the budget, then FAILED is told; it is tried again by deadline");
+    REPLACED("CS-03", "provisioning is tried within the budget, then FAILED is told; it is tried again by deadline");
     s.auth = KVS_AUTH_TOKEN;
     service_poke(&s, kvs_client_next_deadline(s.client));
     CHECK_EQ(s.count[READY], 1);
@@ -72,7 +72,7 @@ static void test_a_token_has_to_last(void)
         service_down(&s);
     }
     HELD("CS-05");
-    REPLACED("CS-04", "design 9.16: the answer says KVS_E_TOKEN_EXPIRY and counts as a failed try");
+    REPLACED("CS-04", "the answer says KVS_E_TOKEN_EXPIRY and counts as a failed try");
 }
 
 static void test_each_order_is_repeated_five_times(void)

@@ -63,8 +63,8 @@ static void test_the_idle_deadline_ends_the_fragment_once(void)
     CHECK_EQ(s.count[KVS_ACTION_FRAGMENT_ENDED], 2); /* each stream its own, once */
     CHECK_EQ(s.last[KVS_ACTION_FRAGMENT_ENDED].user, 2);
     CHECK(kvs_client_next_deadline(s.client) > T0 + 2000 * KVS_HNS_PER_SECOND);
-    REPLACED("CD-41 CS-94", "design 9.16: a deadline, then a poke; no thread");
-    HELD("CD-42");
+    REPLACED("CD-39 CD-41", "a deadline, then a poke; no timer and no thread");
+    HELD("CS-94 CD-42");
     service_persist(&s, &s.sessions[0]);
     CHECK_EQ(metrics_of(stream).frames_done, 1);
     service_put(&s, stream, 61000, 0);
@@ -72,6 +72,27 @@ static void test_the_idle_deadline_ends_the_fragment_once(void)
     service_put(&s, stream, 61040, KVS_FRAME_KEY);
     CHECK(service_drain(&s, stream));
     CHECK(service_drain(&s, other));
+    service_down(&s);
+}
+
+static void test_one_of_two_tracks_keeps_the_stream_alive(void)
+{
+    static const struct kvs_track_config tracks[] = { { .id = 1, .type = KVS_TRACK_VIDEO, .codec_id = "V" },
+                                                      { .id = 2, .type = KVS_TRACK_AUDIO, .codec_id = "A" } };
+    struct kvs_stream_config config = video_config();
+    struct service s;
+    config.tracks = tracks;
+    config.track_count = 2;
+    config.eofr_idle_hns = 2 * KVS_HNS_PER_SECOND;
+    struct kvs_stream *stream = opened(&s, &config);
+    service_put(&s, stream, 0, KVS_FRAME_KEY);
+    for (uint64_t i = 1; i < 20; i++) {
+        s.now_hns = T0 + i * KVS_HNS_PER_SECOND;
+        service_put_as(&s, stream, 1000 * i, (struct put_as){ .track = 2, .dts_ms = 1000 * i });
+        service_poke(&s, s.now_hns);
+    }
+    CHECK_EQ(s.count[KVS_ACTION_FRAGMENT_ENDED], 0);
+    HELD("CD-43");
     service_down(&s);
 }
 
@@ -96,11 +117,12 @@ static void test_metadata_rides_with_the_next_fragment(void)
     CHECK_STR(seen.tags[80].name, KVS_MKV_NOTIFICATION_NAME);
     CHECK_STR(seen.tags[81].name, KVS_MKV_IMAGE_NAME);
     mkv_forget(&seen);
-    REPLACED("CD-76 CD-77 CD-78", "design 9.15: 250 is our header length");
+    REPLACED("CD-76 CD-77 CD-78", "250 is our header length");
     session_drop(&s, newest(&s), KVS_RESULT_READ_TIMEOUT); /* tags stay with their fragments, byte for byte */
     service_turn(&s);
     CHECK_EQ(newest(&s)->size, s.sessions[0].size);
     CHECK_EQ(memcmp(newest(&s)->bytes, s.sessions[0].bytes, s.sessions[0].size), 0);
+    HELD("CD-67");
     CHECK(service_drain(&s, stream));
     seen = session_seen(newest(&s));
     CHECK_EQ(seen.tag_count, 102); /* what had no fragment yet goes out before the end */
@@ -152,7 +174,7 @@ static void test_limits_of_metadata(void)
         CHECK_EQ(kvs_stream_put_metadata(stream, "more", "v", 0), KVS_OK);
         service_down(&s);
     }
-    REPLACED("CD-80", "design 9.16: 25 is pic.h's number, the default is the service's 10");
+    REPLACED("CD-80", "25 is pic.h's number, the default is the service's 10");
 }
 
 static void test_names_and_values(void)
@@ -249,6 +271,7 @@ int main(void)
 {
     test_end_of_fragment();
     test_the_idle_deadline_ends_the_fragment_once();
+    test_one_of_two_tracks_keeps_the_stream_alive();
     test_metadata_rides_with_the_next_fragment();
     test_persistent_metadata();
     test_limits_of_metadata();

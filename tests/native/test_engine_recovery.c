@@ -95,7 +95,7 @@ static void test_without_recovery_the_stream_fails_and_keeps_everything(void)
         CHECK(service_drain(&s, stream));
         service_down(&s);
     }
-    REPLACED("CS-38 CS-40 CS-42 CS-44 CS-46 CS-51 CD-69", "D15 and design 9.16: FAILED, visible, takes frames; kvs_stream_retry leads out");
+    REPLACED("CS-38 CS-40 CS-42 CS-44 CS-46 CS-51 CD-69", "FAILED, visible, takes frames; kvs_stream_retry leads out");
 }
 
 /* An orderly end that owes nothing is no error, with recovery or without. */

@@ -59,8 +59,8 @@ static void test_the_oldest_fragment_goes_whole(void)
     CHECK_EQ(seen.header_count, 1);
     CHECK_EQ(seen.blocks[0].number, dropped);
     mkv_forget(&seen);
-    REPLACED("CD-11 CD-13 CD-14 CD-18 CD-97", "design 9.7, 9.16: the oldest whole fragment, by slabs");
-    REPLACED("CD-17 CD-27", "design 9.7: whole fragments; every put succeeds, drops are reported oldest first");
+    REPLACED("CD-11 CD-13 CD-14 CD-18 CD-97", "the oldest whole fragment, by slabs");
+    REPLACED("CD-17 CD-27", "whole fragments; every put succeeds, drops are reported oldest first");
     CHECK(service_drain(&s, stream));
     service_down(&s);
 }
@@ -78,7 +78,7 @@ static void test_count_and_duration(void)
     service_put_fragments(&s, stream, 96000, 1, 2);
     CHECK_EQ(dropped_time(stream), 10);
     CHECK_EQ(metrics_of(stream).frames_buffered, 952);
-    REPLACED("CD-10 CD-98", "design 9.16: slots are a frames_max, whole fragments go");
+    REPLACED("CD-10 CD-98", "slots are a frames_max, whole fragments go");
     service_down(&s);
     config.frames_max = 0;
     config.buffer_duration_hns = MS(40000);
@@ -89,7 +89,7 @@ static void test_count_and_duration(void)
     CHECK_EQ(dropped_time(stream), 0);
     service_put_fragments(&s, stream, 40000, 1, 10);
     CHECK_EQ(dropped_time(stream), 10);
-    REPLACED("CD-12", "design 9.16: whole fragments go");
+    REPLACED("CD-12", "whole fragments go");
     service_down(&s);
 }
 
@@ -169,7 +169,7 @@ static void test_refused_and_told_when_there_is_room(void)
         CHECK_EQ(metrics_of(stream).frames_done, taken + 1);
         service_down(&s);
     }
-    REPLACED("CD-16 CD-26", "design 9.16: KVS_E_STORE_FULL when the slabs are used, no reserve");
+    REPLACED("CD-16 CD-26", "KVS_E_STORE_FULL when the slabs are used, no reserve");
 }
 
 static void test_a_frame_larger_than_the_store(void)
@@ -265,7 +265,7 @@ static void test_pressure_has_hysteresis(void)
     CHECK_EQ(s.count[KVS_ACTION_PRESSURE], 6); /* each one ended once */
     CHECK_EQ(s.last[KVS_ACTION_PRESSURE].a, 0);
     CHECK_EQ(metrics_of(stream).pressures_store, 1);
-    REPLACED("CD-19 CD-20 CD-30", "design 9.16: an event at the edge and a counter");
+    REPLACED("CD-19 CD-20 CD-30", "an event at the edge and a counter");
     service_down(&s);
 }
 
@@ -292,7 +292,7 @@ static void test_stale_connections(void)
     service_poke(&s, T0 + MS(12000));
     CHECK_EQ(s.count[KVS_ACTION_STALE], 2);
     CHECK_EQ(metrics_of(stream).stale_events, 2);
-    REPLACED("CD-21 CD-31", "design 9.16: an event at the edge and a counter, by deadline");
+    REPLACED("CD-21 CD-31", "an event at the edge and a counter, by deadline");
     session_ack(&s, newest(&s), KVS_ACK_BUFFERING, T0 / KVS_HNS_PER_MS, 0);
     service_put(&s, stream, 2040, 0);
     service_turn(&s);

@@ -35,7 +35,7 @@ static void test_new_codec_private_data_opens_a_session(void)
     CHECK_EQ(second.block_count, 10);
     mkv_forget(&first);
     mkv_forget(&second);
-    REPLACED("CS-83 CD-111 CD-112", "design 9.16: a format may change while streaming, at the next key frame");
+    REPLACED("CS-83 CD-111 CD-112", "a format may change while streaming, at the next key frame");
     service_down(&s);
 }
 
@@ -202,7 +202,7 @@ static void test_relative_times_with_every_buffer_size(void)
         CHECK_EQ(metrics_of(stream).bytes_sent, 2 * whole_size);
         service_down(&s);
     }
-    HELD("CD-04 CD-05 CD-15 CD-67");
+    HELD("CD-04 CD-05 CD-15");
 }
 
 /* What is told with the order is what the times count from, also when the first fragment does not live to be sent. */
@@ -322,7 +322,7 @@ static void test_header_length_and_segment_uuid(void)
         mkv_forget(&seen);
         service_down(&s);
     }
-    REPLACED("CD-08 CD-09", "design 9.15: 250 is our header length");
+    REPLACED("CD-08 CD-09", "250 is our header length");
 }
 
 static void test_codec_private_data_of_any_length(void)
@@ -350,7 +350,7 @@ static void test_codec_private_data_of_any_length(void)
         service_down(&s);
     }
     HELD("CD-07");
-    REPLACED("CD-06", "D9: PutMedia only when there is something to send, not for a frame that is skipped");
+    REPLACED("CD-06", "PutMedia only when there is something to send, not for a frame that is skipped");
 }
 
 int main(void)

@@ -39,7 +39,7 @@ static void test_the_first_key_frame_opens_a_session(void)
     check_counts(&s, 1, 0, 0, 1, 1);
     CHECK_EQ(s.count[KVS_ACTION_READY], 1);
     CHECK_EQ(s.count[P], 0);
-    HELD("CS-11 CS-30 CD-39 CD-40"); /* nothing but the caller's own thread has run */
+    HELD("CS-11 CS-30 CD-40"); /* nothing but the caller's own thread has run */
     CHECK_EQ(service_put(&s, stream, 0, KVS_FRAME_KEY), KVS_OK);
     service_turn(&s);
     CHECK_EQ(s.count[P], 1);
@@ -121,7 +121,7 @@ static void test_a_retryable_answer_is_one_more_call(void)
         CHECK_EQ(s.last[kinds[i]].attempt, 1);
         service_down(&s);
     }
-    HELD("CS-17");
+    HELD("CS-17 CS-98");
 }
 
 struct final_row {
@@ -154,7 +154,7 @@ static void test_a_final_answer_is_final(void)
         CHECK_EQ(metrics_of(stream).failure, KVS_OK);
         service_down(&s);
     }
-    REPLACED("CS-18 CS-19", "D2, D3, D4: 400, 401, 403, 406 are final in every state, the way out is a retry; tags are skipped");
+    REPLACED("CS-18 CS-19", "400, 401, 403, 406 are final in every state, the way out is a retry; tags are skipped");
 }
 
 static void test_the_budget_is_five_repeats(void)
@@ -201,7 +201,7 @@ static void test_tags_never_stop_a_stream(void)
         CHECK_EQ(s.count[KVS_ACTION_FAILED], 0);
         service_down(&s);
     }
-    REPLACED("CS-22", "D2: tags that the service refuses are skipped");
+    REPLACED("CS-22", "tags that the service refuses are skipped");
 }
 
 static void test_created_by_somebody_else(void)
@@ -309,7 +309,7 @@ static void test_put_media_refused_gets_another_token(void)
     CHECK_STATE(stream, STREAMING);
     CHECK_EQ(metrics_of(stream).sessions_active, 1);
     CHECK(service_drain(&s, stream));
-    REPLACED("CS-86 CD-74", "design 9.16: 401 at PutMedia goes to GetToken, bounded by the budget");
+    REPLACED("CS-86 CD-74", "401 at PutMedia goes to GetToken, bounded by the budget");
     service_down(&s);
     service_up(&s, NULL); /* for ever: bounded and visible */
     stream = service_open(&s, NULL);
@@ -359,7 +359,7 @@ static void test_budgets_are_each_streams_own(void)
     CHECK_EQ(s.last[D].user, 2);
     CHECK_EQ(s.last[D].attempt, 0);
     CHECK_EQ(s.last[D].after_hns, 0);
-    HELD("CS-90 CS-98");
+    HELD("CS-90");
     service_down(&s);
 }
 

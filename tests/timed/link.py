@@ -36,10 +36,14 @@ class Links:
 
     def __exit__(self, *_):
         socket.getaddrinfo = self._look_up
-        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(10)
+        self.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
         self.loop.close()
+
+    def close(self):
+        """End all connections of all links."""
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(10)
 
     def new(self, name, port):
         """A link to the endpoint at ``port``, reached as ``https://NAME.kvspic.test:PORT``."""

@@ -162,7 +162,7 @@ static void test_an_error_ack_is_told_with_its_upload_time_and_status(void)
     CHECK_EQ(fixture_metrics(&f).skippedFrames, 5);
     CHECK_EQ(fixture_metrics(&f).errorAcks, 1);
     CHECK_EQ(f.dropped_count, 0);
-    HELD("CS-57 CD-58 CD-59");
+    HELD("CD-59");
     CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_ERROR, START_TIME, SERVICE_CALL_RESULT_INVALID_MKV_DATA),
              STATUS_SUCCESS);
     CHECK_EQ(f.error_count, 1);
@@ -224,7 +224,7 @@ static void test_acks_as_text_and_as_struct(void)
              STATUS_SUCCESS);
     CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_BUFFERING, START_TIME + 200 * MS, SERVICE_CALL_RESULT_OK),
              STATUS_SUCCESS);
-    HELD("CD-50 CD-54");
+    HELD("CD-50");
     fixture_free(&f);
 }
 
@@ -257,7 +257,7 @@ static void test_a_token_is_rotated_before_it_expires(void)
     CHECK_EQ(fixture_read(&f, 100, NULL), STATUS_END_OF_STREAM);
     CHECK_EQ(fixture_read(&f, 100, NULL), STATUS_UPLOAD_HANDLE_ABORTED);
     CHECK_EQ(f.error_count, 0);
-    HELD("CS-61 CS-62 CD-75");
+    HELD("CS-62");
     fixture_free(&f);
 }
 

@@ -1,0 +1,104 @@
+"""Rotation. Goal: with keys that live for a minute, the store has each fragment once and no gap, whatever their number.
+
+The endpoint checks each signature; the core's clock is moved on by the length of each fragment, so minutes take
+milliseconds and no timer of a real stream is skipped.
+"""
+
+import asyncio
+import time
+
+import pytest
+from unit.provider.servers import run_watched
+
+import kvspic
+from kvspic.provider.credentials import CallableCredentials, Credentials
+
+pytest.importorskip("aiohttp")
+from kvspic.local.server import LocalEndpoint
+
+SECOND_HNS = 10_000_000
+FRAGMENT_S = 2
+LIFE_S = 60
+FRAMES = 4  # of each fragment
+TRACKS = [kvspic.Track("V_TEST", "video/x-test")]
+
+
+class MinuteKeys:
+    """New keys at each call, which live for a minute."""
+
+    def __init__(self):
+        self.given_count = 0
+        self.secrets = {f"ASIA{number:04}": f"secret-{number}" for number in range(2000)}
+
+    def __call__(self):
+        key = f"ASIA{self.given_count % 2000:04}"
+        self.given_count += 1
+        return Credentials(key, self.secrets[key], "token", time.time() + LIFE_S)
+
+
+class Camera:
+    """Puts fragments and moves the core's clock on by their length."""
+
+    def __init__(self, producer, stream, events):
+        self._work = producer._work
+        self._stream = stream
+        self._events = events
+        (opened,) = self._work.streams.values()
+        self._core = opened.core
+        self._now_ns = self._work.clock.now_hns() * 100
+        self.put_count = 0
+
+    async def put_fragment(self):
+        for frame in range(FRAMES):
+            pts = self._now_ns + frame * FRAGMENT_S * 1_000_000_000 // FRAMES
+            data = (self.put_count * FRAMES + frame).to_bytes(8, "big")
+            self._stream.put_frame(data, pts=pts, key_frame=frame == 0)
+        self.put_count += 1
+        self._now_ns += FRAGMENT_S * 1_000_000_000
+        self._work.clock.offset_hns += FRAGMENT_S * SECOND_HNS
+        self._core.clock_offset_hns = self._work.clock.offset_hns
+        self._work._driver.take_turn()
+        await self._persisted(self.put_count - 1)  # the last one is open until the next begins
+
+    async def _persisted(self, count):
+        while sum(isinstance(event, kvspic.FragmentPersisted) for event in self._events) < count:
+            self._events.news.clear()
+            await asyncio.wait_for(self._events.news.wait(), 10)
+
+
+class Events(list):
+    """All events, and a bell for whoever waits for the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.news = asyncio.Event()
+
+    def take(self, event):
+        self.append(event)
+        self.news.set()
+
+
+async def record(folder, keys, fragment_count):
+    """Upload fragments under rotating keys; return the stored fragments, the events and the report."""
+    events = Events()
+    async with LocalEndpoint(folder, access_keys=keys.secrets) as endpoint:
+        async with kvspic.AsyncProducer(endpoint_url=endpoint.url, credentials=CallableCredentials(keys)) as producer:
+            stream = await producer.open_stream("door", TRACKS, on_event=events.take)
+            camera = Camera(producer, stream, events)
+            for _ in range(fragment_count):
+                await camera.put_fragment()
+            report = await stream.close()
+        return endpoint.fragments("door"), events, report
+
+
+def test_rotation_of_minute_keys_leaves_no_gap_and_no_duplicate(tmp_path):
+    keys = MinuteKeys()
+    count = 5 * LIFE_S // FRAGMENT_S
+    stored, events, report = run_watched(record(tmp_path, keys, count), seconds=60)
+    payloads = [int.from_bytes(block.payload, "big") for fragment in stored for block in fragment.blocks]
+    assert payloads == list(range(count * FRAMES))
+    assert len(stored) == count
+    assert len({fragment.producer_hns for fragment in stored}) == count
+    assert sum(isinstance(event, kvspic.CredentialsRotated) for event in events) >= 4
+    assert report.is_complete
+    assert not [event for event in events if isinstance(event, kvspic.ErrorAck)]
