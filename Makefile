@@ -25,7 +25,8 @@ define native_check
 	done; \
 	[ -n "$$compilers" ] || { echo "Neither gcc nor clang can link -fsanitize=$(1) here." \
 		"Install one with its sanitizer library (Debian: apt install gcc)." >&2; exit 1; }; \
-	for cc in $$compilers; do $(MAKE) --no-print-directory -s -j$(JOBS) -C tests/native CC=$$cc SAN=$(1) check; done
+	for cc in $$compilers; do $(MAKE) --no-print-directory -s -j$(JOBS) -C tests/native CC=$$cc SAN=$(1) check && \
+		$(MAKE) --no-print-directory -s -j$(JOBS) -C tests/native/pic CC=$$cc SAN=$(1) check || exit 1; done
 endef
 
 demo: $(VENV)/.ready
@@ -74,3 +75,5 @@ $(VENV)/.ready: $(BUILD_META) $(NATIVE_SOURCES) $(VENV)/.python
 $(VENV)/.python:
 	@compiler=$$(./.ci/preflight $(PYTHON)) && { [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); } \
 		&& echo "$$compiler" > $@
+
+include csrc/lib.mk

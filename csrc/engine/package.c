@@ -286,8 +286,12 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
     package_held(stream, 1, now_hns);
     if (stream->is_ended) return KVS_E_DOUBLE_EOFR;
     if (!has_open_fragment(stream)) return KVS_E_NO_FRAGMENT;
-    kvs_status status = write_trailer(stream, now_hns);
-    if (status != KVS_OK) return status;
+    if (write_trailer(stream, now_hns) !=
+        KVS_OK) { /* no room even for the tag: the session ends, and its end says the same */
+        kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |= KVS_FRAGMENT_CLOSED;
+        (void)kvs_generator_end_fragment(&stream->generator);
+        session_limit(stream, stream->view.fragment_head - 1);
+    }
     stream->is_ended = stream->skip_until_key = 1;
     stream->order.is_started = 0;
     stream->force_key = stream->order.mode == KVS_ORDER_DTS_EOFR || stream->order.mode == KVS_ORDER_PTS_EOFR;

@@ -275,6 +275,13 @@ static void commit(struct kvs_stream *stream, struct put *put)
     }
 }
 
+/* A group of pictures larger than the store: only the end of its fragment can ever make room, because the service
+ * persists whole ones. The frames that come before the next key frame are skipped, and counted. */
+static void end_what_fills_the_store(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream->view.fragment_tail + 1 == stream->view.fragment_head) (void)package_end_fragment(stream, now_hns);
+}
+
 static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
 {
     if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
@@ -297,6 +304,7 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
         stream->skip_until_key = 1;
         return KVS_OK;
     }
+    if (status == KVS_E_STORE_FULL) end_what_fills_the_store(stream, put->now_hns);
     if (status != KVS_OK) return status;
     put->offset = kvs_chain_advance(&stream->chain, (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size);
     store(stream, put);

@@ -114,8 +114,8 @@ class LiveSource:
         while not self._closed.is_set():
             if self._is_paused:
                 self._hang_up()
-                self._world.wait(self._stirred, None)
-                self._stirred.clear()
+                if self._is_held() and not self._closed.is_set():
+                    self._world.wait(self._stirred, None)
             elif self._connection is None:
                 self._come_back("was resumed")
             else:
@@ -124,6 +124,7 @@ class LiveSource:
     def pause(self) -> None:
         """Leave the camera until :meth:`resume`; whoever waits for a frame goes on waiting."""
         self._is_paused = True
+        self._stirred.set()
 
     def resume(self) -> None:
         """Connect again. Times go on as if frames had come all the while."""
@@ -177,11 +178,10 @@ class LiveSource:
         """Connect again, however long it takes."""
         begin = self._world.monotonic()
         tries = 0
-        while not (self._closed.is_set() or self._is_paused):
-            self._stirred.clear()
+        while not self._is_held():
             if tries or trouble != "was resumed":
                 self._world.wait(self._stirred, self._pause_s(tries))
-            if self._closed.is_set() or self._is_paused:
+            if self._is_held():
                 return
             tries += 1
             try:
@@ -201,6 +201,11 @@ class LiveSource:
             away_s = self._world.monotonic() - begin
             self._tell(f"{self._label} {trouble}; it is connected again after {away_s:.1f} s and {tries} tries.")
             return
+
+    def _is_held(self) -> bool:
+        """Whether there is to be no connection now. What is changed after this ends the next wait."""
+        self._stirred.clear()
+        return self._closed.is_set() or self._is_paused
 
     def _pause_s(self, tries: int) -> float:
         """Half of the pause is by chance, so that a fleet does not come back at once."""

@@ -185,6 +185,8 @@ static void test_null_is_a_status(void)
     CHECK_EQ(kvs_stream_metrics(NULL, NULL), KVS_E_NULL_ARG);
     CHECK_EQ(kvs_stream_metrics(stream, NULL), KVS_E_NULL_ARG);
     CHECK(kvs_version()[0] != 0);
+    uint32_t width = 0, height = 0;
+    CHECK_EQ(kvs_cpd_size_h264(&byte, 1, &width, &height), KVS_E_CPD_FORMAT);
     service_down(&s);
 }
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import groupby
 
+import boto3.session
 import pytest
 from timed.killable import KillableEndpoint
 from timed.link import DOMAIN, Links
@@ -135,6 +136,8 @@ def tls(tmp_path, monkeypatch):
     server, _ = make_tls_pair(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "server.pem"))
     monkeypatch.setattr(clients, "CLIENTS_MAX", 1000)  # one that is put out of the cache closes nothing
+    shared = boto3.session.Session()  # parses the service's description once, not for each of the clients
+    monkeypatch.setattr(boto3.session, "Session", lambda: shared)
     default_ssl_context.cache_clear()
     yield server
     default_ssl_context.cache_clear()

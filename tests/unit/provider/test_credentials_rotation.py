@@ -8,10 +8,13 @@ import asyncio
 import time
 
 import pytest
+from unit.provider.iot_double import ALIAS, THING, iot_double, make_files
 from unit.provider.servers import run_watched
 
 import kvspic
 from kvspic.provider.credentials import CallableCredentials, Credentials
+from kvspic.provider.credentials_file import FileCredentials
+from kvspic.provider.credentials_iot import IotCredentials, IotRole
 
 pytest.importorskip("aiohttp")
 from kvspic.local.server import LocalEndpoint
@@ -20,6 +23,7 @@ SECOND_HNS = 10_000_000
 FRAGMENT_S = 2
 LIFE_S = 60
 FRAMES = 4  # of each fragment
+PERSISTED = kvspic.AckType.PERSISTED
 TRACKS = [kvspic.Track("V_TEST", "video/x-test")]
 
 
@@ -101,4 +105,34 @@ def test_rotation_of_minute_keys_leaves_no_gap_and_no_duplicate(tmp_path):
     assert len({fragment.producer_hns for fragment in stored}) == count
     assert sum(isinstance(event, kvspic.CredentialsRotated) for event in events) >= 4
     assert report.is_complete
-    assert not [event for event in events if isinstance(event, kvspic.ErrorAck)]
+    persisted = [event for event in events if isinstance(event, kvspic.AckReceived) and event.type == PERSISTED]
+    assert len(persisted) == count  # a fragment that went up twice would be acknowledged twice
+    assert not [event for event in events if isinstance(event, kvspic.ErrorAck | kvspic.FramesDropped | kvspic.Stalled)]
+
+
+def upload_with(folder, source, secrets):
+    """Two fragments under the keys of ``source``, which the endpoint checks; the report."""
+    with (
+        LocalEndpoint.run_in_thread(folder, access_keys=secrets) as endpoint,
+        kvspic.Producer(endpoint_url=endpoint.url, credentials=source) as producer,
+        producer.open_stream("door", TRACKS) as stream,
+    ):
+        for number in range(10):
+            stream.put_frame(bytes(100), pts=time.time_ns() + number * 400_000_000, key_frame=number % 5 == 0)
+    return stream.report
+
+
+def test_a_producer_takes_keys_by_certificate(tmp_path):
+    files = make_files(tmp_path)
+    with iot_double(files, time.time) as double:
+        role = IotRole(double.endpoint, THING, ALIAS)
+        source = IotCredentials(role, files / "device.pem", files / "device.key", files / "ca.pem")
+        report = upload_with(tmp_path / "data", source, {"ASIADOUBLE1": "top-secret-1"})
+    assert report.is_complete
+    assert report.fragments_done == 2
+
+
+def test_a_producer_takes_keys_from_a_file(tmp_path):
+    (tmp_path / "keys").write_text("CREDENTIALS AKIDFILE the-secret")
+    report = upload_with(tmp_path / "data", FileCredentials(tmp_path / "keys"), {"AKIDFILE": "the-secret"})
+    assert report.is_complete
