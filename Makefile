@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: demo test lint native-test native-thread-test sanitize-test dist clean
+.PHONY: demo test docs lint native-test native-thread-test sanitize-test dist clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -50,6 +50,11 @@ native-thread-test:
 # The Python suite over an extension built with ASan and UBSan, in a copy of the tree: the normal build is not touched.
 sanitize-test: $(VENV)/.ready
 	@./.ci/sanitize $(BIN) $(PYTEST_ARGS)
+
+# The pages that are drawn from the compiled core.
+docs: $(VENV)/.ready
+	$(BIN)/python -m kvspic states --format page > docs/states.md
+	$(BIN)/python -c 'from kvspic import _lib, errors; print(errors.page(), end="")' > docs/errors.md
 
 # sdist, and a wheel built from that sdist.
 dist: $(VENV)/.ready

@@ -1,4 +1,4 @@
-"""Events on their way out of C: ``Client.next_actions`` into Python, and from the socket's wake-up to an event's callback.
+"""Events on their way out of C: what ``Client.next_actions`` costs in Python.
 
 The drain is measured over batches of one and of 64 actions; a service inside this script answers every order.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 
+from report import say
+
 from kvspic.actions import Action, ActionKind
 from kvspic.core import Client, Stream, StreamSetup, UploadReader, host_now_hns
 from kvspic.types import StreamOptions, Track
-from report import say
 
 __all__: list[str] = []
 

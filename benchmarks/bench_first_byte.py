@@ -10,11 +10,12 @@ import time
 from datetime import timedelta
 from typing import Any
 
-import kvspic
 from endpoint import running
-from kvspic.provider.transport import Transport
 from process import percentile
 from report import say
+
+import kvspic
+from kvspic.provider.transport import Transport
 
 __all__: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What ``import kvspic`` costs: the time in a fresh process, and which of the large modules it loads (none is the goal).
+"""What ``import kvspic`` costs: time in a fresh process, and which of the large modules it loads (goal: none).
 
 The time is that of the import statement alone, best of several processes, byte code cached.
 """

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import kvspic
 from process import percentile
 from report import say
+
+import kvspic
 
 __all__: list[str] = []
 

@@ -16,9 +16,10 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-import kvspic
 from endpoint import running
 from report import say
+
+import kvspic
 
 __all__: list[str] = []
 

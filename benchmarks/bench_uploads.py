@@ -13,10 +13,11 @@ import time
 from datetime import timedelta
 from statistics import median
 
-import kvspic
 from endpoint import running
 from process import sample
 from report import say
+
+import kvspic
 
 __all__: list[str] = []
 

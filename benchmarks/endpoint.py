@@ -1,4 +1,4 @@
-"""The local endpoint in a process of its own, plain or over TLS, for benchmarks: ``with running(tls=True) as endpoint``.
+"""The local endpoint in a process of its own, plain or over TLS: ``with running(tls=True) as endpoint``.
 
 The certificate is made by openssl for this run and trusted through AWS_CA_BUNDLE of this process; the keys are dummies,
 because only plain loopback endpoints need none.

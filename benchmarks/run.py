@@ -1,8 +1,8 @@
-"""All benchmarks, one after the other: ``make bench``, or ``python benchmarks/run.py --programs build/bench [NAME ...]``.
+"""All benchmarks, one after the other: ``make bench``, or ``python benchmarks/run.py [--programs DIR] [NAME ...]``.
 
-Each is a program that prints its figures as lines of JSON; they are shown as a table, goal beside measured, and written to
-``results.json`` among the programs. Without arguments everything runs, in less than five minutes. A missed goal is shown,
-not an error: machines differ. Exit code 1: a benchmark broke.
+Each is a program that prints its figures as lines of JSON; they are shown as a table, goal beside measured, and written
+to ``results.json`` among the programs. Without names everything runs, in less than five minutes. A missed goal is
+shown, not an error: machines differ. Exit code 1: a benchmark broke.
 """
 
 from __future__ import annotations
@@ -58,15 +58,14 @@ def run(name: str, programs: Path) -> tuple[list[Figure], str]:
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "PYTHONUNBUFFERED": "1"}
     command = command_of(name, programs)
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False)
     except subprocess.TimeoutExpired:
         return [], f"not done within {TIMEOUT_S} s"
     found = [{"benchmark": name} | figure for figure in figures_in(done.stdout)]
     missed_goal = name == "statechart" and done.returncode == 1 and found
-    problem = "" if done.returncode == 0 or missed_goal else f"exit code {done.returncode}: {done.stderr.strip()[-400:]}"
-    return found, problem
+    if done.returncode == 0 or missed_goal:
+        return found, ""
+    return found, f"exit code {done.returncode}: {done.stderr.strip()[-400:]}"
 
 
 def count_instructions(programs: Path) -> None:

@@ -362,6 +362,24 @@ def define(rows: Iterable[StatusRow]) -> None:
             found.__doc__ = row.text[:1].upper() + row.text[1:] + "."
 
 
+def page() -> str:
+    """Return docs/errors.md: every status with its number, its Python class and its sentence."""
+    lines = [
+        "# Errors",
+        "",
+        "Made from the status table of the library by `make docs`; a test fails when this page is older than the table.",
+        "A C function returns the number, Python raises the class; every class is also one",
+        "of its kind's (`UsageError`, `StateError`, `MediaError`, `ResourceError`, `ServiceError`, `InternalError`) and a",
+        "`KvsError`; usage errors are also `ValueError`.",
+    ]
+    for kind in sorted({row.status_class for row in ROWS.values()}):
+        lines += ["", f"## {StatusClass(kind).name.capitalize()}", ""]
+        lines += ["| status | number | Python | meaning |", "|---|---|---|---|"]
+        rows = sorted((row for row in ROWS.values() if row.status_class == kind), key=lambda row: -row.status)
+        lines += [f"| `{row.name}` | {row.status} | `{BY_STATUS[row.status].__name__}` | {row.text} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
 def from_status(status: int, detail: str = "") -> KvsError:
     """Return the exception of a negative status, with the table's sentence and ``detail`` behind it."""
     row = ROWS.get(status)

@@ -218,6 +218,7 @@ int stream_done_on_received(const struct kvs_stream *stream);
 
 /* ---- session.c: which upload handle covers which fragments ------------------------------------------------------- */
 
+int session_has_place(const struct kvs_stream *stream); /* for one more handle; else wait until one goes */
 int session_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *last_out);
 kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last, uint64_t now_hns);
 struct upload *session_find(const struct kvs_stream *stream, uint64_t handle);

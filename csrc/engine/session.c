@@ -54,16 +54,24 @@ void session_remove(struct kvs_stream *stream, struct upload *upload)
     kvs_host_free(stream->host, upload);
 }
 
-/* Handles that were told to end and never read again make room for new ones. */
-static int make_place(struct kvs_stream *stream)
+int session_has_place(const struct kvs_stream *stream)
 {
     if (stream->uploads[UPLOADS_MAX - 1] == NULL) return 1;
     for (uint32_t i = 0; i < UPLOADS_MAX; i++) {
+        if (!is_live(stream->uploads[i])) return 1;
+    }
+    return 0;
+}
+
+/* Handles that were told to end and never read again make room for new ones. */
+static int make_place(struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; stream->uploads[UPLOADS_MAX - 1] != NULL && i < UPLOADS_MAX; i++) {
         if (is_live(stream->uploads[i])) continue;
         session_remove(stream, stream->uploads[i]);
         return 1;
     }
-    return 0;
+    return stream->uploads[UPLOADS_MAX - 1] == NULL;
 }
 
 static void insert(struct kvs_stream *stream, struct upload *upload)

@@ -155,7 +155,7 @@ void stream_settle(struct kvs_stream *stream, uint64_t now_hns)
         return;
     }
     if (stream->state != KVS_STREAM_READY && stream->state != KVS_STREAM_STREAMING) return;
-    if (!session_gap(stream, &first, &last)) return;
+    if (!session_gap(stream, &first, &last) || !session_has_place(stream)) return;
     stream_step(stream, stream->state == KVS_STREAM_READY ? KVS_STREAM_EV_FRAME : KVS_STREAM_EV_NEW_SESSION, now_hns);
 }
 

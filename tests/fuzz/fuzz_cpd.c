@@ -44,9 +44,10 @@ static void from_frame(const struct kvs_cpd_format *format, const uint8_t *bytes
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint32_t kinds[] = { KVS_KIND_H264, KVS_KIND_H265, KVS_KIND_AAC, KVS_KIND_G711, KVS_KIND_VIDEO,
-                                      KVS_KIND_UNKNOWN };
-    static const char *const codecs[] = { NULL, "V_MPEG4/ISO/AVC", "V_MPEGH/ISO/HEVC", "A_AAC", "A_MS/ACM", "V_MS/VFW/FOURCC" };
+    static const uint32_t kinds[] = { KVS_KIND_H264, KVS_KIND_H265,  KVS_KIND_AAC,
+                                      KVS_KIND_G711, KVS_KIND_VIDEO, KVS_KIND_UNKNOWN };
+    static const char *const codecs[] = { NULL,    "V_MPEG4/ISO/AVC", "V_MPEGH/ISO/HEVC",
+                                          "A_AAC", "A_MS/ACM",        "V_MS/VFW/FOURCC" };
     uint32_t width = 0, height = 0;
     if (size < 2 || size > 70000) return 0;
     struct kvs_cpd_format format = { kinds[data[0] % 6], 1u + data[0] / 6u % 3u, data[1] & 56u, codecs[data[1] % 6] };

@@ -1,5 +1,5 @@
-/* Frames as Annex B and as AVCC: scanned, adapted piece by piece as the store does it. The pieces add up to the size that
- * was announced, they never overlap or leave the frame, and what was made of Annex B reads as AVCC. */
+/* Frames as Annex B and as AVCC: scanned, adapted piece by piece as the store does it. The pieces add up to the size
+ * that was announced, they never overlap or leave the frame, and what was made of Annex B reads as AVCC. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (kvs_nal_scan(exact, left, &scan) == KVS_OK) {
         uint64_t adapted = scan.adapted_size;
         uint8_t *avcc = rewrite(exact, left, &scan);
-        if (avcc != NULL && scan.lead_size == 0)
-            expect(kvs_nal_scan_avcc(avcc, (uint32_t)adapted, &again) == KVS_OK);
+        if (avcc != NULL && scan.lead_size == 0) expect(kvs_nal_scan_avcc(avcc, (uint32_t)adapted, &again) == KVS_OK);
         free(avcc);
     }
     if (kvs_nal_scan_avcc(exact, left, &scan) == KVS_OK) free(rewrite(exact, left, &scan));

@@ -1,5 +1,5 @@
-/* Service answers, frames, reads, ACKs and faults as one stream of events, told to the whole core by tests/native/story.h.
- * What must hold is checked after every step; the first broken promise ends the run. */
+/* Service answers, frames, reads, ACKs and faults as one stream of events, told to the whole core by
+ * tests/native/story.h. What must hold is checked after every step; the first broken promise ends the run. */
 #include "story.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -36,8 +36,8 @@ struct mkv_seen {
     struct seen_tag *tags;
     uint32_t block_count, cluster_count, tag_count;
     uint32_t header_count, track_count, cpd_size, cpd_sum, header_size;
-    uint32_t end_count; /* end-of-fragment tags */
-    uint32_t tags_given; /* to clusters already */
+    uint32_t end_count;          /* end-of-fragment tags */
+    uint32_t tags_given;         /* to clusters already */
     uint8_t is_broken, is_whole; /* whole: the last element was complete */
 };
 
@@ -90,7 +90,8 @@ static inline void seen_block_of(struct mkv_seen *seen, const uint8_t *bytes, ui
     block->number = block->size >= FRAME_NUMBER_SIZE ? (uint32_t)seen_number(bytes + 4, FRAME_NUMBER_SIZE) : 0;
     block->is_intact = (uint8_t)frame_is_intact(bytes + 4, block->size);
     struct seen_cluster *cluster = &seen->clusters[seen->cluster_count - 1];
-    if (cluster->has_end || seen->tag_count != seen->tags_given) seen->is_broken = 1; /* a Tags element ends a Cluster */
+    if (cluster->has_end || seen->tag_count != seen->tags_given)
+        seen->is_broken = 1; /* a Tags element ends a Cluster */
     cluster->block_count++;
 }
 
@@ -135,7 +136,11 @@ static inline int seen_element(struct mkv_seen *seen, uint32_t id, const uint8_t
     case 0x1F43B675: seen_cluster_of(seen); return 1;
     case 0x1A45DFA3: seen->header_count++; return 0;
     case 0xAE: seen->track_count++; return 1;
-    case 0x18538067: case 0x1654AE6B: case 0x1254C367: case 0x7373: case 0x67C8: return 1;
+    case 0x18538067:
+    case 0x1654AE6B:
+    case 0x1254C367:
+    case 0x7373:
+    case 0x67C8: return 1;
     case 0xE7:
         seen->clusters[seen->cluster_count - 1].tc = seen_number(bytes, size);
         seen->clusters[seen->cluster_count - 1].has_tc = 1;
@@ -145,7 +150,8 @@ static inline int seen_element(struct mkv_seen *seen, uint32_t id, const uint8_t
         seen->cpd_size = (uint32_t)size;
         for (uint64_t i = 0; i < size; i++) seen->cpd_sum = seen->cpd_sum * 31u + bytes[i];
         return 0;
-    case 0x45A3: case 0x4487: seen_tag_of(seen, id, bytes, size); return 0;
+    case 0x45A3:
+    case 0x4487: seen_tag_of(seen, id, bytes, size); return 0;
     default: return 0;
     }
 }
@@ -158,7 +164,8 @@ static inline uint32_t seen_length(uint8_t first)
 }
 
 /* One element head at `at`; its size, or UINT64_MAX when unknown. 0: cut off or no EBML. */
-static inline uint32_t seen_head(struct mkv_seen *seen, const uint8_t *bytes, uint32_t left, uint32_t *id, uint64_t *size)
+static inline uint32_t seen_head(struct mkv_seen *seen, const uint8_t *bytes, uint32_t left, uint32_t *id,
+                                 uint64_t *size)
 {
     uint32_t id_size = left == 0 ? 0 : seen_length(bytes[0]);
     if (id_size > 4) seen->is_broken = 1;

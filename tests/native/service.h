@@ -22,7 +22,7 @@
 #define SERVICE_KINDS 64u
 #define SERVICE_SCRIPT 32u
 #define T0 (UINT64_C(17000000000000000)) /* when tests begin; also the pts of ms 0 */
-#define MS(ms) ((uint64_t)(ms) * KVS_HNS_PER_MS)
+#define MS(ms) ((uint64_t)(ms)*KVS_HNS_PER_MS)
 #define HOLD(kind) (UINT64_C(1) << (kind))
 
 struct session {
@@ -39,9 +39,9 @@ struct service {
     uint64_t now_hns, hold;
     uint64_t token_life_hns, retention_hns; /* KVS_TIME_NONE: never, as asked */
     uint32_t stream_status, auth, read_size, frame_size, frame_number;
-    uint8_t is_silent; /* new sessions are not read */
-    uint8_t is_coded;  /* payloads are no frame_fill bytes */
-    uint8_t may_fail;  /* calls may run out of memory */
+    uint8_t is_silent;                              /* new sessions are not read */
+    uint8_t is_coded;                               /* payloads are no frame_fill bytes */
+    uint8_t may_fail;                               /* calls may run out of memory */
     uint16_t script[SERVICE_KINDS][SERVICE_SCRIPT]; /* results to give before 200 */
     uint32_t script_count[SERVICE_KINDS];
     uint32_t count[SERVICE_KINDS]; /* actions seen */
@@ -54,7 +54,7 @@ struct service {
     uint64_t faults; /* of the host's rules, reported already */
 };
 
-/* ---- what always holds ------------------------------------------------------------------------------------------------ */
+/* ---- what always holds ------------------------------------------------------------------------------------------- */
 
 static inline struct kvs_stream_metrics metrics_of(struct kvs_stream *stream)
 {
@@ -101,7 +101,7 @@ static inline void service_check(struct service *s)
     CHECK(pool->used_count + pool->free_count <= pool->slabs_max);
 }
 
-/* ---- sessions ----------------------------------------------------------------------------------------------------------- */
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
 static inline struct session *session_at(struct service *s, uint32_t index)
 {
@@ -192,7 +192,7 @@ static inline uint32_t service_persist(struct service *s, struct session *sessio
     return count;
 }
 
-/* ---- orders --------------------------------------------------------------------------------------------------------------- */
+/* ---- orders ------------------------------------------------------------------------------------------------------ */
 
 static inline void service_script(struct service *s, uint32_t kind, uint32_t result, uint32_t times)
 {
@@ -300,7 +300,7 @@ static inline uint32_t service_turn(struct service *s)
     return total;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static inline void service_start(struct service *s)
 {
@@ -340,12 +340,17 @@ static inline void service_down(struct service *s)
 /* A realtime stream of one H.264 video track with ACKs, two hours of retention and key-frame fragments. */
 static inline struct kvs_stream_config video_config(void)
 {
-    static const struct kvs_track_config track = { .id = 1, .type = KVS_TRACK_VIDEO, .codec_id = "V_MPEG4/ISO/AVC",
-                                                   .width = 320, .height = 240 };
-    return (struct kvs_stream_config){
-        .size = sizeof(struct kvs_stream_config), .name = "front-door", .content_type = "video/h264",
+    static const struct kvs_track_config track = {
+        .id = 1, .type = KVS_TRACK_VIDEO, .codec_id = "V_MPEG4/ISO/AVC", .width = 320, .height = 240
+    };
+    return (struct kvs_stream_config) {
+        .size = sizeof(struct kvs_stream_config),
+        .name = "front-door",
+        .content_type = "video/h264",
         .flags = KVS_KEY_FRAME_FRAGMENTS | KVS_WANT_ACKS | KVS_ALLOW_CREATE,
-        .retention_hns = 7200 * KVS_HNS_PER_SECOND, .track_count = 1, .tracks = &track,
+        .retention_hns = 7200 * KVS_HNS_PER_SECOND,
+        .track_count = 1,
+        .tracks = &track,
     };
 }
 
@@ -378,7 +383,7 @@ static inline void service_free(struct service *s, struct kvs_stream *stream)
     service_check(s);
 }
 
-/* ---- frames and steps ---------------------------------------------------------------------------------------------------- */
+/* ---- frames and steps -------------------------------------------------------------------------------------------- */
 
 struct put_as {
     uint64_t track, dts_ms;
@@ -401,7 +406,7 @@ static inline kvs_status service_put_as(struct service *s, struct kvs_stream *st
 
 static inline kvs_status service_put(struct service *s, struct kvs_stream *stream, uint64_t pts_ms, uint32_t flags)
 {
-    return service_put_as(s, stream, pts_ms, (struct put_as){ .dts_ms = pts_ms, .flags = flags, .duration_ms = 40 });
+    return service_put_as(s, stream, pts_ms, (struct put_as) { .dts_ms = pts_ms, .flags = flags, .duration_ms = 40 });
 }
 
 /* `count` fragments of `frames` frames 100 ms apart from `from_ms` on, without a turn between. */

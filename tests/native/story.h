@@ -51,7 +51,7 @@ static inline uint32_t story_word(struct story *story)
     return high << 8 | story_byte(story);
 }
 
-/* ---- the stream ------------------------------------------------------------------------------------------------------------ */
+/* ---- the stream -------------------------------------------------------------------------------------------------- */
 
 static inline void story_limits(struct story *story)
 {
@@ -95,7 +95,7 @@ static inline void story_open(struct story *story)
     CHECK(story->stream != NULL);
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 static inline void story_put(struct story *story, uint32_t track)
 {
@@ -106,7 +106,9 @@ static inline void story_put(struct story *story, uint32_t track)
     *clock += shape & 63;
     if (shape >= 250 && *clock > 500) *clock -= 500;
     uint64_t pts = *clock + (track == 1 && (shape & 64) ? 80 : 0);
-    struct put_as as = { .track = track, .dts_ms = *clock, .duration_ms = 40, .flags = shape & 128 ? KVS_FRAME_KEY : 0 };
+    struct put_as as = {
+        .track = track, .dts_ms = *clock, .duration_ms = 40, .flags = shape & 128 ? KVS_FRAME_KEY : 0
+    };
     as.size = size < 200 ? 4 + size : size < 250 ? size * 40 : size * 300; /* mostly small, some across slabs */
     story->pts_ms[number] = pts;
     story->track[number] = (uint8_t)track;
@@ -219,24 +221,48 @@ static inline void story_step(struct story *story, uint32_t pick)
 {
     story->is_ack_step = 0;
     switch (pick) {
-    case 0: case 1: case 2: case 3: case 4: case 5: story_put(story, 1); return;
-    case 6: case 7: if (story->config.track_count == 2) story_put(story, 2); return;
-    case 8: case 9: case 10: service_turn(&story->s); return;
-    case 11: case 12: story_read(story); return;
-    case 13: story->is_ack_step = 1; story_ack(story); return;
-    case 14: story->is_ack_step = 1; story_persist(story); return;
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+    case 4:
+    case 5: story_put(story, 1); return;
+    case 6:
+    case 7:
+        if (story->config.track_count == 2) story_put(story, 2);
+        return;
+    case 8:
+    case 9:
+    case 10: service_turn(&story->s); return;
+    case 11:
+    case 12: story_read(story); return;
+    case 13:
+        story->is_ack_step = 1;
+        story_ack(story);
+        return;
+    case 14:
+        story->is_ack_step = 1;
+        story_persist(story);
+        return;
     case 15: story_drop(story); return;
     case 16: story_steer(story); return;
-    case 17: kvs_stream_end_fragment(story->stream, story->s.now_hns); service_check(&story->s); return;
+    case 17:
+        kvs_stream_end_fragment(story->stream, story->s.now_hns);
+        service_check(&story->s);
+        return;
     case 18: story_metadata(story); return;
     case 19: story_format(story); return;
-    case 20: case 21: story_time(story); return;
+    case 20:
+    case 21: story_time(story); return;
     case 22: story_service(story); return;
-    default: story->is_ack_step = 1; story_raw_ack(story); return;
+    default:
+        story->is_ack_step = 1;
+        story_raw_ack(story);
+        return;
     }
 }
 
-/* ---- what went out ------------------------------------------------------------------------------------------------------------- */
+/* ---- what went out ----------------------------------------------------------------------------------------------- */
 
 /* 1 when written times are the ones that were put: nothing shifts or moves them. */
 static inline int story_keeps_times(const struct story *story)

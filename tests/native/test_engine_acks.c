@@ -117,7 +117,9 @@ static void test_a_retriable_error_repeats_the_fragment(void)
 
 static void test_every_other_error_gives_the_fragment_up(void)
 {
-    static const uint32_t final[] = { 4001, 4002, 4004, 4005, 4006, 4007, 4008, 4009, 4010, 4011, 4012, 4500, 4506, 4507 };
+    static const uint32_t final[] = {
+        4001, 4002, 4004, 4005, 4006, 4007, 4008, 4009, 4010, 4011, 4012, 4500, 4506, 4507
+    };
     struct service s;
     for (uint32_t i = 0; i < sizeof final / sizeof *final; i++) {
         struct kvs_stream *stream = sent(&s, 3, 0);

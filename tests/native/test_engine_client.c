@@ -1,14 +1,23 @@
-/* The client: credentials, device, READY, refresh, and what it counts. Goal: no failure of credentials is for ever, none
- * of it stops a stream that has what it needs, and every argument is checked. */
+/* The client: credentials, device, READY, refresh, and what it counts. Goal: no failure of credentials is for ever,
+ * none of it stops a stream that has what it needs, and every argument is checked. */
 #include "service.h"
 
-enum { CREDENTIALS = KVS_ACTION_GET_CREDENTIALS, PROVISION = KVS_ACTION_PROVISION, EXCHANGE = KVS_ACTION_EXCHANGE_TOKEN,
-       CREATE = KVS_ACTION_CREATE_DEVICE, TAG = KVS_ACTION_TAG_CLIENT, READY = KVS_ACTION_CLIENT_READY };
+enum {
+    CREDENTIALS = KVS_ACTION_GET_CREDENTIALS,
+    PROVISION = KVS_ACTION_PROVISION,
+    EXCHANGE = KVS_ACTION_EXCHANGE_TOKEN,
+    CREATE = KVS_ACTION_CREATE_DEVICE,
+    TAG = KVS_ACTION_TAG_CLIENT,
+    READY = KVS_ACTION_CLIENT_READY
+};
 
 static kvs_status answer(struct service *s, uint32_t kind, uint32_t auth, uint64_t expires_hns)
 {
-    struct kvs_client_answer given = { .size = sizeof given, .result = KVS_RESULT_OK, .auth = auth,
-                                       .request = s->last[kind].request, .expires_hns = expires_hns };
+    struct kvs_client_answer given = { .size = sizeof given,
+                                       .result = KVS_RESULT_OK,
+                                       .auth = auth,
+                                       .request = s->last[kind].request,
+                                       .expires_hns = expires_hns };
     kvs_status status = kvs_client_answer(s->client, &given, s->now_hns);
     service_check(s);
     return status;

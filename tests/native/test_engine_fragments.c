@@ -1,9 +1,11 @@
 /* Ends of fragments and what rides with their beginnings: end of fragment by the caller and by the idle deadline,
- * fragment metadata, events. Goal: every tag goes out once, with the fragment it belongs to, and again with a repeat. */
+ * fragment metadata, events. Goal: every tag goes out once, with the fragment it belongs to, and again with a
+ * repeat. */
 #include "service.h"
 
-static const char LONG_NAME[] = "12345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345"
-                                "6789012345678901234567890123456789";
+static const char LONG_NAME[] =
+    "12345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345"
+    "6789012345678901234567890123456789";
 static char LONG_VALUE[258];
 
 static struct kvs_stream *opened(struct service *s, const struct kvs_stream_config *config)
@@ -12,7 +14,7 @@ static struct kvs_stream *opened(struct service *s, const struct kvs_stream_conf
     return service_open(s, config);
 }
 
-/* ---- end of fragment ------------------------------------------------------------------------------------------------------ */
+/* ---- end of fragment --------------------------------------------------------------------------------------------- */
 
 static void test_end_of_fragment(void)
 {
@@ -88,7 +90,7 @@ static void test_one_of_two_tracks_keeps_the_stream_alive(void)
     service_put(&s, stream, 0, KVS_FRAME_KEY);
     for (uint64_t i = 1; i < 20; i++) {
         s.now_hns = T0 + i * KVS_HNS_PER_SECOND;
-        service_put_as(&s, stream, 1000 * i, (struct put_as){ .track = 2, .dts_ms = 1000 * i });
+        service_put_as(&s, stream, 1000 * i, (struct put_as) { .track = 2, .dts_ms = 1000 * i });
         service_poke(&s, s.now_hns);
     }
     CHECK_EQ(s.count[KVS_ACTION_FRAGMENT_ENDED], 0);
@@ -96,7 +98,7 @@ static void test_one_of_two_tracks_keeps_the_stream_alive(void)
     service_down(&s);
 }
 
-/* ---- metadata --------------------------------------------------------------------------------------------------------------- */
+/* ---- metadata ---------------------------------------------------------------------------------------------------- */
 
 static void test_metadata_rides_with_the_next_fragment(void)
 {
@@ -182,7 +184,8 @@ static void test_names_and_values(void)
     struct service s;
     struct kvs_stream *stream = opened(&s, NULL);
     static const char *const reserved[] = { "AWS", "AWS ", "AWSTag", "AWS:" };
-    for (uint32_t i = 0; i < 4; i++) CHECK_EQ(kvs_stream_put_metadata(stream, reserved[i], "v", 0), KVS_E_METADATA_NAME);
+    for (uint32_t i = 0; i < 4; i++)
+        CHECK_EQ(kvs_stream_put_metadata(stream, reserved[i], "v", 0), KVS_E_METADATA_NAME);
     CHECK_EQ(kvs_stream_put_metadata(stream, "aWS", "v", 0), KVS_OK);
     CHECK_EQ(kvs_stream_put_metadata(stream, "aws", "v", 0), KVS_OK);
     HELD("CD-81");

@@ -7,38 +7,122 @@ typedef void (*spoil_fn)(struct kvs_stream_config *config, struct kvs_track_conf
 static char long_text[1100];
 static uint8_t one_byte;
 
-static void name_null(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->name = NULL; }
-static void name_empty(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->name = ""; }
-static void name_long(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->name = long_text + 1099 - 257; }
-static void name_space(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->name = "ABC "; }
-static void size_wrong(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->size--; }
-static void type_long(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->content_type = long_text + 1099 - 129; }
-static void retention_short(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->retention_hns = 1; }
+static void name_null(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->name = NULL;
+}
+static void name_empty(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->name = "";
+}
+static void name_long(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->name = long_text + 1099 - 257;
+}
+static void name_space(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->name = "ABC ";
+}
+static void size_wrong(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->size--;
+}
+static void type_long(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->content_type = long_text + 1099 - 129;
+}
+static void retention_short(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->retention_hns = 1;
+}
 static void retention_hour(struct kvs_stream_config *c, struct kvs_track_config *t)
 {
     (void)t;
     c->retention_hns = 3600 * KVS_HNS_PER_SECOND - 1;
 }
-static void tracks_none(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->track_count = 0; }
-static void tracks_many(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->track_count = 4; }
-static void tracks_null(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->tracks = NULL; }
-static void tracks_same(struct kvs_stream_config *c, struct kvs_track_config *t) { c->track_count = 2; t[1].id = t[0].id; }
-static void track_zero(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)c; t[0].id = 0; }
-static void track_type(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)c; t[0].type = 4; }
-static void codec_long(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)c; t[0].codec_id = long_text + 1099 - 33; }
-static void track_long(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)c; t[0].name = long_text + 1099 - 33; }
+static void tracks_none(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->track_count = 0;
+}
+static void tracks_many(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->track_count = 4;
+}
+static void tracks_null(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->tracks = NULL;
+}
+static void tracks_same(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    c->track_count = 2;
+    t[1].id = t[0].id;
+}
+static void track_zero(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)c;
+    t[0].id = 0;
+}
+static void track_type(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)c;
+    t[0].type = 4;
+}
+static void codec_long(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)c;
+    t[0].codec_id = long_text + 1099 - 33;
+}
+static void track_long(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)c;
+    t[0].name = long_text + 1099 - 33;
+}
 static void cpd_large(struct kvs_stream_config *c, struct kvs_track_config *t)
 {
     (void)c;
     t[0].cpd = &one_byte;
     t[0].cpd_size = KVS_MKV_CPD_MAX + 1;
 }
-static void cpd_null(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)c; t[0].cpd_size = 1; }
-static void nal_both(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->nal_flags = 24; }
-static void order_none(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->order = KVS_ORDER_CUT + 1; }
-static void streaming_none(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->streaming_type = 3; }
-static void full_none(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->full_policy = 2; }
-static void backward_none(struct kvs_stream_config *c, struct kvs_track_config *t) { (void)t; c->backward_policy = 4; }
+static void cpd_null(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)c;
+    t[0].cpd_size = 1;
+}
+static void nal_both(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->nal_flags = 24;
+}
+static void order_none(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->order = KVS_ORDER_CUT + 1;
+}
+static void streaming_none(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->streaming_type = 3;
+}
+static void full_none(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->full_policy = 2;
+}
+static void backward_none(struct kvs_stream_config *c, struct kvs_track_config *t)
+{
+    (void)t;
+    c->backward_policy = 4;
+}
 static void scale_large(struct kvs_stream_config *c, struct kvs_track_config *t)
 {
     (void)t;
@@ -86,21 +170,36 @@ static const struct {
     spoil_fn spoil;
     kvs_status status;
 } SPOILT[] = {
-    { name_null, KVS_E_NULL_ARG },           { name_empty, KVS_E_STREAM_NAME },
-    { name_long, KVS_E_STREAM_NAME },        { name_space, KVS_E_STREAM_NAME },
-    { size_wrong, KVS_E_CONFIG_SIZE },       { type_long, KVS_E_CONTENT_TYPE_SIZE },
-    { retention_short, KVS_E_RETENTION },    { retention_hour, KVS_E_RETENTION },
-    { tracks_none, KVS_E_TRACK_COUNT },      { tracks_many, KVS_E_TRACK_COUNT },
-    { tracks_null, KVS_E_TRACK_COUNT },      { tracks_same, KVS_E_DUPLICATE_TRACK },
-    { track_zero, KVS_E_TRACK_UID },         { track_type, KVS_E_INVALID_ARG },
-    { codec_long, KVS_E_CODEC_ID_SIZE },     { track_long, KVS_E_TRACK_NAME_SIZE },
-    { cpd_large, KVS_E_CPD_SIZE },           { cpd_null, KVS_E_CPD_NULL },
-    { nal_both, KVS_E_NAL_FLAGS },           { order_none, KVS_E_FRAME_ORDER_MODE },
-    { streaming_none, KVS_E_INVALID_ARG },   { full_none, KVS_E_INVALID_ARG },
-    { backward_none, KVS_E_INVALID_ARG },    { scale_large, KVS_E_TIMECODE_SCALE },
-    { offline_bare, KVS_E_OFFLINE_WITHOUT_ACKS }, { offline_deaf, KVS_E_OFFLINE_WITHOUT_ACKS },
-    { duration_short, KVS_E_CLUSTER_DURATION },   { duration_long, KVS_E_CLUSTER_DURATION },
-    { uuid_zero, KVS_E_SEGMENT_UUID },       { cpd_broken, KVS_E_MISSING_SPS },
+    { name_null, KVS_E_NULL_ARG },
+    { name_empty, KVS_E_STREAM_NAME },
+    { name_long, KVS_E_STREAM_NAME },
+    { name_space, KVS_E_STREAM_NAME },
+    { size_wrong, KVS_E_CONFIG_SIZE },
+    { type_long, KVS_E_CONTENT_TYPE_SIZE },
+    { retention_short, KVS_E_RETENTION },
+    { retention_hour, KVS_E_RETENTION },
+    { tracks_none, KVS_E_TRACK_COUNT },
+    { tracks_many, KVS_E_TRACK_COUNT },
+    { tracks_null, KVS_E_TRACK_COUNT },
+    { tracks_same, KVS_E_DUPLICATE_TRACK },
+    { track_zero, KVS_E_TRACK_UID },
+    { track_type, KVS_E_INVALID_ARG },
+    { codec_long, KVS_E_CODEC_ID_SIZE },
+    { track_long, KVS_E_TRACK_NAME_SIZE },
+    { cpd_large, KVS_E_CPD_SIZE },
+    { cpd_null, KVS_E_CPD_NULL },
+    { nal_both, KVS_E_NAL_FLAGS },
+    { order_none, KVS_E_FRAME_ORDER_MODE },
+    { streaming_none, KVS_E_INVALID_ARG },
+    { full_none, KVS_E_INVALID_ARG },
+    { backward_none, KVS_E_INVALID_ARG },
+    { scale_large, KVS_E_TIMECODE_SCALE },
+    { offline_bare, KVS_E_OFFLINE_WITHOUT_ACKS },
+    { offline_deaf, KVS_E_OFFLINE_WITHOUT_ACKS },
+    { duration_short, KVS_E_CLUSTER_DURATION },
+    { duration_long, KVS_E_CLUSTER_DURATION },
+    { uuid_zero, KVS_E_SEGMENT_UUID },
+    { cpd_broken, KVS_E_MISSING_SPS },
 };
 
 static void test_every_field_of_a_stream_is_checked(void)
@@ -196,7 +295,8 @@ static void test_machines_by_number(void)
     struct kvs_machine_info info;
     CHECK_EQ(kvs_fsm_step(KVS_MACHINE_COUNT, 0, 0, &next, &act), KVS_E_MACHINE);
     CHECK_EQ(kvs_fsm_step(KVS_MACHINE_STREAM, 99, 0, &next, &act), KVS_E_MACHINE);
-    CHECK_EQ(kvs_fsm_step(KVS_MACHINE_STREAM, KVS_STREAM_STOPPED, KVS_STREAM_EV_FRAME, &next, &act), KVS_E_STREAM_STATE);
+    CHECK_EQ(kvs_fsm_step(KVS_MACHINE_STREAM, KVS_STREAM_STOPPED, KVS_STREAM_EV_FRAME, &next, &act),
+             KVS_E_STREAM_STATE);
     CHECK_EQ(kvs_fsm_step(KVS_MACHINE_STREAM, 0, 0, NULL, &act), KVS_E_NULL_ARG);
     CHECK_EQ(kvs_machine_info(KVS_MACHINE_STREAM, NULL), KVS_E_NULL_ARG);
     CHECK_EQ(kvs_machine_info(77, &info), KVS_E_MACHINE);
@@ -212,7 +312,7 @@ static void test_notices_have_an_end_and_orders_do_not(void)
     struct kvs_action *actions = malloc(2000 * sizeof *actions);
     if (actions == NULL) abort();
     for (uint64_t i = 0; i < 3000; i++) { /* each put steps back: a notice each */
-        service_put_as(&s, stream, 100000 - i, (struct put_as){ .dts_ms = 100000 - i, .flags = KVS_FRAME_KEY });
+        service_put_as(&s, stream, 100000 - i, (struct put_as) { .dts_ms = 100000 - i, .flags = KVS_FRAME_KEY });
     }
     CHECK_EQ(answer_stream(&s, &s.last[KVS_ACTION_DESCRIBE_STREAM], KVS_RESULT_OK), KVS_OK);
     kvs_status count = kvs_client_next_actions(s.client, actions, 2000), lost = 0;
@@ -220,11 +320,13 @@ static void test_notices_have_an_end_and_orders_do_not(void)
     uint32_t orders = 0;
     for (kvs_status i = 0; i < count; i++) orders += actions[i].kind == KVS_ACTION_GET_DATA_ENDPOINT;
     CHECK_EQ(orders, 1);
-    for (kvs_status i = 0; i < count; i++) lost += actions[i].kind == KVS_ACTION_NOTICES_LOST ? (kvs_status)actions[i].a : 0;
+    for (kvs_status i = 0; i < count; i++)
+        lost += actions[i].kind == KVS_ACTION_NOTICES_LOST ? (kvs_status)actions[i].a : 0;
     CHECK_EQ(lost, metrics_of(stream).notices_lost);
     CHECK(lost > 1900);
-    for (uint64_t i = 0; i < 3000; i++) { /* a drain that takes exactly what is queued hears of the rest by the next one */
-        service_put_as(&s, stream, 300000 - i, (struct put_as){ .dts_ms = 300000 - i, .flags = KVS_FRAME_KEY });
+    for (uint64_t i = 0; i < 3000;
+         i++) { /* a drain that takes exactly what is queued hears of the rest by the next one */
+        service_put_as(&s, stream, 300000 - i, (struct put_as) { .dts_ms = 300000 - i, .flags = KVS_FRAME_KEY });
     }
     uint32_t queued = stream->actions.count;
     CHECK_EQ(kvs_client_next_actions(s.client, actions, queued), queued);
@@ -274,7 +376,7 @@ static void test_formats_that_nobody_uses_go(void)
     service_down(&s);
 }
 
-/* ---- many streams ------------------------------------------------------------------------------------------------------------ */
+/* ---- many streams ------------------------------------------------------------------------------------------------ */
 
 #define MANY 10000u
 
@@ -329,8 +431,7 @@ static void test_deadlines_in_order(void)
     if (streams == NULL) abort();
     service_up(&s, &client);
     open_many(&s, streams);
-    for (uint32_t i = 0; i < 1000; i++)
-        kvs_stream_put_frame(streams[i], &one_byte, 1, T0, T0, 0, 1, KVS_FRAME_KEY, T0);
+    for (uint32_t i = 0; i < 1000; i++) kvs_stream_put_frame(streams[i], &one_byte, 1, T0, T0, 0, 1, KVS_FRAME_KEY, T0);
     for (uint32_t i = 0; i < 1000; i += 3) {
         kvs_stream_free(streams[i]);
         streams[i] = NULL;

@@ -28,12 +28,14 @@ static struct kvs_stream *ordered(struct service *s, uint32_t mode, const struct
 
 static kvs_status put(struct service *s, uint64_t track, uint64_t pts_ms, uint32_t flags)
 {
-    return service_put_as(s, s->streams[1], pts_ms, (struct put_as){ .track = track, .dts_ms = pts_ms, .flags = flags });
+    return service_put_as(s, s->streams[1], pts_ms,
+                          (struct put_as) { .track = track, .dts_ms = pts_ms, .flags = flags });
 }
 
 static kvs_status put_dts(struct service *s, uint64_t dts_ms, uint64_t pts_ms, uint32_t flags)
 {
-    return service_put_as(s, s->streams[1], pts_ms, (struct put_as){ .track = VIDEO, .dts_ms = dts_ms, .flags = flags });
+    return service_put_as(s, s->streams[1], pts_ms,
+                          (struct put_as) { .track = VIDEO, .dts_ms = dts_ms, .flags = flags });
 }
 
 /* What the service refuses: a cluster that does not rise, a block at or before one of its track. */
@@ -55,7 +57,8 @@ static void check_times_rise(const struct session *session, int is_dts)
 
 static void test_timed_modes_release_the_earliest(void)
 {
-    static const uint32_t modes[] = { KVS_ORDER_AV, KVS_ORDER_DTS, KVS_ORDER_PTS, KVS_ORDER_DTS_EOFR, KVS_ORDER_PTS_EOFR };
+    static const uint32_t modes[] = { KVS_ORDER_AV, KVS_ORDER_DTS, KVS_ORDER_PTS, KVS_ORDER_DTS_EOFR,
+                                      KVS_ORDER_PTS_EOFR };
     struct service s;
     for (uint32_t i = 0; i < 5; i++) {
         struct kvs_stream *stream = ordered(&s, modes[i], TRACKS);
@@ -149,7 +152,8 @@ static void test_end_of_fragment_by_mode(void)
     HELD("CD-48");
 }
 
-/* Encoders put each picture when it is coded: I0 P3 B1 B2 I6 B4 B5. The audio that plays before the cut goes before it. */
+/* Encoders put each picture when it is coded: I0 P3 B1 B2 I6 B4 B5. The audio that plays before the cut goes before
+ * it. */
 static void test_cut_with_an_open_group_of_pictures(void)
 {
     struct service s;

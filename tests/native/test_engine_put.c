@@ -113,7 +113,7 @@ static void test_negative_block_times(void)
     service_down(&s);
 }
 
-/* ---- dts that goes back ------------------------------------------------------------------------------------------------- */
+/* ---- dts that goes back ------------------------------------------------------------------------------------------ */
 
 static void test_backward_shift(void)
 {
@@ -192,11 +192,11 @@ static void test_cluster_times_rise_within_a_session(void)
 {
     struct service s;
     struct kvs_stream *stream = opened(&s, NULL);
-    service_put_as(&s, stream, 1000, (struct put_as){ .dts_ms = 100, .flags = KVS_FRAME_KEY });
-    service_put_as(&s, stream, 1000, (struct put_as){ .dts_ms = 200, .flags = KVS_FRAME_KEY });
-    service_put_as(&s, stream, 900, (struct put_as){ .dts_ms = 300, .flags = KVS_FRAME_KEY });
+    service_put_as(&s, stream, 1000, (struct put_as) { .dts_ms = 100, .flags = KVS_FRAME_KEY });
+    service_put_as(&s, stream, 1000, (struct put_as) { .dts_ms = 200, .flags = KVS_FRAME_KEY });
+    service_put_as(&s, stream, 900, (struct put_as) { .dts_ms = 300, .flags = KVS_FRAME_KEY });
     CHECK_EQ(s.last_status, KVS_E_FRAME_TIMESTAMP);
-    service_put_as(&s, stream, 2000, (struct put_as){ .dts_ms = 400, .flags = KVS_FRAME_KEY });
+    service_put_as(&s, stream, 2000, (struct put_as) { .dts_ms = 400, .flags = KVS_FRAME_KEY });
     CHECK(service_drain(&s, stream));
     CHECK_EQ(metrics_of(stream).frames_done, 3);
     for (uint32_t i = 0; i < s.session_count; i++) {
@@ -207,7 +207,7 @@ static void test_cluster_times_rise_within_a_session(void)
     service_down(&s);
 }
 
-/* ---- sizes ---------------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 static void test_frames_of_every_size_come_out_whole(void)
 {
@@ -272,7 +272,7 @@ static void test_the_cores_own_clock_and_audio_keys(void)
     struct kvs_stream *stream = opened(&s, &config);
     for (uint32_t i = 0; i < 100; i++) {
         s.now_hns = T0 + MS(50 * i);
-        CHECK_EQ(service_put_as(&s, stream, 7, (struct put_as){ .track = 5, .dts_ms = 7 }), KVS_OK);
+        CHECK_EQ(service_put_as(&s, stream, 7, (struct put_as) { .track = 5, .dts_ms = 7 }), KVS_OK);
     }
     service_turn(&s);
     struct mkv_seen seen = session_seen(newest(&s));

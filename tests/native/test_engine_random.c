@@ -1,6 +1,7 @@
-/* Stories that a generator writes: frames, reads, ACKs, faults and answers in any order over every kind of stream. Goal:
- * whatever happens, the ledger adds up, nothing is done that nobody acknowledged, and every session is what the service
- * takes: one header, rising clusters, frames whole, in order and with their times. A failure names its seed. */
+/* Stories that a generator writes: frames, reads, ACKs, faults and answers in any order over every kind of stream.
+ * Goal: whatever happens, the ledger adds up, nothing is done that nobody acknowledged, and every session is what
+ * the service takes: one header, rising clusters, frames whole, in order and with their times. A failure names its
+ * seed. */
 #include "media_bytes.h"
 #include "story.h"
 
@@ -20,7 +21,8 @@ int main(int argument_count, char **arguments)
 {
     if (argument_count > 1) tell(strtoull(arguments[1], NULL, 10));
     for (uint64_t seed = 1; seed <= STORIES && check_failed == 0 && argument_count == 1; seed++) tell(seed);
-    printf("%llu stories, %llu steps: %llu frames put, %llu done, %llu sessions, %llu fragments repeated, %llu error ACKs, "
+    printf("%llu stories, %llu steps: %llu frames put, %llu done, %llu sessions, %llu fragments repeated, %llu error "
+           "ACKs, "
            "%llu failures\n",
            (unsigned long long)story_sums.stories, (unsigned long long)story_sums.steps,
            (unsigned long long)story_sums.put, (unsigned long long)story_sums.done,

@@ -2,8 +2,12 @@
  * reason allows, and a stream that can not go on says so and keeps what it holds. */
 #include "service.h"
 
-enum { D = KVS_ACTION_DESCRIBE_STREAM, E = KVS_ACTION_GET_DATA_ENDPOINT, K = KVS_ACTION_GET_TOKEN,
-       P = KVS_ACTION_PUT_MEDIA };
+enum {
+    D = KVS_ACTION_DESCRIBE_STREAM,
+    E = KVS_ACTION_GET_DATA_ENDPOINT,
+    K = KVS_ACTION_GET_TOKEN,
+    P = KVS_ACTION_PUT_MEDIA
+};
 
 /* A stream with three fragments sent in one session; the first one is done. */
 static struct kvs_stream *streaming(struct service *s, const struct kvs_stream_config *config)
@@ -46,7 +50,7 @@ struct way {
 static void test_the_reason_decides_the_way_back(void)
 {
     static const struct way ways[] = {
-        { 200, 0, 1, 1 },  { 10002, 0, 1, 1 }, { 10001, 0, 1, 1 }, { 401, 0, 0, 1 },   { 403, 0, 0, 1 },
+        { 200, 0, 1, 1 },   { 10002, 0, 1, 1 }, { 10001, 0, 1, 1 }, { 401, 0, 0, 1 },   { 403, 0, 0, 1 },
         { 10003, 1, 1, 1 }, { 10006, 1, 1, 1 }, { 5000, 1, 1, 1 },  { 404, 1, 1, 1 },   { 10400, 1, 1, 1 },
         { 10005, 1, 1, 1 }, { 406, 1, 1, 1 },   { 500, 1, 1, 1 },   { 599, 0, 0, 0 },   { 598, 0, 0, 0 },
         { 408, 0, 0, 0 },   { 504, 0, 0, 0 },   { 0, 1, 1, 1 },     { 12345, 1, 1, 1 },
@@ -130,7 +134,8 @@ static void test_a_timeout_after_everything_was_sent_repeats_what_is_not_done(vo
     service_turn(&s);
     check_counts(&s, 0, 0, 0, 1); /* sent is not done */
     check_first_frame(&s, newest(&s), 5);
-    REPLACED("CS-48 CS-49 CS-50 CD-65 CD-70", "the ledger rule: sent frames that nobody acknowledged go out again at once");
+    REPLACED("CS-48 CS-49 CS-50 CD-65 CD-70",
+             "the ledger rule: sent frames that nobody acknowledged go out again at once");
     CHECK(service_drain(&s, stream));
     service_down(&s);
 }
@@ -252,7 +257,8 @@ static void test_an_old_handles_end_beside_a_new_session(void)
     service_down(&s);
 }
 
-/* While a draining session is alive its unacknowledged end is lost: the next one goes back for it beside the live one. */
+/* While a draining session is alive its unacknowledged end is lost: the next one goes back for it beside the live
+ * one. */
 static void test_a_new_handle_goes_back_beside_a_live_one(void)
 {
     struct service s;

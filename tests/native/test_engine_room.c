@@ -1,6 +1,6 @@
-/* Room: what happens when the store, the duration or the count of frames is used up. Goal: realtime gives up the oldest
- * whole fragments and no more of them than it must, never the one being sent; where frames may not be dropped the put is
- * refused, changes nothing, and a notice tells when there is room again. */
+/* Room: what happens when the store, the duration or the count of frames is used up. Goal: realtime gives up the
+ * oldest whole fragments and no more of them than it must, never the one being sent; where frames may not be dropped
+ * the put is refused, changes nothing, and a notice tells when there is room again. */
 #include "service.h"
 
 static uint64_t dropped_store(struct kvs_stream *s) { return metrics_of(s).frames_dropped[KVS_DROP_STORE_FULL]; }
@@ -153,7 +153,8 @@ static void test_refused_and_told_when_there_is_room(void)
         struct kvs_stream *stream = service_open(&s, &config);
         s.frame_size = 30000;
         uint32_t taken = 0;
-        while (taken < 100 && service_put(&s, stream, 100 * taken, taken % 2 == 0 ? KVS_FRAME_KEY : 0) == KVS_OK) taken++;
+        while (taken < 100 && service_put(&s, stream, 100 * taken, taken % 2 == 0 ? KVS_FRAME_KEY : 0) == KVS_OK)
+            taken++;
         CHECK_EQ(s.last_status, KVS_E_STORE_FULL);
         CHECK(taken >= 16 && taken <= 17); /* 8 slabs less what a fragment's end needs */
         CHECK_EQ(metrics_of(stream).frames_put, taken);
@@ -179,7 +180,8 @@ static void test_a_frame_larger_than_the_store(void)
     config.store_max = 2 * KVS_SLAB_SIZE;
     service_up(&s, NULL);
     struct kvs_stream *stream = service_open(&s, &config);
-    struct put_as whole = { .size = 2 * KVS_SLAB_SIZE - KVS_MKV_CLUSTER_SIZE - KVS_MKV_BLOCK_SIZE, .flags = KVS_FRAME_KEY };
+    struct put_as whole = { .size = 2 * KVS_SLAB_SIZE - KVS_MKV_CLUSTER_SIZE - KVS_MKV_BLOCK_SIZE,
+                            .flags = KVS_FRAME_KEY };
     struct put_as more = { .size = whole.size + 1, .flags = KVS_FRAME_KEY };
     CHECK_EQ(service_put_as(&s, stream, 0, more), KVS_E_FRAME_TOO_LARGE);
     CHECK_EQ(metrics_of(stream).frames_put, 0);

@@ -143,7 +143,7 @@ static void test_a_reader_that_waits_while_the_ring_grows(void)
     service_down(&s);
 }
 
-/* ---- relative times ------------------------------------------------------------------------------------------------------ */
+/* ---- relative times ---------------------------------------------------------------------------------------------- */
 
 static struct kvs_stream *relative(struct service *s, struct kvs_stream_config *config)
 {
@@ -229,8 +229,8 @@ static void test_the_start_is_told_and_then_the_first_fragment_is_dropped(void)
     service_down(&s);
 }
 
-/* Times went back behind the start that was told, and what lies before the step back is dropped: another session, with a
- * start of its own; times below the start can not be said. */
+/* Times went back behind the start that was told, and what lies before the step back is dropped: another session,
+ * with a start of its own; times below the start can not be said. */
 static void test_the_start_is_told_and_then_times_go_back(void)
 {
     struct kvs_stream_config config = video_config();

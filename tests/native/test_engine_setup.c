@@ -1,9 +1,16 @@
-/* A stream on its way to READY. Goal: each answer of each set-up call leads where the rules say, a call is repeated five
- * times at most, what can not be helped is final and visible, and an answer that nobody waits for changes nothing. */
+/* A stream on its way to READY. Goal: each answer of each set-up call leads where the rules say, a call is repeated
+ * five times at most, what can not be helped is final and visible, and an answer that nobody waits for changes
+ * nothing. */
 #include "service.h"
 
-enum { D = KVS_ACTION_DESCRIBE_STREAM, C = KVS_ACTION_CREATE_STREAM, T = KVS_ACTION_TAG_STREAM,
-       E = KVS_ACTION_GET_DATA_ENDPOINT, K = KVS_ACTION_GET_TOKEN, P = KVS_ACTION_PUT_MEDIA };
+enum {
+    D = KVS_ACTION_DESCRIBE_STREAM,
+    C = KVS_ACTION_CREATE_STREAM,
+    T = KVS_ACTION_TAG_STREAM,
+    E = KVS_ACTION_GET_DATA_ENDPOINT,
+    K = KVS_ACTION_GET_TOKEN,
+    P = KVS_ACTION_PUT_MEDIA
+};
 
 static void check_counts(const struct service *s, uint32_t d, uint32_t c, uint32_t t, uint32_t e, uint32_t k)
 {
@@ -132,13 +139,24 @@ struct final_row {
 static void test_a_final_answer_is_final(void)
 {
     static const struct final_row rows[] = {
-        { D, 406, KVS_E_BAD_REQUEST },    { C, 406, KVS_E_BAD_REQUEST },    { E, 406, KVS_E_BAD_REQUEST },
-        { K, 406, KVS_E_BAD_REQUEST },    { D, 400, KVS_E_BAD_REQUEST },    { C, 400, KVS_E_BAD_REQUEST },
-        { D, 401, KVS_E_NOT_AUTHORIZED }, { C, 401, KVS_E_NOT_AUTHORIZED }, { E, 401, KVS_E_NOT_AUTHORIZED },
-        { K, 401, KVS_E_NOT_AUTHORIZED }, { D, 403, KVS_E_NOT_AUTHORIZED }, { K, 403, KVS_E_NOT_AUTHORIZED },
-        { C, KVS_RESULT_STREAM_LIMIT, KVS_E_SERVICE_LIMIT }, { C, KVS_RESULT_DEVICE_LIMIT, KVS_E_SERVICE_LIMIT },
-        { D, KVS_RESULT_CLIENT_LIMIT, KVS_E_SERVICE_LIMIT }, { D, KVS_RESULT_NOT_PROVISIONED, KVS_E_SERVICE_ERROR },
-        { E, KVS_RESULT_DEVICE_NOT_FOUND, KVS_E_SERVICE_ERROR }, { D, KVS_RESULT_DELETED, KVS_E_NOT_FOUND },
+        { D, 406, KVS_E_BAD_REQUEST },
+        { C, 406, KVS_E_BAD_REQUEST },
+        { E, 406, KVS_E_BAD_REQUEST },
+        { K, 406, KVS_E_BAD_REQUEST },
+        { D, 400, KVS_E_BAD_REQUEST },
+        { C, 400, KVS_E_BAD_REQUEST },
+        { D, 401, KVS_E_NOT_AUTHORIZED },
+        { C, 401, KVS_E_NOT_AUTHORIZED },
+        { E, 401, KVS_E_NOT_AUTHORIZED },
+        { K, 401, KVS_E_NOT_AUTHORIZED },
+        { D, 403, KVS_E_NOT_AUTHORIZED },
+        { K, 403, KVS_E_NOT_AUTHORIZED },
+        { C, KVS_RESULT_STREAM_LIMIT, KVS_E_SERVICE_LIMIT },
+        { C, KVS_RESULT_DEVICE_LIMIT, KVS_E_SERVICE_LIMIT },
+        { D, KVS_RESULT_CLIENT_LIMIT, KVS_E_SERVICE_LIMIT },
+        { D, KVS_RESULT_NOT_PROVISIONED, KVS_E_SERVICE_ERROR },
+        { E, KVS_RESULT_DEVICE_NOT_FOUND, KVS_E_SERVICE_ERROR },
+        { D, KVS_RESULT_DELETED, KVS_E_NOT_FOUND },
     };
     struct service s;
     for (uint32_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -159,8 +177,10 @@ static void test_a_final_answer_is_final(void)
 
 static void test_the_budget_is_five_repeats(void)
 {
-    static const struct final_row rows[] = { { D, 0, KVS_E_DESCRIBE_FAILED }, { C, 0, KVS_E_CREATE_FAILED },
-                                             { E, 0, KVS_E_ENDPOINT_FAILED }, { K, 0, KVS_E_TOKEN_FAILED } };
+    static const struct final_row rows[] = { { D, 0, KVS_E_DESCRIBE_FAILED },
+                                             { C, 0, KVS_E_CREATE_FAILED },
+                                             { E, 0, KVS_E_ENDPOINT_FAILED },
+                                             { K, 0, KVS_E_TOKEN_FAILED } };
     struct service s;
     for (uint32_t i = 0; i < 4; i++) {
         struct kvs_stream *stream = open_with(&s, rows[i].kind, KVS_RESULT_UNKNOWN, 6);

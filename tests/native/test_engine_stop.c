@@ -2,15 +2,22 @@
  * whatever was, a retry drops nothing, and nothing ever hangs. */
 #include "service.h"
 
-enum { D = KVS_ACTION_DESCRIBE_STREAM, C = KVS_ACTION_CREATE_STREAM, T = KVS_ACTION_TAG_STREAM,
-       E = KVS_ACTION_GET_DATA_ENDPOINT, K = KVS_ACTION_GET_TOKEN, P = KVS_ACTION_PUT_MEDIA };
+enum {
+    D = KVS_ACTION_DESCRIBE_STREAM,
+    C = KVS_ACTION_CREATE_STREAM,
+    T = KVS_ACTION_TAG_STREAM,
+    E = KVS_ACTION_GET_DATA_ENDPOINT,
+    K = KVS_ACTION_GET_TOKEN,
+    P = KVS_ACTION_PUT_MEDIA
+};
 
 /* A stream that stands in `state`, with frames or without. */
 static struct kvs_stream *standing_in(struct service *s, uint32_t state, uint32_t frames)
 {
-    static const uint32_t held[] = { [KVS_STREAM_DESCRIBE] = D, [KVS_STREAM_CREATE] = C, [KVS_STREAM_TAG] = T,
-                                     [KVS_STREAM_GET_ENDPOINT] = E, [KVS_STREAM_GET_TOKEN] = K,
-                                     [KVS_STREAM_PUT_STREAM] = P, [KVS_STREAM_FAILED] = 0 };
+    static const uint32_t held[] = {
+        [KVS_STREAM_DESCRIBE] = D,  [KVS_STREAM_CREATE] = C,     [KVS_STREAM_TAG] = T,   [KVS_STREAM_GET_ENDPOINT] = E,
+        [KVS_STREAM_GET_TOKEN] = K, [KVS_STREAM_PUT_STREAM] = P, [KVS_STREAM_FAILED] = 0
+    };
     struct kvs_stream_config config = video_config();
     config.flags |= KVS_HAS_TAGS;
     service_up(s, NULL);
@@ -24,9 +31,9 @@ static struct kvs_stream *standing_in(struct service *s, uint32_t state, uint32_
     return stream;
 }
 
-static const uint32_t STATES[] = { KVS_STREAM_DESCRIBE, KVS_STREAM_CREATE, KVS_STREAM_TAG, KVS_STREAM_GET_ENDPOINT,
-                                   KVS_STREAM_GET_TOKEN, KVS_STREAM_READY, KVS_STREAM_PUT_STREAM,
-                                   KVS_STREAM_STREAMING, KVS_STREAM_FAILED };
+static const uint32_t STATES[] = { KVS_STREAM_DESCRIBE,     KVS_STREAM_CREATE,    KVS_STREAM_TAG,
+                                   KVS_STREAM_GET_ENDPOINT, KVS_STREAM_GET_TOKEN, KVS_STREAM_READY,
+                                   KVS_STREAM_PUT_STREAM,   KVS_STREAM_STREAMING, KVS_STREAM_FAILED };
 #define STATE_COUNT (sizeof STATES / sizeof *STATES)
 
 static int needs_frames(uint32_t state) { return state == KVS_STREAM_PUT_STREAM || state == KVS_STREAM_STREAMING; }
@@ -107,7 +114,9 @@ static void test_free_in_every_state(void)
     kvs_stream_free(NULL);
     kvs_client_free(NULL);
     HELD("CS-74");
-    REPLACED("CS-73 CS-96 CD-115", "a freed handle is the caller's fault in kvspic.h, NULL is allowed; its actions are not handed out any more");
+    REPLACED(
+        "CS-73 CS-96 CD-115",
+        "a freed handle is the caller's fault in kvspic.h, NULL is allowed; its actions are not handed out any more");
 }
 
 static void test_reset_in_every_state(void)
@@ -208,7 +217,7 @@ static void test_stop_with_acks_off(void)
     service_put_fragments(&s, stream, 0, 3, 5);
     service_turn(&s);
     CHECK_EQ(metrics_of(stream).frames_done, 10); /* handed out whole is done */
-    for (uint64_t i = 3; i < 60; i++) { /* many times the buffer's duration: what was sent is no loss */
+    for (uint64_t i = 3; i < 60; i++) {           /* many times the buffer's duration: what was sent is no loss */
         service_put_fragments(&s, stream, 500 * i, 1, 5);
         service_turn(&s);
     }

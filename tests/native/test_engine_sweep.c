@@ -11,14 +11,14 @@
 static uint64_t refused_calls;
 
 /* The call again after it was refused for memory; the second try has memory. */
-#define AGAIN(call) \
-    do { \
-        kvs_status first_ = (call); \
-        if (first_ == KVS_E_NOMEM) { \
-            refused_calls++; \
-            first_ = (call); \
-        } \
-        CHECK(first_ >= 0); \
+#define AGAIN(call)                                                                                                    \
+    do {                                                                                                               \
+        kvs_status first_ = (call);                                                                                    \
+        if (first_ == KVS_E_NOMEM) {                                                                                   \
+            refused_calls++;                                                                                           \
+            first_ = (call);                                                                                           \
+        }                                                                                                              \
+        CHECK(first_ >= 0);                                                                                            \
     } while (0)
 
 static const struct kvs_track_config TRACKS[] = {
@@ -58,7 +58,8 @@ static uint32_t video_bytes(uint8_t *bytes, uint32_t size, int is_key, int is_ot
     return size;
 }
 
-static void put_video(struct service *s, struct kvs_stream *stream, uint64_t ms, uint32_t size, int is_key, int is_other)
+static void put_video(struct service *s, struct kvs_stream *stream, uint64_t ms, uint32_t size, int is_key,
+                      int is_other)
 {
     static uint8_t bytes[300000];
     uint64_t time = T0 + MS(ms);
@@ -132,7 +133,7 @@ static void middle(struct service *s, struct kvs_stream *stream)
     session_drop(s, newest(s), KVS_RESULT_READ_TIMEOUT);
     turn(s, stream);
     put_video(s, stream, 3000, 200000, 1, 0); /* across slabs, copied outside the lock */
-    put_audio(s, stream, 3010); /* a track that is silent for a fragment is left out of the next one */
+    put_audio(s, stream, 3010);               /* a track that is silent for a fragment is left out of the next one */
     AGAIN(kvs_stream_end_fragment(stream, s->now_hns));
     AGAIN(kvs_stream_set_cpd(stream, 1, cpd.at, cpd.size));
     put_second(s, stream, 4000, 0);

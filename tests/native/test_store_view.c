@@ -40,7 +40,9 @@ static void add_fragment(struct shop *shop, uint64_t tc)
 
 static void add_frame(struct shop *shop, uint64_t ms)
 {
-    struct kvs_frame frame = { .offset = shop->offset, .pts_hns = ms * KVS_HNS_PER_MS, .size = 113, .duration_hns = 100000 };
+    struct kvs_frame frame = {
+        .offset = shop->offset, .pts_hns = ms * KVS_HNS_PER_MS, .size = 113, .duration_hns = 100000
+    };
     CHECK_EQ(kvs_view_reserve(&shop->view, 1), KVS_OK);
     shop->offset += 113;
     kvs_view_push_frame(&shop->view, &frame, 100);
@@ -87,7 +89,9 @@ static void test_every_layout_finds_its_starts(void)
             add_frame(&shop, 400 * i + 200);
             if (i >= 10) kvs_view_pop_fragment(&shop.view);
         }
-        struct kvs_view_query query = { .from = shop.view.fragment_tail, .to = shop.view.fragment_head, .scale_hns = 10000 };
+        struct kvs_view_query query = { .from = shop.view.fragment_tail,
+                                        .to = shop.view.fragment_head,
+                                        .scale_hns = 10000 };
         for (uint64_t i = query.from; i < query.to; i++) {
             query.wanted_ms = 400 * i;
             CHECK_EQ(kvs_view_find(&shop.view, &query), i);
@@ -116,7 +120,8 @@ static void test_numbers_never_come_back(void)
     }
     CHECK(shop.view.fragment_capacity <= 8); /* the ring holds what is held, not what ever was */
     REPLACED("CD-88 CD-89", "limits are the store's, the duration's and frames_max, not the view's");
-    REPLACED("CD-90 CD-91 CD-92 CD-93 CD-94", "the ledger rule: no rollback by duration, sessions begin at the oldest fragment not done");
+    REPLACED("CD-90 CD-91 CD-92 CD-93 CD-94",
+             "the ledger rule: no rollback by duration, sessions begin at the oldest fragment not done");
     shop_close(&shop);
 }
 
@@ -168,7 +173,7 @@ static void test_the_order_keeps_the_room_before_a_frame(void)
     CHECK(fail_host_is_clean(&fail));
 }
 
-/* ---- slabs ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- slabs ------------------------------------------------------------------------------------------------------- */
 
 static void test_a_chain_gives_back_what_it_took(void)
 {

@@ -40,7 +40,7 @@ static void expect(int is_true)
     if (!is_true) atomic_fetch_add(&faults, 1);
 }
 
-/* ---- streams ----------------------------------------------------------------------------------------------------------- */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 static void open_slot(struct slot *slot, uint32_t index)
 {
@@ -49,9 +49,15 @@ static void open_slot(struct slot *slot, uint32_t index)
     uint64_t number = atomic_fetch_add(&generation, 1);
     snprintf(name, sizeof name, "s%u-%u", index, (unsigned)number);
     struct kvs_stream_config config = {
-        .size = sizeof config, .name = name, .flags = KVS_KEY_FRAME_FRAGMENTS | KVS_WANT_ACKS | KVS_ALLOW_CREATE,
-        .retention_hns = 3600 * KVS_HNS_PER_SECOND, .track_count = 1, .tracks = &track,
-        .staleness_max_hns = KVS_HNS_PER_SECOND, .eofr_idle_hns = KVS_HNS_PER_MS, .latency_max_hns = KVS_HNS_PER_SECOND,
+        .size = sizeof config,
+        .name = name,
+        .flags = KVS_KEY_FRAME_FRAGMENTS | KVS_WANT_ACKS | KVS_ALLOW_CREATE,
+        .retention_hns = 3600 * KVS_HNS_PER_SECOND,
+        .track_count = 1,
+        .tracks = &track,
+        .staleness_max_hns = KVS_HNS_PER_SECOND,
+        .eofr_idle_hns = KVS_HNS_PER_MS,
+        .latency_max_hns = KVS_HNS_PER_SECOND,
     };
     slot->user = config.user = number << 8 | index;
     expect(kvs_stream_new(client, &config, now(), &slot->stream) == KVS_OK);
@@ -67,7 +73,7 @@ static void check_ledger(struct kvs_stream *stream)
     expect(m.bytes_put == m.bytes_done + m.bytes_dropped + m.bytes_buffered);
 }
 
-/* ---- producers --------------------------------------------------------------------------------------------------------- */
+/* ---- producers --------------------------------------------------------------------------------------------------- */
 
 static void put_one(struct slot *slot, const uint8_t *bytes, uint32_t number)
 {
@@ -97,7 +103,7 @@ static void *produce(void *argument)
     return NULL;
 }
 
-/* ---- network ------------------------------------------------------------------------------------------------------------ */
+/* ---- network ----------------------------------------------------------------------------------------------------- */
 
 static void answer(struct kvs_stream *stream, const struct kvs_action *order)
 {
@@ -150,7 +156,7 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* ---- trouble ------------------------------------------------------------------------------------------------------------- */
+/* ---- trouble ----------------------------------------------------------------------------------------------------- */
 
 static void free_and_reopen(struct slot *slot, uint32_t index)
 {
@@ -188,8 +194,11 @@ static void start_client(void)
     kvs_host_init(&host, NULL);
     CHECK_EQ(kvs_client_new(&host, &config, now(), &client), KVS_OK);
     while (kvs_client_next_actions(client, &action, 1) == 1) {
-        struct kvs_client_answer ok = { .size = sizeof ok, .result = KVS_RESULT_OK, .request = action.request,
-                                        .auth = KVS_AUTH_TOKEN, .expires_hns = KVS_TIME_NONE };
+        struct kvs_client_answer ok = { .size = sizeof ok,
+                                        .result = KVS_RESULT_OK,
+                                        .request = action.request,
+                                        .auth = KVS_AUTH_TOKEN,
+                                        .expires_hns = KVS_TIME_NONE };
         if (action.request != 0) CHECK_EQ(kvs_client_answer(client, &ok, now()), KVS_OK);
     }
     for (uint32_t i = 0; i < SLOTS; i++) {

@@ -8,6 +8,8 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("av")
 import av
@@ -243,6 +245,24 @@ def place_all(arrivals):
 )
 def test_times_of_odd_cameras(arrivals, expected):
     assert place_all(arrivals) == pytest.approx(expected)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10**5), st.integers(-(10**13), 10**13) | st.integers(0, 500), st.integers(1, 3)),
+        max_size=40,
+    )
+)
+def test_whatever_the_camera_says_times_rise_and_none_is_below_zero(steps):
+    arrivals, now_ms = [], 0
+    for passed_ms, dts_ms, track in steps:
+        now_ms += passed_ms
+        arrivals.append((now_ms, dts_ms, track))
+    placed = place_all(arrivals)
+    assert all(at >= 0 for at in placed)
+    for number in (1, 2, 3):
+        of_track = [at for at, (_, _, track) in zip(placed, arrivals) if track == number]
+        assert all(one < next_one for one, next_one in itertools.pairwise(of_track))
 
 
 def packet(pts, dts, duration=3600):
