@@ -47,6 +47,15 @@ if TYPE_CHECKING:
         UsageError,
     )
     from kvspic.producer import AsyncProducer, Producer
+    from kvspic.provider.credentials import (
+        BotocoreCredentials,
+        CallableCredentials,
+        CredentialFetchError,
+        Credentials,
+        StaticCredentials,
+    )
+    from kvspic.provider.credentials_file import FileCredentials
+    from kvspic.provider.credentials_iot import IotCredentials, IotRole
     from kvspic.retry import (
         DefaultRetryPolicy,
         GiveUp,
@@ -78,15 +87,17 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AacTrack", "AckReceived", "AckType", "AsyncProducer", "AsyncStream", "BackwardPolicy", "ClientMetrics",
-    "CredentialsRotated", "DefaultRetryPolicy", "DropReason", "ErrorAck", "Event", "EventsLost", "FragmentEnded",
-    "FragmentPersisted", "FramesDropped", "FullPolicy", "GiveUp", "H264Track", "H265Track", "Health",
-    "InternalError", "Keep", "KvsError", "LateErrorAck", "MediaError", "MjpegTrack", "Order", "PcmTrack",
-    "Pressure", "PressureKind", "Producer", "Recovered", "ResetConnection", "ResourceError", "RetentionDiffers",
-    "RetryPolicy", "RetryStream", "RoomAvailable", "ServiceError", "Situation", "Stalled", "StateChanged",
-    "StateError", "StoreFullError", "Stream", "StreamClosed", "StreamFailed", "StreamMetrics", "StreamOptions",
-    "StreamReady", "StreamReport", "StreamState", "StreamStoppedError", "TagsSkipped", "TimedOutError",
-    "TimesShifted", "Track", "TrackSilent", "TrackType", "UnknownTrackError", "UsageError", "__version__",
+    "AacTrack", "AckReceived", "AckType", "AsyncProducer", "AsyncStream", "BackwardPolicy",
+    "BotocoreCredentials", "CallableCredentials", "ClientMetrics", "CredentialFetchError", "Credentials",
+    "CredentialsRotated", "DefaultRetryPolicy", "DropReason", "ErrorAck", "Event", "EventsLost",
+    "FileCredentials", "FragmentEnded", "FragmentPersisted", "FramesDropped", "FullPolicy", "GiveUp",
+    "H264Track", "H265Track", "Health", "InternalError", "IotCredentials", "IotRole", "Keep", "KvsError",
+    "LateErrorAck", "MediaError", "MjpegTrack", "Order", "PcmTrack", "Pressure", "PressureKind", "Producer",
+    "Recovered", "ResetConnection", "ResourceError", "RetentionDiffers", "RetryPolicy", "RetryStream",
+    "RoomAvailable", "ServiceError", "Situation", "Stalled", "StateChanged", "StateError", "StaticCredentials",
+    "StoreFullError", "Stream", "StreamClosed", "StreamFailed", "StreamMetrics", "StreamOptions", "StreamReady",
+    "StreamReport", "StreamState", "StreamStoppedError", "TagsSkipped", "TimedOutError", "TimesShifted",
+    "Track", "TrackSilent", "TrackType", "UnknownTrackError", "UsageError", "__version__",
 ]
 
 __version__ = "0.1.0.dev0"
@@ -103,6 +114,11 @@ HOMES = {
         "StoreFullError", "StreamStoppedError", "TimedOutError", "UnknownTrackError", "UsageError",
     ),
     "kvspic.producer": ("AsyncProducer", "Producer"),
+    "kvspic.provider.credentials": (
+        "BotocoreCredentials", "CallableCredentials", "CredentialFetchError", "Credentials", "StaticCredentials",
+    ),
+    "kvspic.provider.credentials_file": ("FileCredentials",),
+    "kvspic.provider.credentials_iot": ("IotCredentials", "IotRole"),
     "kvspic.stream": ("AsyncStream", "Stream"),
     "kvspic.retry": (
         "DefaultRetryPolicy", "GiveUp", "Keep", "ResetConnection", "RetryPolicy", "RetryStream", "Situation",

@@ -136,6 +136,6 @@ def _put(wish: _Wish) -> UploadResult:
 
 
 def is_live_input(spec: str) -> bool:
-    """Whether an input comes at its own pace: URLs, standard input, and the test pattern with its clock."""
+    """Whether an input comes at its own pace: URLs, devices, standard input, and the test pattern with its clock."""
     is_pattern = spec.partition(":")[0] == "testsrc" and not Path(spec).exists()
-    return spec == "-" or "://" in spec or is_pattern
+    return spec == "-" or "://" in spec or spec.startswith("/dev/") or is_pattern

@@ -16,7 +16,7 @@ from kvspic import errors
 from kvspic.actions import Action, ActionKind
 from kvspic.core import TIME_NONE, Stream, UploadReader
 from kvspic.driver.aio import Clock
-from kvspic.provider.credentials import Credentials, NoCredentialsError
+from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.provider.putmedia import PutMediaHead
 from kvspic.provider.results import ServiceError, ServiceResult
@@ -146,7 +146,8 @@ class StreamOrders:
         except Exception as error:  # a source of the user's may raise anything; its text may quote keys
             has_none = isinstance(error, NoCredentialsError)
             result = ServiceResult.NOT_AUTHORIZED if has_none else ServiceResult.UNKNOWN  # what fails now may work soon
-            detail = f"the source raised {type(error).__name__}"
+            is_told = isinstance(error, CredentialFetchError)  # its text is a sentence without secrets
+            detail = str(error) if is_told else f"the source raised {type(error).__name__}"
             raise ServiceError("Getting credentials", result, detail=detail) from None
         return {"expires_hns": self._expiry_hns(keys)}
 

@@ -6,6 +6,7 @@ leaves, with the keys and the clock of the call that made it. boto3 retries noth
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 import os
@@ -128,7 +129,6 @@ def _client(plane: Plane) -> Any:
 
 
 def _make_client(plane: Plane) -> Any:
-    import boto3.session
     import botocore
     from botocore.config import Config
 
@@ -140,11 +140,18 @@ def _make_client(plane: Plane) -> Any:
         user_agent_extra=plane.user_agent_extra,
         proxies={} if is_loopback_http(plane.endpoint_url) else None,  # a proxy cannot reach our loopback
     )
-    session: Any = boto3.session.Session()
-    client = session.client(plane.service, region_name=plane.region, endpoint_url=plane.endpoint_url, config=config)
+    client = _session().client(plane.service, region_name=plane.region, endpoint_url=plane.endpoint_url, config=config)
     client.meta.events.register("before-send", _sign)
     logging.getLogger("botocore.parsers").addFilter(_hide_token)  # the same filter again changes nothing
     return client
+
+
+@functools.cache
+def _session() -> Any:
+    """One for the process: the models that it reads are the same for all clients. Under the lock of its callers."""
+    import boto3.session
+
+    return boto3.session.Session()
 
 
 def _hide_token(record: logging.LogRecord) -> bool:

@@ -34,7 +34,7 @@ from kvspic.testing.sim_random import SimRandom
 from kvspic.testing.sim_service import Keys, SimService
 from kvspic.testing.sim_source import SimSource
 from kvspic.testing.sim_stream import SimStream
-from kvspic.types import DropReason, StreamOptions, Track, TrackType
+from kvspic.types import BackwardPolicy, DropReason, StreamOptions, Track, TrackType
 
 __all__ = ["Failure", "Figures", "World", "main", "run_plan", "run_seed", "shrink"]
 
@@ -109,7 +109,8 @@ class World:
             self.service.model.call("CreateStream", request, self.clock.now_hns)
         self._open(plan)
         account = self.lives[plan.index].account
-        if account.loses_nothing_refused:  # else, and in later lives, a GOP may miss its beginning
+        keeps_times = plan.backward_policy in (BackwardPolicy.SHIFT, BackwardPolicy.SESSION)
+        if account.loses_nothing_refused and keeps_times:  # else, and in later lives, a GOP may miss its beginning
             account.offline_losses.append(DropReason.SKIPPED)
         self.sources[plan.index] = SimSource(self, plan)
 

@@ -54,6 +54,13 @@ static void test_rotation_happens_at_the_deadline(void)
     service_down(&s);
 }
 
+static void persist_all(struct service *s)
+{
+    for (uint32_t i = 0; i < s->session_count; i++) {
+        if (!s->sessions[i].is_over) service_persist(s, &s->sessions[i]);
+    }
+}
+
 static void test_many_rotations_lose_and_repeat_nothing(void)
 {
     struct service s;
@@ -63,11 +70,7 @@ static void test_many_rotations_lose_and_repeat_nothing(void)
         if (kvs_client_next_deadline(s.client) <= s.now_hns) service_poke(&s, s.now_hns);
         CHECK_EQ(service_put(&s, stream, 1000 * i, i % 4 == 0 ? KVS_FRAME_KEY : 0), KVS_OK);
         service_turn(&s);
-        if (i % 8 == 7) {
-            for (uint32_t j = 0; j < s.session_count; j++) {
-                if (!s.sessions[j].is_over) service_persist(&s, &s.sessions[j]);
-            }
-        }
+        if (i % 8 == 7) persist_all(&s);
     }
     uint32_t rotations = s.count[KVS_ACTION_TOKEN_ROTATED];
     CHECK(rotations >= 7 && rotations <= 9);

@@ -66,6 +66,16 @@ static void test_stop_without_frames_closes_at_once(void)
     REPLACED("CS-70", "a stop with nothing to send enters Stopped at once, late answers are stale");
 }
 
+/* Answers what was held back. */
+static void release(struct service *s)
+{
+    uint64_t hold = s->hold;
+    s->hold = 0;
+    for (uint32_t kind = D; kind <= P; kind++) {
+        if (hold & HOLD(kind)) CHECK_EQ(service_answer(s, kind, KVS_RESULT_OK), KVS_OK);
+    }
+}
+
 static void test_stop_with_frames_drains(void)
 {
     struct service s;
@@ -78,13 +88,7 @@ static void test_stop_with_frames_drains(void)
             CHECK_STATE(stream, FAILED); /* visible; the retry is somebody's decision */
             CHECK_EQ(kvs_stream_retry(stream, s.now_hns), KVS_OK);
         }
-        if (s.hold != 0) {
-            uint64_t hold = s.hold;
-            s.hold = 0;
-            for (uint32_t kind = D; kind <= P; kind++) {
-                if (hold & HOLD(kind)) CHECK_EQ(service_answer(&s, kind, KVS_RESULT_OK), KVS_OK);
-            }
-        }
+        release(&s);
         CHECK(service_drain(&s, stream));
         CHECK_EQ(metrics_of(stream).frames_done, 5);
         CHECK_EQ(metrics_of(stream).sessions_active, 0);
