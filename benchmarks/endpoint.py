@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Endpoint", "running"]
+__all__ = ["Endpoint", "make_certificate", "running"]
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKBENCHMARK",

@@ -28,7 +28,7 @@ CLIP = HERE.parent / "tests" / "media" / "h264_high_640x360_25fps.h264"
 TIMEOUT_S = 150
 INSTRUCTIONS_GOAL = 900
 C_PROGRAMS = ("frame", "backlog", "streams", "threads", "memory", "annexb")
-PYTHON_PROGRAMS = ("import", "put_frame", "events", "first_byte", "upload_file", "uploads", "statechart")
+PYTHON_PROGRAMS = ("import", "put_frame", "events", "first_byte", "writer", "upload_file", "uploads", "statechart")
 STATECHART_LINE = re.compile(r"(?P<name>\S.*?)\s{2,}(?P<us>[\d.]+) us(?:\s+goal (?P<goal>[\d.]+))?")
 
 Figure = dict[str, Any]

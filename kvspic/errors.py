@@ -367,10 +367,10 @@ def page() -> str:
     lines = [
         "# Errors",
         "",
-        "Made from the status table of the library by `make docs`; a test fails when this page is older than that.",
+        "Made from the status table of the library by `make docs`; a test fails when this page is older.",
         "A C function returns the number, Python raises the class; every class is also one of its kind's",
-        "(`UsageError`, `StateError`, `MediaError`, `ResourceError`, `ServiceError`, `InternalError`) and a `KvsError`;",
-        "usage errors are also `ValueError`.",
+        "(`UsageError`, `StateError`, `MediaError`, `ResourceError`, `ServiceError`, `InternalError`) and a",
+        "`KvsError`; usage errors are also `ValueError`.",
     ]
     for kind in sorted({row.status_class for row in ROWS.values()}):
         lines += ["", f"## {StatusClass(kind).name.capitalize()}", ""]
