@@ -173,6 +173,27 @@ static void test_refused_and_told_when_there_is_room(void)
     REPLACED("CD-16 CD-26", "KVS_E_STORE_FULL when the slabs are used, no reserve");
 }
 
+/* A limit shorter than the fragment: the refused put ends the fragment, so that its ACK can make room. */
+static void test_a_limit_shorter_than_a_fragment(void)
+{
+    struct kvs_stream_config config = video_config();
+    struct service s;
+    config.streaming_type = KVS_OFFLINE;
+    config.buffer_duration_hns = MS(1000);
+    service_up(&s, NULL);
+    struct kvs_stream *stream = service_open(&s, &config);
+    service_put_fragments(&s, stream, 0, 1, 9);
+    CHECK_EQ(service_put(&s, stream, 1100, 0), KVS_E_STORE_FULL);
+    service_turn(&s);
+    CHECK_EQ(service_persist(&s, newest(&s)), 1);
+    service_turn(&s);
+    CHECK(s.count[KVS_ACTION_ROOM] >= 1);
+    CHECK_EQ(service_put(&s, stream, 1200, KVS_FRAME_KEY), KVS_OK);
+    CHECK(service_drain(&s, stream));
+    CHECK_EQ(metrics_of(stream).frames_done, 10);
+    service_down(&s);
+}
+
 static void test_a_frame_larger_than_the_store(void)
 {
     struct kvs_stream_config config = video_config();
@@ -313,6 +334,7 @@ int main(void)
     test_a_stalled_connection_and_the_store();
     test_punched_fragments();
     test_refused_and_told_when_there_is_room();
+    test_a_limit_shorter_than_a_fragment();
     test_a_frame_larger_than_the_store();
     test_other_streams_use_the_store();
     test_nothing_of_its_own_to_drop();
