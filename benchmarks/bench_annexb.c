@@ -89,8 +89,9 @@ int main(int argc, char **argv)
     double put = 1e18, plain = 1e18, scan = 1e18, copy = 1e18;
     const uint32_t count = 20;
     for (uint32_t flags = 0; flags < 2; flags++) {
-        bench_up(&b, &(struct bench_setup){ .stream_count = 1, .content_type = "video/h264",
-                                            .nal_flags = flags != 0 ? KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_ANNEXB_CPD : 0 });
+        struct bench_setup setup = { .stream_count = 1, .content_type = "video/h264" };
+        setup.nal_flags = flags != 0 ? KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_ANNEXB_CPD : 0;
+        bench_up(&b, &setup);
         put_ns(size, count);
         for (uint32_t run = 0; run < RUNS; run++) {
             double ns = put_ns(size, count);

@@ -84,7 +84,8 @@ static void say(const struct goal *goal, const char *part, double ns, double cop
 {
     char figure[64], more[96];
     double goal_ns = part[0] == 'c' ? goal->chain_ns : 0;
-    snprintf(figure, sizeof figure, "%s frame, %s", goal->name, part[0] == 'c' ? "put + read + ACK share" : "put alone");
+    const char *what = part[0] == 'c' ? "put + read + ACK share" : "put alone";
+    snprintf(figure, sizeof figure, "%s frame, %s", goal->name, what);
     int used = snprintf(more, sizeof more, "\"memcpy\":%.4g,\"ratio\":%.3g", copy_ns, ns / copy_ns);
     if (ratio_goal > 0) snprintf(more + used, sizeof more - (size_t)used, ",\"ratio_goal\":%.3g", ratio_goal);
     bench_say(figure, ns, "ns", goal_ns, more);

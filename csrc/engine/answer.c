@@ -262,7 +262,7 @@ static void restart_data(struct kvs_stream *stream)
     stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
     stream->last_key_pts_hns = KVS_TIME_NONE;
     stream->skip_until_key = 1;
-    stream->order.is_started = stream->was_refused = 0;
+    stream->order.is_started = stream->was_refused = stream->skip_arrivals = 0;
     stream->order.latest_pts_hns = stream->order.lead_pts_hns = 0;
     stream->is_ended = stream->force_key = stream->starts_session = 0;
     for (uint32_t i = 0; i < stream->track_count; i++) stream->tracks[i].is_seen = 0, stream->tracks[i].shift_hns = 0;

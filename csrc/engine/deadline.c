@@ -133,6 +133,8 @@ static void poke_order(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (now_hns < order_deadline(stream)) return;
     package_held(stream, 0, now_hns);
+    ledger_handed_out(stream);
+    session_announce(stream);
 }
 
 static void poke_idle(struct kvs_stream *stream, uint64_t now_hns)

@@ -129,8 +129,9 @@ struct kvs_stream {
     uint64_t last_key_pts_hns;
     uint64_t skip_pts_hns, skip_count, skip_bytes; /* skipped frames not yet reported */
     uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
-    uint8_t is_skipping; /* the first of a run of skipped frames has been reported */
-    uint8_t was_refused; /* the last put found no room */
+    uint8_t is_skipping;   /* the first of a run of skipped frames has been reported */
+    uint8_t skip_arrivals; /* CUT: a frame of the lead was dropped on arrival; its successors need it */
+    uint8_t was_refused;   /* the last put found no room */
     uint8_t wants_room, store_pressure, buffer_pressure, latency_pressure;
 
     struct kvs_stream_metrics metrics; /* counters; the rest is filled in when asked */

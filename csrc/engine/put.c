@@ -110,7 +110,9 @@ static int is_key(const struct put *put) { return (put->flags & KVS_FRAME_KEY) !
 /* Frames that can not be decoded without what is missing. Ordered by time (DTS, PTS) it shows only when they leave. */
 static int is_skipped(const struct kvs_stream *stream, const struct put *put)
 {
-    if (!stream->skip_until_key || is_key(put)) return 0;
+    if (is_key(put)) return 0;
+    if (stream->skip_arrivals && is_lead(stream, put->track)) return 1;
+    if (!stream->skip_until_key) return 0;
     if (stream->order.mode == KVS_ORDER_NONE) return 1;
     return stream->order.mode == KVS_ORDER_CUT && is_lead(stream, put->track) && kvs_order_count(&stream->order) == 0;
 }
@@ -265,6 +267,7 @@ static void commit(struct kvs_stream *stream, struct put *put)
     held.flags = (uint16_t)put->flags;
     held.track = (uint8_t)put->track;
     stream->force_key = stream->was_refused = 0;
+    if (is_key(put) && is_lead(stream, put->track)) stream->skip_arrivals = 0;
     if (put->is_new_session) stream->starts_session = 1;
     stream->metrics.last_put_hns = put->now_hns;
     if (stream->order.mode == KVS_ORDER_NONE) {
@@ -282,12 +285,20 @@ static void end_what_fills_the_store(struct kvs_stream *stream, uint64_t now_hns
     if (stream->view.fragment_tail + 1 == stream->view.fragment_head) (void)package_end_fragment(stream, now_hns);
 }
 
+/* Frames that arrive from now on are skipped until a key frame does. Where frames are held for the cut, those that are
+ * held already go on: the mark is for arrivals, not for what leaves. */
+static void skip_what_follows(struct kvs_stream *stream)
+{
+    if (stream->order.mode == KVS_ORDER_CUT) stream->skip_arrivals = 1;
+    else stream->skip_until_key = 1;
+}
+
 static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
 {
     if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
     kvs_status status = set_times(stream, put);
     if ((status != KVS_OK || put->is_dropped_backward) && is_key(put) && is_lead(stream, put->track))
-        stream->skip_until_key = 1; /* what follows can not be decoded without it */
+        skip_what_follows(stream); /* it can not be decoded without this one */
     if (status != KVS_OK) return status;
     if (put->is_dropped_backward) {
         drop_put(stream, put, KVS_DROP_BACKWARD);
@@ -301,7 +312,7 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
     status = prepare(stream, put);
     if (status == KVS_E_STORE_FULL && stream->full_policy != KVS_FULL_REFUSE) { /* nothing left that could go instead */
         drop_put(stream, put, KVS_DROP_STORE_FULL);
-        stream->skip_until_key = 1;
+        skip_what_follows(stream);
         return KVS_OK;
     }
     if (status == KVS_E_STORE_FULL) end_what_fills_the_store(stream, put->now_hns);

@@ -56,7 +56,7 @@ kvs_status kvs_order_reserve(struct kvs_order_queue *order, const struct kvs_hos
 void kvs_order_push(struct kvs_order_queue *order, const struct kvs_held *held);
 /* 1 and the frame that may leave now, or 0. flush: nothing more will come for now, all may leave. */
 int kvs_order_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, struct kvs_held *held_out);
-/* 1 and a frame of another track that has waited in vain for a key frame of the lead; now it would be too far from one. */
+/* 1 and a frame of another track that has waited in vain for a key frame of the lead: it would be too far from one. */
 int kvs_order_expired(struct kvs_order_queue *order, uint64_t now_hns, struct kvs_held *held_out);
 /* When a held frame will have waited long enough; KVS_TIME_NONE. */
 uint64_t kvs_order_next_deadline(const struct kvs_order_queue *order);

@@ -121,6 +121,17 @@ def test_frames_of_a_refused_key_frame_do_not_join_the_fragment_before(policy):
     simulation.run_plan(plan(bursts=bursts, video_hns=700 * HNS_PER_MS, gop=17, backward_policy=policy), is_strict=True)
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(1304, id="a frame released by the order deadline is announced"),
+        pytest.param(2128, id="a key frame dropped behind a held one takes its own GOP along"),
+    ],
+)
+def test_a_seed_that_found_a_fault_passes(seed):
+    simulation.run_seed(seed, 1.0, is_strict=True)
+
+
 # ---- deeds of the user
 
 

@@ -45,7 +45,8 @@ def test_links_between_pages_lead_somewhere(page):
 
 
 def test_make_commands_named_in_pages_exist():
-    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    rules = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "csrc/lib.mk"))
+    targets = set(re.findall(r"^([\w-]+):", rules, re.MULTILINE))
     pages = (ROOT / "README.md").read_text(encoding="utf-8") + (ROOT / MAP).read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|^)make ([\w-]+)", pages, re.MULTILINE))
     assert named >= {"demo", "test"}

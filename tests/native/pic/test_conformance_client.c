@@ -96,7 +96,7 @@ static void test_no_source_fails_provisioning(void)
     CHECK_EQ(f.fingerprint_count, 1);
     f.callbacks.getDeviceFingerprintFn = long_fingerprint;
     CHECK_EQ(createKinesisVideoClient(&f.device, &f.callbacks, &f.client), STATUS_DEVICE_FINGERPRINT_LENGTH);
-    REPLACED("CS-03", "design 9.16: a failed create gives an invalid handle");
+    REPLACED("CS-03", "a failed create gives an invalid handle");
 }
 
 static void test_a_token_that_is_about_to_expire(void)
@@ -116,7 +116,7 @@ static void test_a_token_that_is_about_to_expire(void)
         CHECK(f.token_count == 1 || i == 0); /* with just 30 s left the next call may ask again already */
         fixture_free(&f);
     }
-    REPLACED("CS-04", "design 9.16: a failed create gives an invalid handle");
+    REPLACED("CS-04", "a failed create gives an invalid handle");
     HELD("CS-05");
 }
 

@@ -157,7 +157,7 @@ static void test_frames_before_a_key_frame_are_skipped(void)
     CHECK_EQ(f.dropped_count, 0);
     CHECK_EQ(fixture_put(&f, FRAME_FLAG_KEY_FRAME), STATUS_SUCCESS);
     CHECK_EQ(f.count[PUT], 1);
-    REPLACED("CD-06", "D9: the session is opened for the first frame that is kept");
+    REPLACED("CD-06", "the session is opened for the first frame that is kept");
     fixture_free(&f);
 }
 
@@ -254,7 +254,7 @@ static void test_a_full_store(void)
     CHECK(puts >= 8 && puts <= 10);
     CHECK_EQ(f.dropped_count, 0);
     CHECK(f.storage_count >= 1);
-    REPLACED("CD-16 CD-26", "design 9.16: no reserve is kept, ten frames fit");
+    REPLACED("CD-16 CD-26", "no reserve is kept, ten frames fit");
     fixture_free(&f);
     fixture_init(&f);
     f.info.streamCaps.frameRate = 1000;
@@ -263,7 +263,7 @@ static void test_a_full_store(void)
     for (int i = 0; i < 30; i++) CHECK_EQ(fixture_put_sized(&f, FRAME_FLAG_KEY_FRAME, 1000000), STATUS_SUCCESS);
     CHECK(f.dropped_count >= 19 && f.dropped_count <= 22);
     CHECK_EQ(fixture_metrics(&f).droppedFrames, f.dropped_count);
-    REPLACED("CD-17 CD-18 CD-27", "design 9.7, 9.16: the oldest whole fragment goes");
+    REPLACED("CD-17 CD-18 CD-27", "the oldest whole fragment goes");
     fixture_free(&f);
 }
 
@@ -280,7 +280,7 @@ static void test_a_full_view(void)
     CHECK_EQ(f.dropped_count, 10);
     CHECK_EQ(f.last_dropped, START_TIME);
     REPLACED("CD-10 CD-11 CD-12 CD-13",
-             "design 9.7, 9.16: slots are a number of frames, the oldest whole fragment goes");
+             "slots are a number of frames, the oldest whole fragment goes");
     fixture_free(&f);
 }
 
@@ -301,7 +301,7 @@ static void test_pressures_are_told_when_they_begin(void)
     CHECK_EQ(f.stale_count, 1);
     CHECK_EQ(kvsPoke(f.client), STATUS_SUCCESS);
     CHECK_EQ(f.stale_count, 1);
-    REPLACED("CD-20 CD-21 CD-30 CD-31", "design 9.16: told when it begins, with a counter");
+    REPLACED("CD-20 CD-21 CD-30 CD-31", "told when it begins, with a counter");
     fixture_free(&f);
 }
 

@@ -34,7 +34,7 @@ static void test_the_way_to_ready_and_the_first_frame(void)
     CHECK_STR((const char *)f.auth.data, "streaming");
     CHECK_EQ(f.context[DESCRIBE].timeout, 10 * SECOND);
     CHECK_EQ(f.context[DESCRIBE].connectionTimeout, 5 * SECOND);
-    CHECK_EQ(f.put_start, START_TIME); /* the time of the first cluster (design 9.12), which is now as well */
+    CHECK_EQ(f.put_start, START_TIME); /* the time of the first cluster, which is now as well */
     HELD("CS-12");
     fixture_free(&f);
 }
@@ -144,7 +144,7 @@ static void test_final_answers_end_the_way(void)
         CHECK_EQ(fixture_put(&f, FRAME_FLAG_KEY_FRAME), STATUS_SUCCESS); /* it keeps taking frames */
         fixture_free(&f);
     }
-    REPLACED("CS-18 CS-19", "D2, D3, D4: 400, 401, 403 and 406 are final in every state; the way out is a reset");
+    REPLACED("CS-18 CS-19", "400, 401, 403 and 406 are final in every state; the way out is a reset");
 }
 
 static void test_six_failures_spend_the_budget(void)
@@ -199,7 +199,7 @@ static void test_tags_never_stop_a_stream(void)
         CHECK_EQ(f.error_count, i % 2 ? 0 : 1);
         fixture_free(&f);
     }
-    REPLACED("CS-22", "D2: what the service refuses is skipped at once");
+    REPLACED("CS-22", "what the service refuses is skipped at once");
     HELD("CS-23");
 }
 

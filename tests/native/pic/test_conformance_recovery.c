@@ -76,7 +76,7 @@ static void test_without_recovery_an_end_is_final_and_told(void)
         fixture_free(&f);
     }
     REPLACED("CS-38 CS-40 CS-42 CS-44 CS-46 CS-51",
-             "design 9.16: the stream is FAILED, told once, and goes on taking frames");
+             "the stream is FAILED, told once, and goes on taking frames");
     HELD("CD-69");
 }
 

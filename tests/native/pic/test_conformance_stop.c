@@ -37,7 +37,7 @@ static void test_stop_while_describing(void)
     CHECK_EQ(f.stream_closed, 1);
     CHECK_EQ(fixture_answer(&f, DESCRIBE, SERVICE_CALL_RESULT_OK), STATUS_INVALID_STREAM_STATE);
     CHECK_EQ(f.count[ENDPOINT], 0);
-    REPLACED("CS-70", "D8: the stream is stopped, later answers are refused");
+    REPLACED("CS-70", "the stream is stopped, later answers are refused");
     fixture_free(&f);
     fixture_init(&f);
     f.script[DESCRIBE].is_silent = 1;
