@@ -183,6 +183,9 @@ static uint32_t drain_stream(struct kvs_client *client, struct kvs_stream *strea
     kvs_host_lock(stream->host, stream->lock);
     uint32_t taken = actions_take(&stream->actions, out, count);
     if (taken != 0 && out[taken - 1].kind == KVS_ACTION_NOTICES_LOST) out[taken - 1].user = stream->user;
+    for (uint32_t i = 0; i < taken; i++) {
+        if (out[i].kind == KVS_ACTION_DATA) session_fill_data(stream, &out[i]);
+    }
     stream->is_listed = stream->actions.count != 0 || stream->actions.lost_count != 0;
     if (stream->is_listed) {
         kvs_host_lock(&client->host, client->lock);

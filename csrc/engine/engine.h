@@ -49,6 +49,7 @@ struct upload {
     uint64_t handle;
     uint8_t state;                  /* enum kvs_upload_state */
     uint8_t is_waiting;             /* the reader was told to wait: the next byte is announced */
+    uint8_t is_announced;           /* a KVS_ACTION_DATA of it waits in the queue: one is enough */
     uint8_t part;                   /* enum upload_part: what is read next */
     uint8_t is_bound;               /* its first fragment is settled, its header made */
     uint64_t first, last;           /* fragments it covers; last KVS_TIME_NONE: open end */
@@ -229,6 +230,7 @@ void session_abort_open(struct kvs_stream *stream, uint32_t result);
 void session_abort_all(struct kvs_stream *stream, uint32_t result);
 void session_remove(struct kvs_stream *stream, struct upload *upload);
 void session_announce(struct kvs_stream *stream); /* tells waiting readers that there are bytes */
+void session_fill_data(struct kvs_stream *stream, struct kvs_action *action); /* as a DATA is handed out */
 void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
 void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
 void session_limit(struct kvs_stream *stream, uint64_t last); /* open ends stop at this fragment */

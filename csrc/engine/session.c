@@ -151,13 +151,22 @@ uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upl
 
 static void announce(struct kvs_stream *stream, struct upload *upload)
 {
-    struct kvs_action action = { .kind = KVS_ACTION_DATA, .upload = upload->handle };
     upload->is_waiting = 0;
-    action.a = upload_unsent(stream, upload);
-    if (upload->is_bound && upload->at_frame < stream->view.frame_head && upload->at_frame >= stream->view.frame_tail) {
-        action.b = kvs_hns_sub(stream->view.end_hns, kvs_view_frame(&stream->view, upload->at_frame)->pts_hns);
-    }
+    if (upload->is_announced) return;
+    struct kvs_action action = { .kind = KVS_ACTION_DATA, .upload = upload->handle };
+    upload->is_announced = 1;
     stream_order(stream, &action);
+}
+
+void session_fill_data(struct kvs_stream *stream, struct kvs_action *action)
+{
+    struct upload *upload = session_find(stream, action->upload);
+    if (upload == NULL) return;
+    upload->is_announced = 0;
+    action->a = upload_unsent(stream, upload);
+    if (upload->is_bound && upload->at_frame < stream->view.frame_head && upload->at_frame >= stream->view.frame_tail) {
+        action->b = kvs_hns_sub(stream->view.end_hns, kvs_view_frame(&stream->view, upload->at_frame)->pts_hns);
+    }
 }
 
 static int is_closed(const struct kvs_stream *stream, uint64_t number)

@@ -252,6 +252,7 @@ static kvs_status walk_annexb(struct kvs_nal_walk *walk, struct kvs_nal *nal_out
         if (first <= 0) return first;
     }
     const uint32_t offset = next.end;
+    if (offset != NONE && offset >= walk->stop) return 0; /* not given: its end need not be looked for */
     const kvs_status found = next_start(walk->data, walk->size, offset, &next);
     if (found < 0) return found;
     *nal_out = (struct kvs_nal){offset, next.begin - offset};

@@ -177,6 +177,7 @@ class StreamOrders:
             outcome = await self._upload(action, upload)
         finally:
             self._uploads.pop(action.upload, None)
+            upload.let_go()
         if outcome.result != ServiceResult.OK:
             self.last_error = outcome.message
             logger.info("%s: upload %d ended: %s", self._settings.name, action.upload, outcome.message)
@@ -260,6 +261,10 @@ class _Upload:
         self.more.set()
         if self.session is not None:
             self.session.stop()
+
+    def let_go(self) -> None:
+        """The session has ended: its buffers go now, not when the collector finds the circle of session and upload."""
+        self.session = self._reader = None
 
     async def next_body(self) -> memoryview | None:
         """The next bytes of the body, valid until the next call; None at its end."""

@@ -202,6 +202,7 @@ class PutMediaSession:
             return await attempt.run(refresh=refresh)
         finally:
             self._attempt = None
+            attempt.let_go()
 
     async def _refresh_quietly(self) -> None:
         try:
@@ -229,6 +230,12 @@ class _Attempt:
         """End the attempt for the first reason that comes; later ones do not count."""
         if not self._over.done():
             self._over.set_result(ended_by)
+
+    def let_go(self) -> None:
+        """Break the circle attempt -> error -> its traceback's frames -> attempt: it would keep the upload's buffers,
+        130 KB, until the collector looks at old objects, which it does hours later."""
+        self._failure = None
+        self._tasks.clear()
 
     async def run(self, *, refresh: bool) -> PutMediaOutcome:
         opening = asyncio.ensure_future(self._open(refresh=refresh))
