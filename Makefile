@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: demo test docs lint native-test native-thread-test sanitize-test dist clean
+.PHONY: demo test docs bench lint native-test native-thread-test sanitize-test dist clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -80,5 +80,9 @@ $(VENV)/.ready: $(BUILD_META) $(NATIVE_SOURCES) $(VENV)/.python
 $(VENV)/.python:
 	@compiler=$$(./.ci/preflight $(PYTHON)) && { [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); } \
 		&& echo "$$compiler" > $@
+
+# Every figure of benchmarks/README.md, in about a minute.
+bench: $(VENV)/.ready
+	$(MAKE) --no-print-directory -s -C benchmarks PYTHON=$(abspath $(BIN))/python
 
 include csrc/lib.mk

@@ -123,7 +123,7 @@ def _client(plane: Plane) -> Any:
     with _lock:
         if key not in _clients:
             while len(_clients) >= CLIENTS_MAX:
-                del _clients[next(iter(_clients))]
+                _clients.pop(next(iter(_clients))).close()  # its idle connections; a call under way keeps its own
             _clients[key] = _make_client(plane)
         return _clients[key]
 

@@ -1,6 +1,7 @@
 """boto3's clients. Goal: one client per endpoint, signed by us with the keys of the call, and errors told safely."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from unit.provider.servers import run_watched
@@ -45,10 +46,13 @@ def test_there_is_one_client_per_plane():
 
 def test_the_number_of_clients_is_bounded(monkeypatch):
     monkeypatch.setattr(clients, "_clients", {})
-    monkeypatch.setattr(clients, "_make_client", lambda plane: object())
-    for port in range(clients.CLIENTS_MAX + 5):
-        clients._client(Plane("kinesisvideo", "us-east-1", f"http://127.0.0.1:{port}"))
+    closed = []
+    monkeypatch.setattr(clients, "_make_client", lambda plane: SimpleNamespace(close=lambda: closed.append(plane)))
+    planes = [Plane("kinesisvideo", "us-east-1", f"http://127.0.0.1:{port}") for port in range(clients.CLIENTS_MAX + 5)]
+    for plane in planes:
+        clients._client(plane)
     assert len(clients._clients) == clients.CLIENTS_MAX
+    assert closed == planes[:5]
 
 
 def test_the_region_comes_from_the_environment(monkeypatch, tmp_path):
