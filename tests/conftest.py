@@ -6,6 +6,7 @@
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,3 +90,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and not reporter.stats.get("passed"):
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.fixture(autouse=True)
+def _no_client_is_left():
+    """boto3 clients of a test end with it."""
+    yield
+    aws = sys.modules.get("unit.local.aws")
+    if aws is not None:
+        aws.close_all()

@@ -68,6 +68,8 @@ def test_a_silent_service_is_a_timeout(monkeypatch):
     assert error.is_unreachable
     assert (seen["connect_timeout"], seen["read_timeout"]) == (5, 10)
     assert seen["retries"]["total_max_attempts"] == 1
+    for made in clients._clients.values():
+        made.close()
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"])

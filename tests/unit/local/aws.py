@@ -3,13 +3,21 @@
 import boto3
 from botocore.config import Config
 
-__all__ = ["client"]
+__all__ = ["client", "close_all"]
+
+_made = []
+
+
+def close_all():
+    """Close every client made so far: a pooled connection left to the collector would end as a warning elsewhere."""
+    while _made:
+        _made.pop().close()
 
 
 def client(service, url, key="test", secret="test", verify=None):
     """A client that signs with ``key`` and ``secret`` and talks to ``url``."""
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
-    return boto3.client(
+    made = boto3.client(
         service,
         region_name="us-east-1",
         endpoint_url=url,
@@ -18,3 +26,5 @@ def client(service, url, key="test", secret="test", verify=None):
         config=config,
         verify=verify,
     )
+    _made.append(made)
+    return made
