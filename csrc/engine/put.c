@@ -1,8 +1,8 @@
 /* put.c — a frame in: checked, given its place in the content store, copied once, packaged.
  *
- * Everything that can fail comes before the first change, so a put that fails changed nothing. One writer per stream
- * at a time; a payload above LARGE_FRAME is copied while only the writer's lock is held, so the reader is not in its
- * way. */
+ * Everything that can fail comes before the first change, so a put that fails changed nothing (kvspic.h names the two
+ * exceptions). One writer per stream at a time; a payload above LARGE_FRAME is copied while only the writer's lock is
+ * held, so the reader is not in its way. */
 #include "engine/engine.h"
 
 #include "media/nal.h"

@@ -234,6 +234,7 @@ enum kvs_frame_flag { KVS_FRAME_KEY = 1, KVS_FRAME_DISCARDABLE = 2, KVS_FRAME_IN
  *   KVS_OK             taken: from now on the frame is in the ledger
  *   KVS_E_STORE_FULL   no room and the policy is to refuse (always so when offline): wait for KVS_ACTION_ROOM
  *   KVS_E_FRAME_TOO_LARGE, KVS_E_STREAM_STOPPED, KVS_E_UNKNOWN_TRACK, media statuses, KVS_E_NOMEM
+ * A STORE_FULL while the open fragment is all that is buffered ends that fragment, because only that can make room.
  * After a key frame that was refused for its times, frames are skipped until the next one: they need it. */
 KVS_API kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, uint32_t data_size,
                                         uint64_t pts_hns, uint64_t dts_hns, uint64_t duration_hns,

@@ -7,7 +7,7 @@
  *                  +-- RETRY, RESET -- FAILED <-- any state: fatal answer, retries spent, no recovery
  *   STOPPED <-- any state: DRAINED (stopped by the caller and nothing is left to send or to wait for)
  *
- * Who makes the events: answers of the service (classified in engine/stream.c), ends of a PutMedia session (ENDED_*),
+ * Who makes the events: answers of the service (classified in engine/answer.c), ends of a PutMedia session (ENDED_*),
  * the put of a frame (FRAME), deadlines (TOKEN_EXPIRING), the caller (STOP's DRAINED, RETRY, RESET).
  * In each state exactly one order is outstanding, but for READY (waits for a frame), STREAMING (waits for frames, ACKs,
  * ends), STOPPED and FAILED (wait for the caller). Frames are taken in every state but STOPPED.
