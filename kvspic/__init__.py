@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         EventsLost,
         FragmentEnded,
         FragmentPersisted,
+        FragmentSplit,
         FramesDropped,
         LateErrorAck,
         Pressure,
@@ -90,7 +91,7 @@ __all__ = [
     "AacTrack", "AckReceived", "AckType", "AsyncProducer", "AsyncStream", "BackwardPolicy",
     "BotocoreCredentials", "CallableCredentials", "ClientMetrics", "CredentialFetchError", "Credentials",
     "CredentialsRotated", "DefaultRetryPolicy", "DropReason", "ErrorAck", "Event", "EventsLost",
-    "FileCredentials", "FragmentEnded", "FragmentPersisted", "FramesDropped", "FullPolicy", "GiveUp",
+    "FileCredentials", "FragmentEnded", "FragmentPersisted", "FragmentSplit", "FramesDropped", "FullPolicy", "GiveUp",
     "H264Track", "H265Track", "Health", "InternalError", "IotCredentials", "IotRole", "Keep", "KvsError",
     "LateErrorAck", "MediaError", "MjpegTrack", "Order", "PcmTrack", "Pressure", "PressureKind", "Producer",
     "Recovered", "ResetConnection", "ResourceError", "RetentionDiffers", "RetryPolicy", "RetryStream",
@@ -105,7 +106,7 @@ __version__ = "0.1.0.dev0"
 HOMES = {
     "kvspic.actions": (
         "AckReceived", "AckType", "CredentialsRotated", "ErrorAck", "Event", "EventsLost", "FragmentEnded",
-        "FragmentPersisted", "FramesDropped", "LateErrorAck", "Pressure", "PressureKind", "Recovered",
+        "FragmentPersisted", "FragmentSplit", "FramesDropped", "LateErrorAck", "Pressure", "PressureKind", "Recovered",
         "RetentionDiffers", "RoomAvailable", "Stalled", "StateChanged", "StreamClosed", "StreamFailed",
         "StreamReady", "TagsSkipped", "TimesShifted", "TrackSilent",
     ),

@@ -158,6 +158,8 @@ struct kvs_stream_config {
     uint64_t replay_max_hns;
     uint64_t eofr_idle_hns;
     uint64_t order_window_hns;
+    uint64_t fragment_duration_max_hns;
+    uint64_t fragment_size_max;
 };
 
 kvs_status kvs_stream_new(struct kvs_client *client, const struct kvs_stream_config *config,
@@ -266,7 +268,8 @@ enum kvs_action_kind {
     KVS_ACTION_TRACK_SILENT = 50,
     KVS_ACTION_LATE_ERROR_ACK = 51,
     KVS_ACTION_FRAGMENT_ENDED = 52,
-    KVS_ACTION_NOTICES_LOST = 53
+    KVS_ACTION_NOTICES_LOST = 53,
+    KVS_ACTION_FRAGMENT_SPLIT = 54
 };
 enum kvs_drop {
     KVS_DROP_STORE_FULL = 0, KVS_DROP_BUFFER_DURATION = 1, KVS_DROP_SKIPPED = 2,
@@ -308,6 +311,8 @@ struct kvs_stream_metrics {
     uint64_t store_used;
     uint64_t retention_hns;
     uint64_t created_hns, last_put_hns, last_ack_hns;
+    uint64_t fragments_split;
+    uint64_t frames_settled[3];
 };
 kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out);
 

@@ -27,6 +27,7 @@ __all__ = [
     "EventsLost",
     "FragmentEnded",
     "FragmentPersisted",
+    "FragmentSplit",
     "FramesDropped",
     "LateErrorAck",
     "Pressure",
@@ -87,6 +88,7 @@ class ActionKind(enum.IntEnum):
     LATE_ERROR_ACK = 51
     FRAGMENT_ENDED = 52
     NOTICES_LOST = 53
+    FRAGMENT_SPLIT = 54
 
 
 # Orders that are answered; the others need no answer.
@@ -291,6 +293,17 @@ class FragmentEnded(Event):
 
 
 @dataclass(frozen=True)
+class FragmentSplit(Event):
+    """No key frame came before the fragment reached its limit: another one begins at ``pts_ns``, without a key frame.
+
+    ``count``: how often so far.
+    """
+
+    pts_ns: int
+    count: int
+
+
+@dataclass(frozen=True)
 class EventsLost(Event):
     """So many events found no room: the reader was too slow, or the core's queue was full."""
 
@@ -334,6 +347,7 @@ EVENTS: dict[int, Callable[[Action, str], Event]] = {
     K.TRACK_SILENT: lambda action, name: TrackSilent(name, action.a, bool(action.b)),
     K.LATE_ERROR_ACK: lambda action, name: LateErrorAck(name, action.result),
     K.FRAGMENT_ENDED: lambda action, name: FragmentEnded(name, _ns(action.a)),
+    K.FRAGMENT_SPLIT: lambda action, name: FragmentSplit(name, _ns(action.a), action.b),
     K.NOTICES_LOST: lambda action, name: EventsLost(name, action.a),
 }
 

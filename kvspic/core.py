@@ -299,7 +299,7 @@ class Stream:
         values: dict[str, Any] = {name: int(getattr(found, name)) for name in METRIC_NAMES}
         values["state"] = StreamState(values["state"])
         dropped = {reason: int(found.frames_dropped[reason]) for reason in DropReason}
-        return StreamMetrics(dropped=dropped, **values)
+        return StreamMetrics(dropped=dropped, frames_settled=tuple(found.frames_settled), **values)
 
     def close(self) -> None:
         """Free the stream, with what it buffers, once no call is inside it. Twice is harmless."""
@@ -311,7 +311,7 @@ class Stream:
         return kept
 
 
-METRIC_NAMES = tuple(name for name in StreamMetrics.__dataclass_fields__ if name != "dropped")
+METRIC_NAMES = tuple(name for name in StreamMetrics.__dataclass_fields__ if name not in ("dropped", "frames_settled"))
 
 
 class UploadReader:

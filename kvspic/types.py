@@ -371,6 +371,8 @@ class StreamMetrics:
     created_hns: int
     last_put_hns: int
     last_ack_hns: int
+    fragments_split: int
+    frames_settled: tuple[int, ...]  # per track, as opened: frames put, from the first on, that are owed no more
 
     @property
     def frames_dropped(self) -> int:

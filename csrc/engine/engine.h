@@ -78,11 +78,13 @@ struct track {
     uint64_t last_dts_hns, last_input_hns, last_step_hns,
         shift_hns;            /* input: before frames in one unit were told apart */
     uint64_t fragment_frames; /* in the open fragment */
+    uint64_t frames_put;      /* taken by kvs_stream_put_frame */
 };
 
 struct limits {
     uint64_t fragment_duration_hns, buffer_duration_hns, latency_max_hns, staleness_max_hns, replay_max_hns;
     uint64_t eofr_idle_hns, retention_hns, scale_hns;
+    uint64_t fragment_duration_max_hns, fragment_size_max;
     uint64_t slabs_max;
     uint32_t frames_max, metadata_max;
 };
@@ -128,7 +130,8 @@ struct kvs_stream {
     uint64_t last_cluster_tc;            /* of the newest fragment; KVS_TIME_NONE before */
     uint64_t latest_tc, closed_tc; /* greatest timecode of all blocks, of those in closed fragments; of a session */
     uint64_t last_key_pts_hns;
-    uint64_t skip_pts_hns, skip_count, skip_bytes; /* skipped frames not yet reported */
+    uint64_t opened_pts_hns, opened_size, newest_pts_hns; /* of the fragment that puts go to, as far as it is put */
+    uint64_t skip_pts_hns, skip_count, skip_bytes;        /* skipped frames not yet reported */
     uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
     uint8_t is_skipping;   /* the first of a run of skipped frames has been reported */
     uint8_t skip_arrivals; /* CUT: a frame of the lead was dropped on arrival; its successors need it */
@@ -242,7 +245,8 @@ uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upl
 void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns);
 kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
 void package_trailer(struct kvs_stream *stream, uint64_t now_hns);
-void package_place(struct kvs_stream *stream, struct kvs_held *held); /* packages it, or drops it with a reason */
+uint64_t track_settled(const struct kvs_stream *stream, uint32_t track); /* owed no more but for fragments */
+void package_place(struct kvs_stream *stream, struct kvs_held *held);    /* packages it, or drops it with a reason */
 kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t duration_end_hns, uint64_t now_hns);
 void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size);
 void skip_report(struct kvs_stream *stream);

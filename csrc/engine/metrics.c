@@ -34,6 +34,18 @@ static void fill_unsent(const struct kvs_stream *stream, struct kvs_stream_metri
         out->duration_unsent_hns = kvs_hns_sub(view->end_hns, kvs_view_frame(view, frame)->pts_hns);
 }
 
+/* All before the oldest fragment, or, without one, before the oldest frame that waits for its place. */
+static void fill_settled(const struct kvs_stream *stream, struct kvs_stream_metrics *out)
+{
+    const struct kvs_view *view = &stream->view;
+    for (uint32_t i = 0; i < stream->track_count; i++) {
+        uint64_t before = track_settled(stream, i);
+        if (!kvs_view_is_empty(view))
+            before -= (uint32_t)((uint32_t)before - kvs_view_fragment(view, view->fragment_tail)->first_put[i]);
+        out->frames_settled[i] = before;
+    }
+}
+
 static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out)
 {
     *out = stream->metrics;
@@ -51,6 +63,7 @@ static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out
                                                  kvs_view_fragment(&stream->view, stream->view.fragment_tail)->pts_hns);
     }
     fill_unsent(stream, out);
+    fill_settled(stream, out);
 }
 
 kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out)

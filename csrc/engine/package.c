@@ -110,6 +110,19 @@ static int may_open(const struct kvs_stream *stream, const struct kvs_held *held
     return stream->order.mode != KVS_ORDER_CUT || held->track == stream->order.lead;
 }
 
+uint64_t track_settled(const struct kvs_stream *stream, uint32_t track)
+{
+    uint64_t frames_put = stream->tracks[track].frames_put;
+    return stream->order.mode == KVS_ORDER_NONE ? frames_put : kvs_order_next_index(&stream->order, track, frames_put);
+}
+
+static void report_split(struct kvs_stream *stream, uint64_t pts_hns)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_SPLIT, .a = pts_hns };
+    action.b = ++stream->metrics.fragments_split;
+    stream_notice(stream, &action);
+}
+
 static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan)
 {
     uint8_t cluster[KVS_MKV_CLUSTER_SIZE];
@@ -121,6 +134,8 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     fragment.prefix_offset = write_tags(stream, end - held->prefix_space, at);
     fragment.prefix_size = (uint32_t)(end - fragment.prefix_offset);
     fragment.format = formats_with_mask(stream, held->format, wanted_mask(stream));
+    for (uint32_t i = 0; i < stream->track_count; i++) fragment.first_put[i] = (uint32_t)track_settled(stream, i);
+    fragment.first_put[held->track] = (uint32_t)held->index;
     if (stream->starts_session) fragment.flags = KVS_FRAGMENT_NEW_SESSION;
     stream->starts_session = stream->is_ended = stream->skip_until_key = 0;
     stream->last_cluster_tc = plan->cluster_tc;
@@ -129,6 +144,7 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     stream->last_key_pts_hns = held->frame.pts_hns;
     stream->metrics.fragments_put++;
     kvs_view_open_fragment(&stream->view, &fragment);
+    if (!(held->flags & KVS_FRAME_KEY)) report_split(stream, held->frame.pts_hns);
 }
 
 /* A track that waited for a key frame (the first one, or after it was silent) must not stretch that frame's fragment
@@ -168,12 +184,13 @@ static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *h
 {
     if (stream->starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held))
         kvs_generator_reset(&stream->generator);
-    kvs_status status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, held->flags,
+    int opens = (held->flags & KVS_HELD_OPENS) != 0 && may_open(stream, held);
+    uint32_t flags = opens ? held->flags | KVS_FRAME_KEY : held->flags;
+    kvs_status status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, flags,
                                            may_open(stream, held), plan);
-    int opens = (held->flags & KVS_FRAME_KEY) != 0 && may_open(stream, held);
     if (status == KVS_E_FRAME_TIMESTAMP && opens) {
         kvs_generator_reset(&stream->generator);
-        status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, held->flags, 1, plan);
+        status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, flags, 1, plan);
     }
     if (status != KVS_OK) return status;
     if (!(plan->parts & KVS_PART_CLUSTER)) return check_inside(stream, held, plan);

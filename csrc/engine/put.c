@@ -19,6 +19,7 @@ struct put {
     struct kvs_nal_scan scan;
     struct format *format; /* new one made for this frame, not in the list yet */
     uint8_t is_adapted, is_new_session, is_dropped_backward;
+    uint8_t opens; /* a fragment may begin with it */
 };
 
 /* ---- times ------------------------------------------------------------------------------------------------------- */
@@ -106,6 +107,33 @@ static void set_key(struct kvs_stream *stream, struct put *put)
 }
 
 static int is_key(const struct put *put) { return (put->flags & KVS_FRAME_KEY) != 0; }
+
+/* A group of pictures longer or larger than the service takes goes on in another fragment. Only a frame that lies after
+ * all before it can begin one: the service refuses times that go back behind those of an earlier fragment. */
+static int is_split(const struct kvs_stream *stream, const struct put *put)
+{
+    const struct limits *limits = &stream->limits;
+    if (limits->fragment_duration_max_hns == 0 && limits->fragment_size_max == 0) return 0;
+    if (is_key(put) || !is_lead(stream, put->track) || stream->starts_session || put->is_new_session) return 0;
+    if (stream->order.mode != KVS_ORDER_NONE && stream->order.mode != KVS_ORDER_CUT) return 0;
+    if (stream->opened_pts_hns == KVS_TIME_NONE || put->pts_hns <= stream->newest_pts_hns) return 0;
+    uint64_t duration = put->pts_hns + put->duration_hns - stream->opened_pts_hns;
+    uint64_t size = stream->opened_size + put->payload_size;
+    return (limits->fragment_duration_max_hns != 0 && duration > limits->fragment_duration_max_hns) ||
+           (limits->fragment_size_max != 0 && size > limits->fragment_size_max);
+}
+
+static void note_opened(struct kvs_stream *stream, const struct put *put)
+{
+    if (put->opens && is_lead(stream, put->track)) {
+        stream->opened_pts_hns = stream->newest_pts_hns = put->pts_hns;
+        stream->opened_size = 0;
+    }
+    stream->opened_size += put->payload_size + KVS_MKV_BLOCK_SIZE;
+    if (!is_lead(stream, put->track)) return;
+    if (put->pts_hns > stream->newest_pts_hns) stream->newest_pts_hns = put->pts_hns;
+    if (put->pts_hns < stream->opened_pts_hns) stream->opened_pts_hns = put->pts_hns; /* a leading picture */
+}
 
 /* Frames that can not be decoded without what is missing. Ordered by time (DTS, PTS) it shows only when they leave. */
 static int is_skipped(const struct kvs_stream *stream, const struct put *put)
@@ -200,12 +228,14 @@ static void store(struct kvs_stream *stream, struct put *put)
 
 /* ---- the sequence ------------------------------------------------------------------------------------------------ */
 
-static void count_put(struct kvs_stream *stream, const struct put *put)
+/* Returns how many frames of its track were put before it. */
+static uint64_t count_put(struct kvs_stream *stream, const struct put *put)
 {
     stream->metrics.frames_put++;
     stream->metrics.bytes_put += put->payload_size;
     stream->metrics.frames_buffered++;
     stream->metrics.bytes_buffered += put->payload_size;
+    return stream->tracks[put->track].frames_put++;
 }
 
 static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t reason)
@@ -213,6 +243,7 @@ static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t 
     struct kvs_action action = {
         .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->pts_hns, .b = 1, .c = put->payload_size
     };
+    stream->tracks[put->track].frames_put++;
     stream->metrics.frames_put++;
     stream->metrics.bytes_put += put->payload_size;
     stream->metrics.frames_dropped[reason]++;
@@ -222,7 +253,7 @@ static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t 
 
 static void skip_put(struct kvs_stream *stream, const struct put *put)
 {
-    count_put(stream, put);
+    (void)count_put(stream, put);
     skip_frame(stream, put->pts_hns, put->payload_size);
 }
 
@@ -230,13 +261,15 @@ static void skip_put(struct kvs_stream *stream, const struct put *put)
 static kvs_status prepare(struct kvs_stream *stream, struct put *put)
 {
     struct kvs_generator_plan plan;
+    put->opens = (uint8_t)(is_key(put) || is_split(stream, put));
     kvs_status status = find_cpd(stream, put);
     if (status != KVS_OK) return status;
     if (stream->order.mode == KVS_ORDER_NONE && !put->is_new_session) {
-        status = kvs_generator_plan(&stream->generator, put->pts_hns, put->dts_hns, put->flags, 1, &plan);
+        status = kvs_generator_plan(&stream->generator, put->pts_hns, put->dts_hns,
+                                    put->opens ? put->flags | KVS_FRAME_KEY : put->flags, 1, &plan);
         if (status != KVS_OK) return status;
     }
-    if (is_key(put)) put->space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
+    if (put->opens) put->space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
     status = kvs_view_reserve(&stream->view, kvs_order_count(&stream->order) + 1u); /* held ones leave without asking */
     if (status == KVS_OK && stream->order.mode != KVS_ORDER_NONE)
         status = kvs_order_reserve(&stream->order, stream->host, put->track);
@@ -257,14 +290,15 @@ static void commit(struct kvs_stream *stream, struct put *put)
     struct kvs_held held = { .dts_hns = put->dts_hns, .arrival_hns = put->now_hns, .payload_size = put->payload_size };
     adopt_format(stream, put);
     commit_times(stream, put);
-    count_put(stream, put);
+    held.index = count_put(stream, put);
+    note_opened(stream, put);
     held.frame.offset = put->offset + put->space;
     held.frame.pts_hns = put->pts_hns;
     held.frame.size = put->payload_size + KVS_MKV_BLOCK_SIZE;
     held.frame.duration_hns = put->duration_hns > UINT32_MAX ? UINT32_MAX : (uint32_t)put->duration_hns;
     held.prefix_space = put->space;
     held.format = stream->format->number;
-    held.flags = (uint16_t)put->flags;
+    held.flags = (uint16_t)(put->flags | (put->opens ? KVS_HELD_OPENS : 0));
     held.track = (uint8_t)put->track;
     stream->force_key = stream->was_refused = 0;
     if (is_key(put) && is_lead(stream, put->track)) stream->skip_arrivals = 0;

@@ -218,6 +218,10 @@ struct kvs_stream_config {
     uint64_t replay_max_hns;        /* 0: no limit; older frames are dropped(REPLAY_LIMIT) at a reconnect */
     uint64_t eofr_idle_hns;         /* 0: off; end the fragment after this long without a frame */
     uint64_t order_window_hns;      /* 0: 500 ms; how long CUT holds a frame for other tracks */
+    /* With KVS_KEY_FRAME_FRAGMENTS: a frame that would make the open fragment longer or larger begins another one, key
+     * frame or not, as soon as it lies after all frames before it. The service takes 20 s and 50 MB. 0: no limit. */
+    uint64_t fragment_duration_max_hns;
+    uint64_t fragment_size_max;
 };
 
 /* Opens a stream and orders DescribeStream. All or nothing.
@@ -349,7 +353,8 @@ enum kvs_action_kind {
     KVS_ACTION_TRACK_SILENT = 50,/* a: track; b: 1 left out, 0 back */
     KVS_ACTION_LATE_ERROR_ACK = 51, /* ERROR for a fragment that was already done; result: error id */
     KVS_ACTION_FRAGMENT_ENDED = 52, /* the idle deadline ended the fragment; a: pts of its start */
-    KVS_ACTION_NOTICES_LOST = 53 /* a: how many notices found no room; orders are never lost */
+    KVS_ACTION_NOTICES_LOST = 53, /* a: how many notices found no room; orders are never lost */
+    KVS_ACTION_FRAGMENT_SPLIT = 54 /* a: pts where a new fragment begins without a key frame; b: fragments_split */
 };
 enum kvs_drop {
     KVS_DROP_STORE_FULL = 0, KVS_DROP_BUFFER_DURATION = 1, KVS_DROP_SKIPPED = 2, /* no key frame since the last edge */
@@ -395,6 +400,10 @@ struct kvs_stream_metrics {
     uint64_t store_used;            /* slabs held, in bytes */
     uint64_t retention_hns;         /* as described; KVS_TIME_NONE before */
     uint64_t created_hns, last_put_hns, last_ack_hns;
+    uint64_t fragments_split;       /* ended by a limit of the configuration, not by a key frame */
+    /* Per track, as configured: how many of the frames that kvs_stream_put_frame took, from the first one on, are owed
+     * no more. What a caller keeps elsewhere of the frames before these may go. */
+    uint64_t frames_settled[KVS_TRACKS_MAX];
 };
 KVS_API kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out);
 

@@ -159,7 +159,7 @@ static int release_key(struct kvs_order_queue *order, uint64_t now_hns, int flus
 /* A key frame that lies before what has left began time anew. */
 static void note_lead(struct kvs_order_queue *order, const struct kvs_held *held)
 {
-    int is_anew = (held->flags & KVS_FRAME_KEY) != 0 && held->frame.pts_hns < order->lead_pts_hns;
+    int is_anew = (held->flags & KVS_HELD_OPENS) != 0 && held->frame.pts_hns < order->lead_pts_hns;
     if (is_anew) order->latest_pts_hns = held->frame.pts_hns;
     if (is_anew || held->frame.pts_hns > order->lead_pts_hns) order->lead_pts_hns = held->frame.pts_hns;
 }
@@ -170,8 +170,8 @@ static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, 
     const struct kvs_held *held = front(lead);
     int done = 0;
     if (held != NULL) {
-        done = (held->flags & KVS_FRAME_KEY) != 0 ? release_key(order, now_hns, flush, held_out)
-                                                  : leave(lead, held_out);
+        done = (held->flags & KVS_HELD_OPENS) != 0 ? release_key(order, now_hns, flush, held_out)
+                                                   : leave(lead, held_out);
         if (done && held_out->track == order->lead) note_lead(order, held_out);
         if (done) return 1;
     }
@@ -248,6 +248,12 @@ int kvs_order_names_format(const struct kvs_order_queue *order, uint32_t number)
         }
     }
     return 0;
+}
+
+uint64_t kvs_order_next_index(const struct kvs_order_queue *order, uint32_t track, uint64_t none)
+{
+    const struct kvs_held *held = front(&order->queues[track]);
+    return held == NULL ? none : held->index;
 }
 
 uint32_t kvs_order_count(const struct kvs_order_queue *order)

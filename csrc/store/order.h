@@ -21,14 +21,17 @@
     KVS_HNS_PER_SECOND                /* CUT: a gap this long parts a frame of another track from the fragment */
 #define KVS_ORDER_CUT_QUEUE_MAX 1024u /* CUT: beyond it the front is treated as waited for long enough */
 
+#define KVS_HELD_OPENS 0x100u /* a flag: a key frame, or what takes its place in a fragment that grew too long */
+
 struct kvs_held {
     struct kvs_frame frame;
     uint64_t dts_hns;
     uint64_t arrival_hns;
+    uint64_t index; /* how many frames of its track were put before it */
     uint32_t payload_size;
     uint32_t prefix_space; /* bytes kept free in the chain right before frame.offset, for tags and a cluster header */
     uint32_t format;       /* the number of the format that it was put with */
-    uint16_t flags;        /* enum kvs_frame_flag */
+    uint16_t flags;        /* enum kvs_frame_flag, KVS_HELD_OPENS */
     uint8_t track;         /* index */
     uint8_t is_moved;      /* its pts has been moved by the tie rule */
 };
@@ -62,6 +65,8 @@ int kvs_order_expired(struct kvs_order_queue *order, uint64_t now_hns, struct kv
 uint64_t kvs_order_next_deadline(const struct kvs_order_queue *order);
 uint64_t kvs_order_floor(const struct kvs_order_queue *order); /* least chain offset held; UINT64_MAX when empty */
 int kvs_order_names_format(const struct kvs_order_queue *order, uint32_t number);
+/* The index of the oldest frame of this track that waits; `none` when none does. */
+uint64_t kvs_order_next_index(const struct kvs_order_queue *order, uint32_t track, uint64_t none);
 uint32_t kvs_order_count(const struct kvs_order_queue *order);
 void kvs_order_free(struct kvs_order_queue *order, const struct kvs_host *host);
 

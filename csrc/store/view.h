@@ -42,9 +42,10 @@ struct kvs_fragment {
     uint64_t cum_payload; /* payload bytes of all frames before it, ever */
     uint64_t read_hns;    /* when its first byte was last read; KVS_TIME_NONE before */
     uint32_t prefix_size, trailer_size;
-    uint32_t format; /* which set of tracks (engine/format.h) */
-    uint32_t flags;  /* enum kvs_fragment_flag */
-    uint32_t tracks; /* bit n: track n has a frame in it */
+    uint32_t format;                    /* which set of tracks (engine/format.h) */
+    uint32_t flags;                     /* enum kvs_fragment_flag */
+    uint32_t tracks;                    /* bit n: track n has a frame in it */
+    uint32_t first_put[KVS_TRACKS_MAX]; /* index, modulo 2^32, of each track's first frame in it or after it */
 };
 
 struct kvs_view {

@@ -83,6 +83,9 @@ static inline void check_stream(struct kvs_stream *stream)
         held += kvs_view_fragment_end(view, i) - kvs_view_fragment(view, i)->first_frame;
     }
     CHECK_EQ(m.frames_buffered, held);
+    uint64_t settled = m.frames_settled[0] + m.frames_settled[1] + m.frames_settled[2];
+    CHECK(settled <= m.frames_put - m.frames_buffered);
+    CHECK(!kvs_view_is_empty(view) || held != 0 || settled == m.frames_put);
     CHECK(stream->chain.tail <= stream->chain.head);
     CHECK(stream->limits.slabs_max == 0 || stream->chain.held_count <= stream->limits.slabs_max);
     CHECK_EQ(stream->inflight_offset, UINT64_MAX);

@@ -65,7 +65,10 @@ static inline void story_limits(struct story *story)
     if (bits & 32) config->staleness_max_hns = MS(2000);
     if (bits & 64) config->latency_max_hns = MS(1000);
     if (bits & 128) config->full_policy = KVS_FULL_REFUSE;
-    config->backward_policy = story_byte(story) % 4;
+    bits = story_byte(story);
+    config->backward_policy = bits % 4;
+    if (bits & 4) config->fragment_duration_max_hns = MS(700);
+    if (bits & 8) config->fragment_size_max = 3000;
 }
 
 static inline void story_open(struct story *story)

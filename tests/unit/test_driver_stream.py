@@ -15,6 +15,7 @@ from kvspic.types import DropReason, StreamMetrics, StreamState
 def metrics(**fields) -> StreamMetrics:
     names = [field.name for field in dataclasses.fields(StreamMetrics)]
     blank = dict.fromkeys(names, 0) | {"state": StreamState.STREAMING, "dropped": dict.fromkeys(DropReason, 0)}
+    blank["frames_settled"] = (0, 0, 0)
     return StreamMetrics(**(blank | fields))
 
 
