@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kvspic import errors
 from kvspic.actions import Action, ActionKind
-from kvspic.core import TIME_NONE, Stream, UploadReader
+from kvspic.core import TIME_NONE, Stream
 from kvspic.driver.aio import Clock
+from kvspic.driver.rules import OrderRules, UploadBody, described, pause_s
 from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.provider.putmedia import PutMediaHead
@@ -31,9 +31,6 @@ logger = logging.getLogger("kvspic.orders")
 
 HNS_PER_S = 10_000_000
 HNS_PER_HOUR = 3600 * HNS_PER_S
-RETRY_AFTER_MAX_S = 30.0  # of what the service asks for; the core's own pauses come on top
-STATUS_NUMBERS = {"CREATING": 0, "ACTIVE": 1, "UPDATING": 2, "DELETING": 3}
-READ_AWAITING_ACK, READ_END = 2, 3
 
 Spawn = Callable[[Coroutine[Any, Any, Any], str], "asyncio.Task[Any]"]
 
@@ -66,13 +63,11 @@ class StreamOrders:
         self._settings = settings
         self._core = core
         self._plane = plane
-        self._endpoints = endpoints
         self._spawn = spawn
         self._clock = clock
-        self._endpoint_url = ""
+        self.rules = OrderRules(settings.name, core, endpoints)
         self._uploads: dict[int, _Upload] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.refresh_next = False  # the next GetToken asks for other keys than the last ones
         self.last_error = ""  # of the last call that failed, in words
         self.table: dict[int, Callable[[Action], None]] = {
             ActionKind.DESCRIBE_STREAM: self._ordered(self._describe),
@@ -103,9 +98,9 @@ class StreamOrders:
             except ServiceError as error:
                 self.last_error = str(error)
                 logger.debug("%s: %s", self._settings.name, error)
-                await _pause(error.retry_after_s)
+                await asyncio.sleep(pause_s(error.retry_after_s))
                 fields = {"result": int(error.result)}
-            self._answer(action, fields)
+            self.rules.answer(action, self._clock.now_hns(), fields)
 
         def handle(action: Action) -> None:
             self._start(carry_out(action), ActionKind(action.kind).name)
@@ -114,7 +109,7 @@ class StreamOrders:
 
     async def _describe(self, action: Action) -> dict[str, int]:
         found = await self._plane.describe_stream(self._settings.name)
-        return {"status": STATUS_NUMBERS[found.status], "retention_hns": found.retention_hns}
+        return described(found.status, found.retention_hours)
 
     async def _create(self, action: Action) -> dict[str, int]:
         settings = self._settings
@@ -129,20 +124,14 @@ class StreamOrders:
         return {}
 
     async def _get_endpoint(self, action: Action) -> dict[str, int]:
-        name, now_hns = self._settings.name, self._clock.now_hns()
-        if action.attempt:
-            self._endpoints.drop(name)
-        url = self._endpoints.get(name, now_hns)
-        if url is None:
-            url = await self._plane.get_data_endpoint(name)
-            self._endpoints.put(name, url, now_hns)
-        self._endpoint_url = url
+        now_hns = self._clock.now_hns()
+        if not self.rules.has_endpoint(action, now_hns):
+            self.rules.learn_endpoint(await self._plane.get_data_endpoint(self._settings.name), now_hns)
         return {}
 
     async def _get_token(self, action: Action) -> dict[str, int]:
-        refresh, self.refresh_next = self.refresh_next or action.attempt > 0, False
         try:
-            keys = await self._plane.credentials.get(refresh=refresh)
+            keys = await self._plane.credentials.get(refresh=self.rules.takes_refresh(action))
         except Exception as error:  # a source of the user's may raise anything; its text may quote keys
             has_none = isinstance(error, NoCredentialsError)
             result = ServiceResult.NOT_AUTHORIZED if has_none else ServiceResult.UNKNOWN  # what fails now may work soon
@@ -157,14 +146,6 @@ class StreamOrders:
             return TIME_NONE
         left_s = max(0.0, keys.expiry_s - self._plane.clock.now())
         return self._clock.now_hns() + int(left_s * HNS_PER_S)
-
-    def _answer(self, action: Action, fields: Mapping[str, int]) -> None:
-        try:
-            self._core.answer(action.request, self._clock.now_hns(), **fields)
-        except (errors.StaleAnswerError, errors.NullArgError) as error:
-            logger.debug("%s: answer not wanted any more: %s", self._settings.name, error)
-        except errors.ServiceError as error:  # the stream is FAILED now, which the core reports by an action
-            logger.debug("%s: %s", self._settings.name, error)
 
     # ---- uploads
 
@@ -182,25 +163,22 @@ class StreamOrders:
             self.last_error = outcome.message
             logger.info("%s: upload %d ended: %s", self._settings.name, action.upload, outcome.message)
         if outcome.endpoint_is_doubtful:
-            self._endpoints.drop(self._settings.name)
-        if upload.is_over:
+            self.rules.doubt_endpoint()
+        if upload.body.is_over:
             return
-        await _pause(outcome.retry_after_s)
-        if upload.is_connected:
-            self._tell_end(action.upload, outcome.result)
-        else:
-            self._answer(action, {"result": int(outcome.result)})
+        await asyncio.sleep(pause_s(outcome.retry_after_s))
+        self.rules.upload_ended(action, upload.is_connected, outcome.result, self._clock.now_hns())
 
     async def _upload(self, action: Action, upload: _Upload) -> PutMediaOutcome:
         settings = self._settings
         try:
-            target = await self._plane.put_media_target(self._endpoint_url)
+            target = await self._plane.put_media_target(self.rules.endpoint_url)
         except ServiceError as error:
             return PutMediaOutcome(error.result, message=str(error))
 
         def on_connected() -> None:
             upload.is_connected = True
-            self._answer(action, {})
+            self.rules.answer(action, self._clock.now_hns(), {})
 
         upload.session = PutMediaSession(
             target=target,
@@ -215,15 +193,9 @@ class StreamOrders:
             on_ack_bytes=upload.take_acks,
             on_connected=on_connected,
         )
-        if upload.is_over:
+        if upload.body.is_over:
             upload.session.stop()
         return await upload.session.run()
-
-    def _tell_end(self, upload: int, result: int) -> None:
-        try:
-            self._core.upload_ended(upload, int(result), self._clock.now_hns())
-        except (errors.UnknownUploadError, errors.NullArgError, errors.ServiceError) as error:
-            logger.debug("%s: %s", self._settings.name, error)
 
     def _data(self, action: Action) -> None:
         upload = self._uploads.get(action.upload)
@@ -242,65 +214,46 @@ class StreamOrders:
 
 
 class _Upload:
-    """One upload handle: bytes out of the core, ACK bytes into it."""
+    """One upload handle: its bytes, and the session that carries them."""
 
     def __init__(self, core: Stream, number: int, clock: Clock) -> None:
-        self._core = core
-        self._number = number
         self._clock = clock
-        self._reader: UploadReader | None = None
-        self._is_read = False  # READ_END was seen: the body ends after what was given out
+        self.body = UploadBody(core, number)
         self.more = asyncio.Event()
         self.session: PutMediaSession | None = None
         self.is_connected = False
-        self.is_over = False  # the core is done with the handle, or we are closing
 
     def end(self) -> None:
         """Close the connection; the core does not want to hear of it."""
-        self.is_over = True
+        self.body.is_over = True
         self.more.set()
         if self.session is not None:
             self.session.stop()
 
     def let_go(self) -> None:
         """The session has ended: its buffers go now, not when the collector finds the circle of session and upload."""
-        self.session = self._reader = None
+        self.session = None
+        self.body.let_go()
 
     async def next_body(self) -> memoryview | None:
         """The next bytes of the body, valid until the next call; None at its end."""
-        while not (self._is_read or self.is_over):
+        while True:
             self.more.clear()
-            piece = self._read()
+            piece = self.body.read(self._clock.now_hns())
+            if piece is None:
+                self._end_if_over()
+                self.body.let_go()
+                return None
             if piece:
                 return piece
-            if not self._is_read:
-                await self.more.wait()
-        self._reader = None
-        return None
+            await self.more.wait()
 
     def take_acks(self, data: bytes) -> None:
         """Bytes of the answer. What they free, or end, may let the body go on."""
-        try:
-            self._core.ack_bytes(self._number, data, self._clock.now_hns())
-        except errors.MediaError as error:
-            logger.warning("upload %d: %s", self._number, error)  # counted in the metrics; the rest goes on
-        except (errors.UnknownUploadError, errors.NullArgError):
-            self.end()
+        self.body.take_acks(data, self._clock.now_hns())
+        self._end_if_over()
         self.more.set()
 
-    def _read(self) -> memoryview | None:
-        if self._reader is None:
-            self._reader = UploadReader()
-        try:
-            count, state = self._core.upload_read(self._number, self._reader, self._clock.now_hns())
-        except (errors.UnknownUploadError, errors.NullArgError):
+    def _end_if_over(self) -> None:
+        if self.body.is_over:
             self.end()
-            return None
-        self._is_read = state == READ_END
-        return self._reader.view[:count]
-
-
-async def _pause(retry_after_s: float | None) -> None:
-    """Wait as long as the service asked for."""
-    if retry_after_s:
-        await asyncio.sleep(min(retry_after_s, RETRY_AFTER_MAX_S))

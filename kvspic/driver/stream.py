@@ -25,8 +25,9 @@ from kvspic.actions import (
 from kvspic.core import Stream
 from kvspic.driver.aio import AioDriver, Clock
 from kvspic.driver.orders import StreamOrders
+from kvspic.driver.rules import Recovery
 from kvspic.driver.watch import EventQueue, Latency, Waiters, Watchers
-from kvspic.retry import Decision, GiveUp, ResetConnection, RetryPolicy, RetryStream, Situation, Trouble
+from kvspic.retry import ResetConnection, RetryPolicy, RetryStream
 from kvspic.types import DropReason, Health, StreamMetrics, StreamReport, StreamState
 
 __all__ = ["StreamParts", "StreamWork"]
@@ -65,16 +66,13 @@ class StreamWork:
         self._orders = parts.orders
         self._driver = parts.driver
         self._clock = parts.clock
-        self._policy = parts.policy
+        self._recovery = Recovery(parts.policy, parts.core, parts.orders.rules, self._later)
         self._watchers = Watchers(self.name)
         self._waiters = Waiters()
         self._latency = Latency()
         self._state = StreamState.NEW
         self._since_hns = self._clock.now_hns()
         self._trouble = ""  # in words while the stream has failed or stalled
-        self._attempt = 0
-        self._was_streaming = False
-        self._was_refreshed = False
         self._was_ready = False
         self._is_drained = False
         self._is_closing = False
@@ -269,9 +267,7 @@ class StreamWork:
         self.room()
 
     def _fragment_done(self, action: Action) -> None:
-        self._attempt = 0
-        self._was_streaming = True
-        self._was_refreshed = False
+        self._recovery.fragment_done()
         if self._trouble:
             self._recovered()
 
@@ -283,28 +279,17 @@ class StreamWork:
     def _stale(self, action: Action) -> None:
         self._trouble = f"nothing was acknowledged for {action.a / HNS_PER_S:.0f} s"
         self._since_hns = self._clock.now_hns()
-        self._ask(Situation(Trouble.STALE, attempt=self._attempt, was_streaming=self._was_streaming))
+        self._recovery.stale()
 
     def _pressure(self, action: Action) -> None:
         if action.a and action.result == PressureKind.LATENCY:
-            self._ask(Situation(Trouble.LATENCY, attempt=self._attempt, was_streaming=self._was_streaming))
+            self._recovery.late()
 
     def _failed(self, action: Action) -> None:
         failure = errors.from_status(action.status, self._orders.last_error)
         self._trouble = str(failure)
         self._since_hns = self._clock.now_hns()
-        decision = self._ask(
-            Situation(
-                trouble=Trouble.FAILED,
-                status=action.status,
-                status_name=failure.name,
-                status_class=failure.status_class,
-                result=action.result,
-                attempt=self._attempt,
-                was_streaming=self._was_streaming,
-                credentials_were_refreshed=self._was_refreshed,
-            )
-        )
+        decision = self._recovery.failed(action, failure)
         is_final = not isinstance(decision, (RetryStream, ResetConnection))
         if is_final:
             self.failure = failure
@@ -313,41 +298,15 @@ class StreamWork:
         state = StreamState(action.a)
         self._tell(StreamFailed(self.name, action.status, str(failure), action.result, state, is_final))
 
-    # ---- what the policy decides
-
-    def _ask(self, situation: Situation) -> Decision:
-        decision = self._policy.decide(situation)
-        self._attempt += 1
-        if isinstance(decision, ResetConnection):
-            self._later(0, self._reset_connection)
-        elif isinstance(decision, RetryStream):
-            self._orders.refresh_next = decision.refresh_credentials
-            self._was_refreshed = self._was_refreshed or decision.refresh_credentials
-            self._later(decision.after_hns, self._try_again)
-        elif isinstance(decision, GiveUp):
-            logger.info("%s: the retry policy gives up: %s", self.name, decision.cause)
-        return decision
+    # ---- helpers
 
     def _later(self, after_hns: int, act: Callable[[int], None]) -> None:
         def run() -> None:
-            if self._final is not None:
-                return
-            try:
+            if self._final is None:
                 act(self._clock.now_hns())
-            except errors.StateError as error:
-                logger.debug("%s: %s", self.name, error)  # the stream went on or was stopped meanwhile
-            self._driver.take_turn()
+                self._driver.take_turn()
 
         self._driver.loop.call_later(after_hns / HNS_PER_S, run)
-
-    def _try_again(self, now_hns: int) -> None:
-        if self.core.metrics().state == StreamState.FAILED:
-            self.core.retry(now_hns)
-
-    def _reset_connection(self, now_hns: int) -> None:
-        self.core.reset_connection(now_hns)
-
-    # ---- helpers
 
     def _end_fragment(self) -> None:
         try:

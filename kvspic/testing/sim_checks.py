@@ -28,9 +28,6 @@ FROM_BUFFER = (
 )  # fmt: skip
 
 
-OF_SILENT_TRACKS = (AckError.MAX_FRAGMENT_DURATION_REACHED, AckError.TRACK_NUMBER_MISMATCH)
-
-
 class Violation(AssertionError):
     """A promise is broken. ``rule`` names it in a few words, so that a smaller run can be seen to break the same."""
 
@@ -113,9 +110,8 @@ class Account:
 class Accounts:
     """All accounts of a run; the judge of the service's side."""
 
-    def __init__(self, clock: SimClock, is_strict: bool = False) -> None:
+    def __init__(self, clock: SimClock) -> None:
         self._clock = clock
-        self.is_strict = is_strict
         self.all: dict[int, Account] = {}
         self.step = 0
 
@@ -189,8 +185,6 @@ class Accounts:
         if error is AckError.FRAMES_MISSING_FOR_TRACK and log.account.may_be_silent:
             return  # known only when the fragment is over; the core has to send it again without that track
         early = _early(log)
-        if not self.is_strict and _is_known(log.account, error, early):
-            return
         what = (
             f"{log.stream_name} upload {log.number}: {error.name}; {early}; {'; '.join(map(str, log.fragments[-3:]))}"
         )
@@ -238,7 +232,7 @@ class Accounts:
             raise Violation("freed before its persisted ACK", what)
         if account.offline and sum(found.frames_dropped[reason] for reason in account.offline_losses):
             raise Violation("an offline stream lost frames", _ledger(account, dropped))
-        if self.is_strict and account.loses_nothing_refused and found.frames_dropped[DropReason.ERROR_ACK]:
+        if account.loses_nothing_refused and found.frames_dropped[DropReason.ERROR_ACK]:
             raise Violation("a refused fragment was lost", _ledger(account, dropped))
         if found.store_used > store_max:
             raise Violation("memory beyond the budget", f"{account.name}: {found.store_used} of {store_max}")
@@ -260,13 +254,6 @@ class Accounts:
             raise Violation("drops without a notice", f"{_ledger(account, dropped)}; told of {account.drops_known}")
         if not account.dropped_from_buffer and found.frames_done != len(account.frames) - dropped:
             raise Violation("frames are neither done nor dropped", _ledger(account, dropped))
-
-
-def _is_known(account: Account, error: AckError, early: str) -> bool:
-    """Whether the refusal is one of those that the core is known to earn still; ``strict`` runs allow none."""
-    if account.may_be_silent and error in OF_SILENT_TRACKS:
-        return True
-    return error is AckError.FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS and (" by 0 ms" in early or "track 2" in early)
 
 
 def _early(log: SessionLog) -> str:

@@ -104,7 +104,6 @@ class Connection:
         self._sent = 0
         self._free_hns = self._up_hns = self._down_hns = 0
         self.is_silent = self._will_be_silent = False
-        self.breaks_after_hns = 0  # 0: silence lasts for ever
 
     def open(self, server: ServerEnd, faults: Sequence[Fault]) -> None:
         """Connect; the client end hears how it went."""
@@ -163,8 +162,6 @@ class Connection:
 
     def _be_silent(self) -> None:
         self.is_silent = True
-        if self.breaks_after_hns:
-            self._clock.call_later(self.breaks_after_hns, self._break)
 
     def _up(self, tell: Callable[[ServerEnd], None]) -> None:
         sent_hns = max(self._free_hns, self._clock.now_hns)

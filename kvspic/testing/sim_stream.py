@@ -1,7 +1,7 @@
-"""One stream of the simulation: the real core, and in the driver's place a copy of its rules without tasks.
+"""One stream of the simulation: the real core and the driver's own rules, with simulated calls and uploads.
 
-Orders become calls of the simulated service; failures and stalls are put to the real retry policy; what it decides is
-carried out as the driver does it.
+Orders become calls of the simulated service; what is answered, what the retry policy is asked and what its decisions
+mean is :mod:`kvspic.driver.rules`, the same that the driver runs.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from kvspic import errors
 from kvspic.actions import Action, ActionKind, PressureKind
 from kvspic.core import Stream
+from kvspic.driver.rules import OrderRules, Recovery, described, pause_s
 from kvspic.local.acks import Ack
 from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
-from kvspic.retry import GiveUp, ResetConnection, RetryStream, Situation, Trouble
+from kvspic.retry import Decision, GiveUp
 from kvspic.testing.clock import Timer
 from kvspic.testing.sim_checks import Account, Violation
 from kvspic.testing.sim_plan import StreamPlan
 from kvspic.testing.sim_service import Answer
 from kvspic.testing.sim_upload import Outcome, SimUpload
-from kvspic.types import DropReason, StreamState
+from kvspic.types import DropReason
 
 if TYPE_CHECKING:
     from kvspic.testing.simulation import World
@@ -30,9 +31,6 @@ __all__ = ["SimStream"]
 Take = Callable[[Mapping[str, Any]], dict[str, int]]  # from an answer of the service to the fields for the core
 
 HNS_PER_S = 10_000_000
-HNS_PER_HOUR = 3600 * HNS_PER_S
-RETRY_AFTER_MAX_S = 30
-STATUS_NUMBERS = {"CREATING": 0, "ACTIVE": 1, "UPDATING": 2, "DELETING": 3}
 ORDERS_PER_MINUTE_MAX = 800
 RETRIES_MAX = 5
 
@@ -45,17 +43,15 @@ class SimStream:
         self.plan = plan
         self.account = account
         self.core = core
-        self.endpoint = ""
+        self.rules = OrderRules(plan.name, core, world.endpoints)
+        self.recovery = Recovery(world.policy, core, self.rules, self._later)
         self.uploads: dict[int, SimUpload] = {}
         self.calls = 0  # outstanding
         self.retry_timer: Timer | None = None
         self.is_given_up = self.is_closed = self.is_stopped = self.is_freed = False
         self.on_room: Callable[[], None] = lambda: None
         self.on_closed: Callable[[], None] = lambda: None
-        self.refresh_next = False
         self.given_up_for = 0
-        self._attempt = 0
-        self._was_streaming = self._was_refreshed = False
         self._table: dict[int, Callable[[Action], None]] = {
             ActionKind.DESCRIBE_STREAM: self._describe,
             ActionKind.CREATE_STREAM: self._create,
@@ -121,7 +117,7 @@ class SimStream:
                 result = classify_transport(answer.trouble)
             else:
                 result = classify(answer.status, answer.error_name)
-            pause_hns = min(answer.retry_after_s, RETRY_AFTER_MAX_S) * HNS_PER_S
+            pause_hns = int(pause_s(answer.retry_after_s) * HNS_PER_S)
             self.world.clock.call_later(pause_hns, lambda: self._reply(action, {"result": int(result)}))
 
         def ask(refresh: bool) -> None:
@@ -134,24 +130,15 @@ class SimStream:
 
         ask(False)
 
-    def _reply(self, action: Action, fields: Mapping[str, int]) -> None:
+    def _reply(self, action: Action, fields: dict[str, int]) -> None:
         self.calls -= 1
-        self._answer(action, fields)
-
-    def _answer(self, action: Action, fields: Mapping[str, int]) -> None:
-        if self.is_freed:
-            return
-        try:
-            self.core.answer(action.request, self.world.clock.now_hns, **fields)
-        except (errors.StaleAnswerError, errors.ServiceError) as error:
-            self.world.write(self.plan.name, f"answer: {type(error).__name__}")
+        self.rules.answer(action, self.world.clock.now_hns, fields)
 
     def _describe(self, action: Action) -> None:
         def take(answer: Mapping[str, Any]) -> dict[str, int]:
             info = answer["StreamInfo"]
-            hours = info["DataRetentionInHours"]
-            self.account.done_on_received = hours == 0
-            return {"status": STATUS_NUMBERS[info["Status"]], "retention_hns": hours * HNS_PER_HOUR}
+            self.account.done_on_received = info["DataRetentionInHours"] == 0
+            return described(info["Status"], info["DataRetentionInHours"])
 
         self._call(action, "DescribeStream", {"StreamName": self.plan.name}, take)
 
@@ -167,26 +154,20 @@ class SimStream:
         self._call(action, "TagStream", {"StreamName": self.plan.name, "Tags": {"a": "b"}}, lambda answer: {})
 
     def _get_endpoint(self, action: Action) -> None:
-        name, now_hns, cache = self.plan.name, self.world.clock.now_hns, self.world.endpoints
-        if action.attempt:
-            cache.drop(name)
+        name, now_hns = self.plan.name, self.world.clock.now_hns
 
         def take(answer: Mapping[str, Any]) -> dict[str, int]:
-            self.endpoint = str(answer["DataEndpoint"])
-            cache.put(name, self.endpoint, now_hns)
+            self.rules.learn_endpoint(str(answer["DataEndpoint"]), now_hns)
             return {}
 
-        url = cache.get(name, now_hns)
-        if url is None:
+        if not self.rules.has_endpoint(action, now_hns):
             self._call(action, "GetDataEndpoint", {"StreamName": name, "APIName": "PUT_MEDIA"}, take)
             return
-        self.endpoint = url
         self.calls += 1
         self.world.clock.call_later(0, lambda: self._reply(action, {}))
 
     def _get_token(self, action: Action) -> None:
-        refresh, self.refresh_next = self.refresh_next or action.attempt > 0, False
-        keys = self.world.credentials(refresh, self.plan.name)
+        keys = self.world.credentials(self.rules.takes_refresh(action), self.plan.name)
         fields = {"result": int(ServiceResult.NOT_AUTHORIZED)} if keys is None else {"expires_hns": keys.expires_hns}
         self.calls += 1
         self.world.clock.call_later(HNS_PER_S // 100, lambda: self._reply(action, fields))
@@ -203,29 +184,23 @@ class SimStream:
     def answered_upload(self, upload: SimUpload) -> None:
         """The connection of an upload stands."""
         if upload.action is not None:
-            self._answer(upload.action, {})
+            self.rules.answer(upload.action, self.world.clock.now_hns, {})
 
     def _upload_done(self, action: Action, outcome: Outcome) -> None:
         upload = self.uploads.pop(action.upload)
         self.account.uploads_open.discard(action.upload)
         self.world.write(self.plan.name, f"upload {action.upload} ended: {outcome.what}")
         if outcome.is_doubtful:
-            self.world.endpoints.drop(self.plan.name)
-        if upload.is_over or self.is_freed:
+            self.rules.doubt_endpoint()
+        if upload.body.is_over or self.is_freed:
             return
-        pause_hns = min(outcome.retry_after_s, RETRY_AFTER_MAX_S) * HNS_PER_S
         self.calls += 1
 
         def tell() -> None:
             self.calls -= 1
-            if self.is_freed:
-                return
-            if upload.is_connected:
-                self.core.upload_ended(action.upload, int(outcome.result), self.world.clock.now_hns)
-            else:
-                self._answer(action, {"result": int(outcome.result)})
+            self.rules.upload_ended(action, upload.is_connected, outcome.result, self.world.clock.now_hns)
 
-        self.world.clock.call_later(pause_hns, tell)
+        self.world.clock.call_later(int(pause_s(outcome.retry_after_s) * HNS_PER_S), tell)
 
     def told_of_ack(self, ack: Ack) -> None:
         """An ACK has reached the core."""
@@ -245,9 +220,7 @@ class SimStream:
     # ---- notices
 
     def _fragment_done(self, action: Action) -> None:
-        self._attempt = 0
-        self._was_streaming = True
-        self._was_refreshed = False
+        self.recovery.fragment_done()
 
     def _dropped(self, action: Action) -> None:
         self.world.accounts.dropped(self.account, action.result, action.b)
@@ -260,42 +233,26 @@ class SimStream:
         self.on_closed()
 
     def _stale(self, action: Action) -> None:
-        self._ask(Situation(Trouble.STALE, attempt=self._attempt, was_streaming=self._was_streaming))
+        self._decided("stale", self.recovery.stale())
 
     def _pressure(self, action: Action) -> None:
         if action.a and action.result == PressureKind.LATENCY:
-            self._ask(Situation(Trouble.LATENCY, attempt=self._attempt, was_streaming=self._was_streaming))
+            self._decided("late", self.recovery.late())
 
     def _failed(self, action: Action) -> None:
         failure = errors.from_status(action.status, "")
-        situation = Situation(
-            trouble=Trouble.FAILED,
-            status=action.status,
-            status_name=failure.name,
-            status_class=failure.status_class,
-            result=action.result,
-            attempt=self._attempt,
-            was_streaming=self._was_streaming,
-            credentials_were_refreshed=self._was_refreshed,
-        )
-        self._ask(situation)
+        self._decided(failure.name, self.recovery.failed(action, failure))
 
-    def _ask(self, situation: Situation) -> None:
-        decision = self.world.policy.decide(situation)
-        self._attempt += 1
-        self.world.write(self.plan.name, f"policy: {situation.trouble} {situation.status_name} -> {decision}")
-        if isinstance(decision, ResetConnection):
-            self.world.clock.call_later(0, lambda: self._guarded(self.core.reset_connection))
-        elif isinstance(decision, RetryStream):
-            self.refresh_next = decision.refresh_credentials
-            self._was_refreshed = self._was_refreshed or decision.refresh_credentials
-            self.retry_timer = self.world.clock.call_later(decision.after_hns, self._try_again)
-        elif isinstance(decision, GiveUp):
-            self.is_given_up = True
+    def _decided(self, trouble: str, decision: Decision) -> None:
+        self.is_given_up = self.is_given_up or isinstance(decision, GiveUp)
+        self.world.write(self.plan.name, f"policy: {trouble} -> {decision}")
 
-    def _try_again(self) -> None:
-        if not self.is_freed and self.core.metrics().state == StreamState.FAILED:
-            self.core.retry(self.world.clock.now_hns)
+    def _later(self, after_hns: int, act: Callable[[int], None]) -> None:
+        def run() -> None:
+            if not self.is_freed:
+                act(self.world.clock.now_hns)
+
+        self.retry_timer = self.world.clock.call_later(after_hns, run)
 
     def user_retry(self) -> None:
         """The user says: try again."""

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kvspic import errors
 from kvspic.actions import Action
-from kvspic.core import UploadReader
+from kvspic.driver.rules import UploadBody
 from kvspic.local.acks import Ack
 from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
 from kvspic.testing.clock import Timer
@@ -30,9 +29,8 @@ __all__ = ["Outcome", "SimUpload"]
 HNS_PER_S = 10_000_000
 OPEN_HNS, HEAD_HNS, LINGER_HNS = 30 * HNS_PER_S, 15 * HNS_PER_S, 30 * HNS_PER_S
 SEND_HNS = 30 * HNS_PER_S
-MASKED_SILENCE_HNS = 60 * HNS_PER_S
 REPEAT_MAX = 256 * 1024
-READ_WAIT, READ_AWAITING_ACK, READ_END = 1, 2, 3
+READ_SIZE = 16384
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,9 @@ class SimUpload:
         self.number = number
         self._start_ms = start_ms
         self._done = done
-        self.is_connected = self.is_over = self._has_head = self._is_read = self._is_finished = False
+        self.body = UploadBody(stream.core, number, READ_SIZE)
+        self.is_connected = self._has_head = self._is_read = self._is_finished = False
         self._is_waiting = False
-        self._reader = UploadReader(16384)
         self._marks: list[tuple[int, int]] = []
         self._size = 0
         self._kept: bytearray | None = bytearray()
@@ -82,10 +80,8 @@ class SimUpload:
             self._world.clock.call_later(HNS_PER_S // 100, lambda: self._finish(no_keys))
             return
         self._log = SessionLog(self._stream.account, self.number, self._marks)
-        self._has_head = False
+        self._has_head = self._is_waiting = False
         self._connection = self._world.service.connect(self._log, self._head(keys), self)
-        if not self._world.accounts.is_strict:
-            self._connection.breaks_after_hns = MASKED_SILENCE_HNS
 
     def _head(self, keys: Keys) -> UploadHead:
         seconds, milliseconds = divmod(self._start_ms, 1000)
@@ -95,16 +91,16 @@ class SimUpload:
             "x-amzn-fragment-acknowledgment-required": "1",
             "x-amzn-fragment-timecode-type": "RELATIVE" if self._stream.plan.relative else "ABSOLUTE",
         }
-        return UploadHead(headers, self._stream.endpoint, keys)
+        return UploadHead(headers, self._stream.rules.endpoint_url, keys)
 
     def end(self) -> None:
         """The core is done with the handle, or we close."""
-        self.is_over = True
+        self.body.is_over = True
         self._finish(Outcome(ServiceResult.OK, "stopped"))
 
     def more(self) -> None:
         """The core has something for this upload, or an answer came."""
-        if self._is_waiting and self.is_connected:
+        if self._is_waiting:
             self._is_waiting = False
             self._pump()
 
@@ -121,35 +117,35 @@ class SimUpload:
 
     def _pump(self) -> None:
         """Send until the core has no more, or the connection takes no more for now."""
-        connection = self._connection
-        while connection is not None and not self._is_finished:
-            if self._is_read:
-                connection.send_end()
-                self._arm(LINGER_HNS, self._silent)
-                return
+        while not self._is_finished:
             piece = self._read()
             if piece is None:
+                self._end_body()
                 return
-            if piece and not self._send(piece):
+            if not piece:
+                self._is_waiting = True
                 return
-            if self._is_waiting:
+            if not self._send(piece):
                 return
 
     def _read(self) -> bytes | None:
         world = self._world
-        try:
-            count, state = self._stream.core.upload_read(self.number, self._reader, world.clock.now_hns)
-        except (errors.UnknownUploadError, errors.NullArgError):
-            self.end()
-            return None
-        self._is_read = state == READ_END
-        self._is_waiting = state in (READ_WAIT, READ_AWAITING_ACK)
-        piece = bytes(self._reader.view[:count])
-        if piece:
-            self._size += count
-            self._marks.append((self._size, world.accounts.step))
-            self._keep(piece)
+        view = self.body.read(world.clock.now_hns)
+        if not view:
+            return None if view is None else b""
+        piece = bytes(view)
+        self._size += len(piece)
+        self._marks.append((self._size, world.accounts.step))
+        self._keep(piece)
         return piece
+
+    def _end_body(self) -> None:
+        if self.body.is_over:
+            self.end()
+        elif self._connection is not None:
+            self._is_read = True
+            self._connection.send_end()
+            self._arm(LINGER_HNS, self._silent)
 
     def _keep(self, piece: bytes) -> None:
         if self._kept is None:
@@ -166,13 +162,12 @@ class SimUpload:
             self._arm(HEAD_HNS, self._silent)
         free_hns = self._connection.send(piece)
         if free_hns is None:
-            self._is_waiting = False
             self._arm(SEND_HNS, self._blocked)
             return False
         if free_hns - self._world.clock.now_hns < HNS_PER_S // 20:
             return True
-        self._is_waiting = False
-        self._world.clock.call_at(free_hns, self._pump)
+        connection = self._connection
+        self._world.clock.call_at(free_hns, lambda: self._pump() if self._connection is connection else None)
         return False
 
     # ---- the reading half
@@ -215,9 +210,8 @@ class SimUpload:
         self.more()
 
     def _give(self, data: bytes) -> None:
-        try:
-            self._stream.core.ack_bytes(self.number, data, self._world.clock.now_hns)
-        except (errors.UnknownUploadError, errors.NullArgError):
+        self.body.take_acks(data, self._world.clock.now_hns)
+        if self.body.is_over:
             self.end()
 
     def ended(self) -> None:

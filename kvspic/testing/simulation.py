@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from kvspic import errors
 from kvspic.actions import ORDERS, Action, ActionKind
-from kvspic.core import StreamSetup
+from kvspic.core import Client, StreamSetup
 from kvspic.driver.turn import Turn
 from kvspic.local.faults import Fault, FaultKind, FaultScript
 from kvspic.local.model import Service
@@ -27,7 +27,6 @@ from kvspic.provider.endpoints import EndpointCache
 from kvspic.retry import DefaultRetryPolicy
 from kvspic.testing.clock import SimClock
 from kvspic.testing.sim_checks import Accounts, Violation
-from kvspic.testing.sim_core import SeededClient
 from kvspic.testing.sim_network import Network
 from kvspic.testing.sim_plan import HNS_PER_S, Deed, DeedKind, Plan, StreamPlan, make_plan
 from kvspic.testing.sim_random import SimRandom
@@ -70,12 +69,12 @@ class Failure:
 class World:
     """One run."""
 
-    def __init__(self, plan: Plan, is_strict: bool = False) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.begin_hns = BEGIN_HNS
         self.clock = SimClock(BEGIN_HNS)
         self.random = SimRandom(plan.seed, "world")
-        self.accounts = Accounts(self.clock, is_strict)
+        self.accounts = Accounts(self.clock)
         self.network = Network(self.clock, SimRandom(plan.seed, "network"), plan.latency_hns, plan.bytes_per_s)
         settings = Settings(creating_hns=plan.creating_hns, persist_delay_hns=plan.persist_hns)
         script = FaultScript(plan.faults, BEGIN_HNS)
@@ -88,7 +87,7 @@ class World:
         self._lines: deque[tuple[int, str, object]] = deque(maxlen=LINES_MAX)
         self._keys: Keys | None = None
         self._is_healed = False
-        self.client = SeededClient(BEGIN_HNS, store_size=plan.store_size, seed=plan.seed + 1)
+        self.client = Client(BEGIN_HNS, store_size=plan.store_size, seed=plan.seed + 1)
         self.turn = Turn(self.client)
         self.turn.handlers[0] = self._on_client_action
         self.turn.take(BEGIN_HNS)
@@ -377,13 +376,13 @@ def _options(plan: StreamPlan) -> StreamOptions:
 # ---- runs
 
 
-def run_plan(plan: Plan, is_strict: bool = False) -> Figures:
-    """Play a plan; ``is_strict`` does not overlook the faults that are known.
+def run_plan(plan: Plan) -> Figures:
+    """Play a plan.
 
     Raises:
         Violation: a promise is broken; its ``lines`` are the end of the transcript.
     """
-    world = World(plan, is_strict)
+    world = World(plan)
     try:
         return world.run()
     except Violation as violation:
@@ -393,14 +392,14 @@ def run_plan(plan: Plan, is_strict: bool = False) -> Figures:
         world.close()
 
 
-def run_seed(seed: int, hours: float = 1.0, is_strict: bool = False) -> Figures:
+def run_seed(seed: int, hours: float = 1.0) -> Figures:
     """Play the run of a seed."""
-    return run_plan(make_plan(seed, hours), is_strict)
+    return run_plan(make_plan(seed, hours))
 
 
-def shrink(plan: Plan, rule: str, is_strict: bool = False, tries: int = 400) -> Failure | None:
+def shrink(plan: Plan, rule: str, tries: int = 400) -> Failure | None:
     """Make a failing plan smaller: leave out what the failure does not need. None when it does not fail again."""
-    best = _failure(plan, rule, is_strict)
+    best = _failure(plan, rule)
     if best is None:
         return None
     left = tries
@@ -409,7 +408,7 @@ def shrink(plan: Plan, rule: str, is_strict: bool = False, tries: int = 400) -> 
         is_smaller = False
         for candidate in _smaller(best.plan):
             left -= 1
-            found = _failure(candidate, rule, is_strict)
+            found = _failure(candidate, rule)
             if found is not None:
                 best, is_smaller = found, True
                 break
@@ -418,9 +417,9 @@ def shrink(plan: Plan, rule: str, is_strict: bool = False, tries: int = 400) -> 
     return best
 
 
-def _failure(plan: Plan, rule: str, is_strict: bool) -> Failure | None:
+def _failure(plan: Plan, rule: str) -> Failure | None:
     try:
-        run_plan(plan, is_strict)
+        run_plan(plan)
     except Violation as violation:
         return Failure(plan, violation, violation.lines) if violation.rule == rule else None
     return None
@@ -460,7 +459,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0..99", help="FIRST..LAST or one number")
     parser.add_argument("--hours", type=float, default=1.0, help="simulated hours of each seed")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
-    parser.add_argument("--strict", action="store_true", help="do not overlook the faults that are known")
     parser.add_argument("--no-shrink", action="store_true", help="show the failing run as it is")
     wanted = parser.parse_args(argv)
     first, _, last = wanted.seeds.partition("..")
@@ -469,7 +467,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed in seeds:
         _progress(f"\rseed {seed} ({seed - seeds[0]} of {len(seeds)} done, {frames} frames, {failed} failed) ")
         try:
-            frames += run_seed(seed, wanted.hours, wanted.strict).frames
+            frames += run_seed(seed, wanted.hours).frames
         except Violation as violation:
             failed += 1
             _progress("\n")
@@ -491,7 +489,7 @@ def _report(seed: int, violation: Violation, wanted: argparse.Namespace) -> None
     if wanted.no_shrink:
         print("\n".join(violation.lines))
         return
-    small = shrink(make_plan(seed, wanted.hours), violation.rule, wanted.strict)
+    small = shrink(make_plan(seed, wanted.hours), violation.rule)
     if small is None:
         print("the failure does not repeat: the simulation itself is not deterministic")
         return

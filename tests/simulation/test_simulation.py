@@ -1,7 +1,7 @@
 """The simulation of producer and service. Goal: under each seed every promise holds, and a broken one is noticed.
 
 The named runs are faults that seeds have found, made small. A failing seed prints a small transcript by
-``python -m kvspic.testing.simulation --seeds SEED --strict``.
+``python -m kvspic.testing.simulation --seeds SEED``.
 """
 
 import pytest
@@ -22,7 +22,7 @@ TWO_TRACKS = {"audio_hns": 150 * HNS_PER_MS, "gop": 5}
 def test_an_hour_under_each_seed_keeps_every_promise(first):
     for seed in range(first, first + GROUP):
         try:
-            simulation.run_seed(seed, 1.0, is_strict=True)
+            simulation.run_seed(seed, 1.0)
         except Violation as violation:
             pytest.fail(f"seed {seed}: {violation}\n" + "\n".join(violation.lines[-40:]))
 
@@ -33,7 +33,7 @@ def test_the_same_seed_gives_the_same_run():
 
 
 def test_a_good_line_delivers_every_frame_in_one_session():
-    figures = simulation.run_plan(plan(), is_strict=True)
+    figures = simulation.run_plan(plan())
     assert figures.frames == 151
     assert figures.sessions == 1
 
@@ -44,60 +44,60 @@ def test_a_good_line_delivers_every_frame_in_one_session():
 def test_a_silent_track_costs_no_fragment():
     """The service refuses the first fragment without audio; it is sent again in a session without that track."""
     bursts = (Burst(2 * HNS_PER_S, 32 * HNS_PER_S, False), Burst(33 * HNS_PER_S, 63 * HNS_PER_S, True))
-    simulation.run_plan(plan(bursts=bursts, **TWO_TRACKS), is_strict=True)
+    simulation.run_plan(plan(bursts=bursts, **TWO_TRACKS))
 
 
 def test_a_track_comes_and_goes_with_key_frames_only():
     """Formats with and without the track alternate; a fragment's blocks fit its session's header."""
     bursts = tuple(Burst(at * HNS_PER_S, (at + 8) * HNS_PER_S, at % 20 == 0) for at in range(10, 200, 10))
-    simulation.run_plan(plan(bursts=bursts, audio_hns=539 * HNS_PER_MS, gop=1), is_strict=True)
+    simulation.run_plan(plan(bursts=bursts, audio_hns=539 * HNS_PER_MS, gop=1))
 
 
 def test_audio_in_the_millisecond_of_a_leading_picture_follows_the_key_frame():
     changes = {"video_hns": 560_653, "audio_hns": 1_520_282, "gop": 50, "leading": True, "offline": True}
-    simulation.run_plan(plan(bursts=(Burst(HNS_PER_S, 90 * HNS_PER_S, False),), **changes), is_strict=True)
+    simulation.run_plan(plan(bursts=(Burst(HNS_PER_S, 90 * HNS_PER_S, False),), **changes))
 
 
 def test_audio_later_than_the_order_window_is_dropped_alone():
     """Else each fragment is refused for a block before its predecessor's last, and the video is lost with it."""
-    simulation.run_plan(plan(late_hns=625 * HNS_PER_MS, **TWO_TRACKS), is_strict=True)
+    simulation.run_plan(plan(late_hns=625 * HNS_PER_MS, **TWO_TRACKS))
 
 
 def test_a_half_open_connection_of_an_offline_stream_is_left():
     fault = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=15_000)
     bursts = (Burst(10 * HNS_PER_S, 300 * HNS_PER_S, False),)
-    simulation.run_plan(plan(fault, offline=True, bytes_per_s=100_000, bursts=bursts), is_strict=True)
+    simulation.run_plan(plan(fault, offline=True, bytes_per_s=100_000, bursts=bursts))
 
 
 def test_silence_after_an_ack_is_noticed_without_new_frames():
     """All is sent, BUFFERING came, PERSISTED never does, and the camera pauses."""
     fault = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=600)
     short = (Burst(2 * HNS_PER_S, 5 * HNS_PER_S, False),)
-    simulation.run_plan(plan(fault, bursts=short, gop=3), is_strict=True)
+    simulation.run_plan(plan(fault, bursts=short, gop=3))
 
 
 def test_an_offline_stream_that_waits_for_room_keeps_its_gop():
     """No idle deadline ends the fragment while a put waits, also not in the moment when there is room again."""
     fault = Fault(FaultKind.UNREACHABLE, PUT_MEDIA, end_hns=90 * HNS_PER_S)
-    simulation.run_plan(plan(fault, offline=True, store_size=4 * 65536, size_high=20_000), is_strict=True)
+    simulation.run_plan(plan(fault, offline=True, store_size=4 * 65536, size_high=20_000))
 
 
 def test_a_credential_source_that_fails_at_first_does_not_end_the_stream():
     fault = Fault(FaultKind.REFUSE, "GetToken", end_hns=30 * HNS_PER_S)
-    simulation.run_plan(plan(fault), is_strict=True)
+    simulation.run_plan(plan(fault))
 
 
 def test_audio_after_a_pause_does_not_stretch_the_fragment_before_it():
     """An open GOP's key frame is shown later than the audio that came with it; the pause is longer than a fragment."""
     bursts = (Burst(2 * HNS_PER_S, 30 * HNS_PER_S, False), Burst(50 * HNS_PER_S, 90 * HNS_PER_S, False))
     changes = {"video_hns": 1288 * HNS_PER_MS, "audio_hns": 200 * HNS_PER_MS, "gop": 3, "leading": True}
-    simulation.run_plan(plan(bursts=bursts, **changes), is_strict=True)
+    simulation.run_plan(plan(bursts=bursts, **changes))
 
 
 def test_a_dropped_open_fragment_that_is_cut_by_time_takes_no_more_frames():
     """The service refuses the fragment while it is open; the next key frame opens another before its time is up."""
     fault = Fault(FaultKind.ERROR_ACK, PUT_MEDIA, error_id=4004, fragment=1)
-    simulation.run_plan(plan(fault, video_hns=0, audio_hns=280 * HNS_PER_MS, gop=1, fragment_s=2), is_strict=True)
+    simulation.run_plan(plan(fault, video_hns=0, audio_hns=280 * HNS_PER_MS, gop=1, fragment_s=2))
 
 
 def test_a_silent_session_is_left_after_a_rotation_too():
@@ -105,20 +105,20 @@ def test_a_silent_session_is_left_after_a_rotation_too():
     fault = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=600)
     bursts = (Burst(2 * HNS_PER_S, 5 * HNS_PER_S, False),)
     run = plan(fault, bursts=bursts, gop=50, fragment_s=6, token_life_hns=100 * HNS_PER_S)
-    simulation.run_plan(run, is_strict=True)
+    simulation.run_plan(run)
 
 
 def test_reconnects_without_acks_wait_longer_each_time():
     """A connection that takes bytes and is cut is no progress, though nobody acknowledges anything."""
     fault = Fault(FaultKind.CUT, PUT_MEDIA, end_hns=90 * HNS_PER_S, after_bytes=1)
-    simulation.run_plan(plan(fault, want_acks=False), is_strict=True)
+    simulation.run_plan(plan(fault, want_acks=False))
 
 
 @pytest.mark.parametrize("policy", [BackwardPolicy.ERROR, BackwardPolicy.DROP])
 def test_frames_of_a_refused_key_frame_do_not_join_the_fragment_before(policy):
     """The source's clock went back a little between two bursts: the key frame is refused, its GOP can not be shown."""
     bursts = (Burst(2 * HNS_PER_S, 30 * HNS_PER_S, False), Burst(32 * HNS_PER_S, 60 * HNS_PER_S, False, -3 * HNS_PER_S))
-    simulation.run_plan(plan(bursts=bursts, video_hns=700 * HNS_PER_MS, gop=17, backward_policy=policy), is_strict=True)
+    simulation.run_plan(plan(bursts=bursts, video_hns=700 * HNS_PER_MS, gop=17, backward_policy=policy))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_frames_of_a_refused_key_frame_do_not_join_the_fragment_before(policy):
     ],
 )
 def test_a_seed_that_found_a_fault_passes(seed):
-    simulation.run_seed(seed, 1.0, is_strict=True)
+    simulation.run_seed(seed, 1.0)
 
 
 # ---- deeds of the user
@@ -138,7 +138,7 @@ def test_a_seed_that_found_a_fault_passes(seed):
 @pytest.mark.parametrize("kind", list(DeedKind))
 @pytest.mark.parametrize("at_s", [1, 3, 20, 61])
 def test_the_user_may_do_anything_at_any_moment(kind, at_s):
-    simulation.run_plan(plan(deeds=[Deed(at_s * HNS_PER_S, 0, kind)]), is_strict=True)
+    simulation.run_plan(plan(deeds=[Deed(at_s * HNS_PER_S, 0, kind)]))
 
 
 # ---- the checks themselves

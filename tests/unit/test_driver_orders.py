@@ -165,7 +165,7 @@ def test_keys_are_refreshed_when_they_failed_or_were_refused():
     bench = Bench()
     first = order(ActionKind.GET_TOKEN)
     bench.carry_out(first, first._replace(attempt=1))
-    bench.orders.refresh_next = True
+    bench.orders.rules.refresh_next = True
     bench.carry_out(first, first)
     assert bench.plane.calls == [("get", False), ("get", True), ("get", True), ("get", False)]
 

@@ -7,7 +7,9 @@ import pytest
 
 from kvspic import actions, errors
 from kvspic.actions import Action, ActionKind
+from kvspic.driver.rules import OrderRules
 from kvspic.driver.stream import StreamParts, StreamWork
+from kvspic.provider.endpoints import EndpointCache
 from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, Trouble
 from kvspic.types import DropReason, StreamMetrics, StreamState
 
@@ -40,10 +42,10 @@ class Core:
 
 
 class Orders:
-    def __init__(self) -> None:
+    def __init__(self, core) -> None:
         self.table = {}
         self.last_error = ""
-        self.refresh_next = False
+        self.rules = OrderRules("door", core, EndpointCache())
         self.is_stopped = False
 
     def stop(self) -> None:
@@ -83,7 +85,8 @@ class Policy:
 
 class Bench:
     def __init__(self, decision=None) -> None:
-        self.core, self.orders, self.driver, self.policy = Core(), Orders(), Driver(), Policy(decision)
+        self.core, self.driver, self.policy = Core(), Driver(), Policy(decision)
+        self.orders = Orders(self.core)
         self.work = StreamWork(StreamParts("door", self.core, self.orders, self.driver, Clock(), self.policy))
         self.events: list[actions.Event] = []
         self.work.callbacks.append(self.events.append)
@@ -137,7 +140,7 @@ def test_a_failure_is_an_event_and_tried_again_after_the_pause():
     event = bench.events[-1]
     assert isinstance(event, actions.StreamFailed)
     assert not event.is_final
-    assert bench.orders.refresh_next
+    assert bench.orders.rules.refresh_next
     delay_s, again = bench.driver.later.pop()
     assert delay_s == 2.0
     again()

@@ -1,0 +1,198 @@
+"""The rules of a stream's driver without its tasks: answers to orders, bytes of uploads, what the policy is asked.
+
+The driver keeps them over real connections and the simulation over simulated ones: both call what is here, so what a
+seed has proven is what runs. Nothing here waits or knows the time: the caller says what time it is, and gives the
+function that runs a step later.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from kvspic import errors
+from kvspic.actions import Action
+from kvspic.core import Stream, UploadReader
+from kvspic.provider.endpoints import EndpointCache
+from kvspic.retry import Decision, GiveUp, ResetConnection, RetryPolicy, RetryStream, Situation, Trouble
+from kvspic.types import StreamState
+
+__all__ = ["Later", "OrderRules", "Recovery", "UploadBody", "described", "pause_s"]
+
+logger = logging.getLogger("kvspic.rules")
+
+RETRY_AFTER_MAX_S = 30.0  # of what the service asks for; the core's own pauses come on top
+HNS_PER_HOUR = 36_000_000_000
+STATUS_NUMBERS = {"CREATING": 0, "ACTIVE": 1, "UPDATING": 2, "DELETING": 3}
+READ_END = 3
+
+Later = Callable[[int, Callable[[int], None]], None]
+"""Run a step after so many ticks of 100 ns, giving it the time of then; not at all if the stream is gone by then."""
+
+
+def pause_s(retry_after_s: float | None) -> float:
+    """How long an answer to the core waits because the service asked for it."""
+    return min(retry_after_s or 0.0, RETRY_AFTER_MAX_S)
+
+
+def described(status: str, retention_hours: int) -> dict[str, int]:
+    """The answer to DescribeStream in the core's fields."""
+    return {"status": STATUS_NUMBERS[status], "retention_hns": retention_hours * HNS_PER_HOUR}
+
+
+class OrderRules:
+    """What the orders of one stream share: its endpoint, the wish for other keys, and the way back to the core."""
+
+    def __init__(self, name: str, core: Stream, endpoints: EndpointCache) -> None:
+        self.name = name
+        self.endpoint_url = ""  # where uploads go
+        self.refresh_next = False  # the next GetToken asks for other keys than the last ones
+        self._core = core
+        self._endpoints = endpoints
+
+    def has_endpoint(self, action: Action, now_hns: int) -> bool:
+        """Whether GetDataEndpoint needs no call; a repeated order does not trust what was known."""
+        if action.attempt:
+            self._endpoints.drop(self.name)
+        self.endpoint_url = self._endpoints.get(self.name, now_hns) or ""
+        return bool(self.endpoint_url)
+
+    def learn_endpoint(self, url: str, asked_hns: int) -> None:
+        """Upload to ``url`` from now on."""
+        self._endpoints.put(self.name, url, asked_hns)
+        self.endpoint_url = url
+
+    def doubt_endpoint(self) -> None:
+        """The endpoint may be a wrong one: the next order asks the service."""
+        self._endpoints.drop(self.name)
+
+    def takes_refresh(self, action: Action) -> bool:
+        """Whether GetToken has to ask the source for other keys than the last ones; asked once per order."""
+        wanted, self.refresh_next = self.refresh_next or action.attempt > 0, False
+        return wanted
+
+    def answer(self, action: Action, now_hns: int, fields: dict[str, int]) -> None:
+        """Give the core its answer; it may not want it any more, or be FAILED by it, which it reports by an action."""
+        try:
+            self._core.answer(action.request, now_hns, **fields)
+        except (errors.StaleAnswerError, errors.NullArgError, errors.ServiceError) as error:
+            logger.debug("%s: answer to order %d: %s", self.name, action.kind, error)
+
+    def upload_ended(self, action: Action, is_connected: bool, result: int, now_hns: int) -> None:
+        """Tell the core that an upload is over; one that never stood is an order that failed."""
+        if not is_connected:
+            self.answer(action, now_hns, {"result": int(result)})
+            return
+        try:
+            self._core.upload_ended(action.upload, int(result), now_hns)
+        except (errors.UnknownUploadError, errors.NullArgError, errors.ServiceError) as error:
+            logger.debug("%s: end of upload %d: %s", self.name, action.upload, error)
+
+
+class UploadBody:
+    """One upload handle: body bytes out of the core, ACK bytes into it."""
+
+    def __init__(self, core: Stream, number: int, size: int = 65536) -> None:
+        self._core = core
+        self._number = number
+        self._size = size  # of one read
+        self._reader: UploadReader | None = None
+        self._is_read = False  # READ_END was seen: the body ends after what was given out
+        self.is_over = False  # the core is done with the handle, or we are closing
+
+    def read(self, now_hns: int) -> memoryview | None:
+        """The next bytes, valid until the next call; empty when more may come later, None at the end."""
+        if self._is_read or self.is_over:
+            return None
+        reader = self._reader = self._reader or UploadReader(self._size)
+        try:
+            count, state = self._core.upload_read(self._number, reader, now_hns)
+        except (errors.UnknownUploadError, errors.NullArgError):
+            self.is_over = True
+            return None
+        self._is_read = state == READ_END
+        return reader.view[:count] if count or not self._is_read else None
+
+    def take_acks(self, data: bytes, now_hns: int) -> None:
+        """Bytes of the answer. What they free, or end, may let the body go on."""
+        try:
+            self._core.ack_bytes(self._number, data, now_hns)
+        except errors.MediaError as error:
+            logger.warning("upload %d: %s", self._number, error)  # counted in the metrics; the rest goes on
+        except (errors.UnknownUploadError, errors.NullArgError):
+            self.is_over = True
+
+    def let_go(self) -> None:
+        """Give the buffer back."""
+        self._reader = None
+
+
+class Recovery:
+    """What a stream remembers from trouble to trouble: it asks the policy and does what that decides."""
+
+    def __init__(self, policy: RetryPolicy, core: Stream, orders: OrderRules, later: Later) -> None:
+        self._policy = policy
+        self._core = core
+        self._orders = orders
+        self._later = later
+        self._attempt = 0
+        self._was_streaming = False
+        self._was_refreshed = False
+
+    def fragment_done(self) -> None:
+        """The service has a fragment: the trouble is over."""
+        self._attempt = 0
+        self._was_streaming = True
+        self._was_refreshed = False
+
+    def stale(self) -> Decision:
+        """Bytes went out and no ACK came."""
+        return self._ask(self._situation(Trouble.STALE))
+
+    def late(self) -> Decision:
+        """What is sent is older than the stream's limit."""
+        return self._ask(self._situation(Trouble.LATENCY))
+
+    def failed(self, action: Action, failure: errors.KvsError) -> Decision:
+        """The core gave up; ``failure`` is what its status means."""
+        return self._ask(
+            Situation(
+                trouble=Trouble.FAILED,
+                status=action.status,
+                status_name=failure.name,
+                status_class=failure.status_class,
+                result=action.result,
+                attempt=self._attempt,
+                was_streaming=self._was_streaming,
+                credentials_were_refreshed=self._was_refreshed,
+            )
+        )
+
+    def _situation(self, trouble: str) -> Situation:
+        return Situation(trouble, attempt=self._attempt, was_streaming=self._was_streaming)
+
+    def _ask(self, situation: Situation) -> Decision:
+        decision = self._policy.decide(situation)
+        self._attempt += 1
+        if isinstance(decision, ResetConnection):
+            self._soon(0, self._core.reset_connection)
+        elif isinstance(decision, RetryStream):
+            self._orders.refresh_next = decision.refresh_credentials
+            self._was_refreshed = self._was_refreshed or decision.refresh_credentials
+            self._soon(decision.after_hns, self._try_again)
+        elif isinstance(decision, GiveUp):
+            logger.info("%s: the retry policy gives up: %s", self._orders.name, decision.cause)
+        return decision
+
+    def _soon(self, after_hns: int, act: Callable[[int], None]) -> None:
+        def step(now_hns: int) -> None:
+            try:
+                act(now_hns)
+            except errors.StateError as error:
+                logger.debug("%s: %s", self._orders.name, error)  # the stream went on or was stopped meanwhile
+
+        self._later(after_hns, step)
+
+    def _try_again(self, now_hns: int) -> None:
+        if self._core.metrics().state == StreamState.FAILED:
+            self._core.retry(now_hns)
