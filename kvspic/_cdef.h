@@ -312,6 +312,9 @@ struct kvs_stream_metrics {
     uint64_t retention_hns;
     uint64_t created_hns, last_put_hns, last_ack_hns;
     uint64_t fragments_split;
+    uint64_t frames_too_large;
+    uint64_t tracks_silent;
+    uint64_t times_bumped;
     uint64_t frames_settled[3];
 };
 kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out);

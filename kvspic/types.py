@@ -372,6 +372,9 @@ class StreamMetrics:
     last_put_hns: int
     last_ack_hns: int
     fragments_split: int
+    frames_too_large: int
+    tracks_silent: int
+    times_bumped: int
     frames_settled: tuple[int, ...]  # per track, as opened: frames put, from the first on, that are owed no more
 
     @property

@@ -75,6 +75,7 @@ static uint64_t write_tags(struct kvs_stream *stream, uint64_t floor, uint64_t e
 
 static void report_track(struct kvs_stream *stream, uint32_t track, int is_silent)
 {
+    stream->metrics.tracks_silent += (uint64_t)is_silent;
     struct kvs_action action = { .kind = KVS_ACTION_TRACK_SILENT,
                                  .a = stream->tracks[track].id,
                                  .b = (uint64_t)is_silent };

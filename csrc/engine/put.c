@@ -19,6 +19,7 @@ struct put {
     struct kvs_nal_scan scan;
     struct format *format; /* new one made for this frame, not in the list yet */
     uint8_t is_adapted, is_new_session, is_dropped_backward;
+    uint8_t is_bumped;
     uint8_t opens; /* a fragment may begin with it */
 };
 
@@ -50,6 +51,7 @@ static kvs_status check_backward(struct kvs_stream *stream, struct put *put, con
         uint64_t bump = (track->last_dts_hns / scale + 1) * scale - put->input_hns;
         put->dts_hns += bump;
         put->pts_hns += bump;
+        put->is_bumped = 1;
         return KVS_OK;
     }
     if (stream->backward_policy == KVS_BACKWARD_DROP) put->is_dropped_backward = 1;
@@ -79,6 +81,7 @@ static void commit_times(struct kvs_stream *stream, const struct put *put)
         stream->metrics.times_shifted++;
         stream_notice(stream, &action);
     }
+    stream->metrics.times_bumped += put->is_bumped;
     uint64_t old_shift = track->shift_hns;
     track->shift_hns = put->shift_hns;
     if (track->is_seen && put->dts_hns > track->last_dts_hns)
@@ -331,10 +334,9 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
 {
     if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
     kvs_status status = set_times(stream, put);
-    if ((status != KVS_OK || put->is_dropped_backward) && is_key(put) && is_lead(stream, put->track))
-        skip_what_follows(stream); /* it can not be decoded without this one */
     if (status != KVS_OK) return status;
     if (put->is_dropped_backward) {
+        if (is_key(put) && is_lead(stream, put->track)) skip_what_follows(stream);
         drop_put(stream, put, KVS_DROP_BACKWARD);
         return KVS_OK;
     }
@@ -359,6 +361,16 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
     pressure_check(stream);
     session_announce(stream);
     return KVS_OK;
+}
+
+/* What follows a frame that the caller can not put again can not be decoded without it. */
+static void note_refused(struct kvs_stream *stream, const struct put *put, kvs_status status)
+{
+    int is_large = status == KVS_E_FRAME_TOO_LARGE;
+    stream->metrics.frames_refused++;
+    stream->metrics.frames_too_large += (uint64_t)is_large;
+    if (!is_lead(stream, put->track) || stream->is_stopped) return;
+    if (is_large || (is_key(put) && kvs_status_class_of(status) == KVS_CLASS_MEDIA)) skip_what_follows(stream);
 }
 
 static uint32_t track_index(const struct kvs_stream *stream, uint64_t id)
@@ -387,7 +399,7 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
     put.now_hns = now_hns;
     put.shift_hns = 0;
     put.format = NULL;
-    put.is_adapted = put.is_new_session = put.is_dropped_backward = 0;
+    put.is_adapted = put.is_new_session = put.is_dropped_backward = put.is_bumped = put.opens = 0;
     put.track = track_index(stream, track);
     if (put.track == stream->track_count) return KVS_E_UNKNOWN_TRACK;
     kvs_host_lock(stream->host, stream->writer);
@@ -395,7 +407,7 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
     stream_lock(stream);
     if (status == KVS_OK) status = put_locked(stream, &put);
     if (status == KVS_OK) stream_settle(stream, now_hns);
-    else stream->metrics.frames_refused++;
+    else note_refused(stream, &put, status);
     kvs_host_free(stream->host, put.format);
     stream_write_unlock(stream);
     return status;

@@ -239,7 +239,8 @@ enum kvs_frame_flag { KVS_FRAME_KEY = 1, KVS_FRAME_DISCARDABLE = 2, KVS_FRAME_IN
  *   KVS_E_STORE_FULL   no room and the policy is to refuse (always so when offline): wait for KVS_ACTION_ROOM
  *   KVS_E_FRAME_TOO_LARGE, KVS_E_STREAM_STOPPED, KVS_E_UNKNOWN_TRACK, media statuses, KVS_E_NOMEM
  * A STORE_FULL while the open fragment is all that is buffered ends that fragment, because only that can make room.
- * After a key frame that was refused for its times, frames are skipped until the next one: they need it. */
+ * After a frame that was refused as too large, and after a key frame refused for its times or its bytes, frames of the
+ * leading track are skipped until the next key frame: they need it. */
 KVS_API kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, uint32_t data_size,
                                         uint64_t pts_hns, uint64_t dts_hns, uint64_t duration_hns,
                                         uint64_t track, uint32_t flags, uint64_t now_hns);
@@ -401,6 +402,9 @@ struct kvs_stream_metrics {
     uint64_t retention_hns;         /* as described; KVS_TIME_NONE before */
     uint64_t created_hns, last_put_hns, last_ack_hns;
     uint64_t fragments_split;       /* ended by a limit of the configuration, not by a key frame */
+    uint64_t frames_too_large;      /* refused: larger than all of the store */
+    uint64_t tracks_silent;         /* how often a track was left out */
+    uint64_t times_bumped;          /* frames moved a little, because their time was that of the frame before */
     /* Per track, as configured: how many of the frames that kvs_stream_put_frame took, from the first one on, are owed
      * no more. What a caller keeps elsewhere of the frames before these may go. */
     uint64_t frames_settled[KVS_TRACKS_MAX];

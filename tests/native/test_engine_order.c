@@ -220,6 +220,7 @@ static void test_a_silent_track_is_left_out_and_comes_back(void)
         CHECK(kvs_order_count(&stream->order) <= 40);
     }
     CHECK_EQ(s.count[KVS_ACTION_TRACK_SILENT], 2);
+    CHECK_EQ(metrics_of(stream).tracks_silent, 1);
     CHECK_EQ(s.last[KVS_ACTION_TRACK_SILENT].a, AUDIO);
     CHECK_EQ(s.last[KVS_ACTION_TRACK_SILENT].b, 0);
     CHECK(service_drain(&s, stream));

@@ -183,7 +183,34 @@ static void test_two_frames_in_one_unit_rise_all_the_same(void)
     for (uint32_t i = 1; i < 4; i++) CHECK_EQ(seen.blocks[i].tc, i);
     CHECK_EQ(seen.blocks[4].tc, 40);
     CHECK_EQ(metrics_of(stream).times_shifted, 0);
+    CHECK_EQ(metrics_of(stream).times_bumped, 3);
     mkv_forget(&seen);
+    service_down(&s);
+}
+
+static kvs_status put_bytes(struct service *s, struct kvs_stream *stream, const uint8_t bytes[7], uint64_t ms, int key)
+{
+    return kvs_stream_put_frame(stream, bytes, 7, T0 + MS(ms), T0 + MS(ms), 0, 1, key ? KVS_FRAME_KEY : 0, s->now_hns);
+}
+
+/* What follows a key frame that could not be read shows nothing without it. */
+static void test_a_broken_key_frame_takes_its_followers_along(void)
+{
+    static const uint8_t whole[7] = { 0, 0, 0, 1, 0x65, 1, 2 }, broken[7] = { 0, 0, 0, 0, 0, 7, 7 };
+    struct kvs_stream_config config = video_config();
+    struct service s;
+    config.nal_flags = KVS_NAL_ANNEXB_TO_AVCC;
+    struct kvs_stream *stream = opened(&s, &config);
+    CHECK_EQ(put_bytes(&s, stream, whole, 0, 1), KVS_OK);
+    CHECK_EQ(put_bytes(&s, stream, broken, 40, 0), KVS_E_ANNEXB_FRAME); /* one picture less, the rest can be shown */
+    CHECK_EQ(put_bytes(&s, stream, whole, 80, 0), KVS_OK);
+    CHECK_EQ(metrics_of(stream).frames_buffered, 2);
+    CHECK_EQ(put_bytes(&s, stream, broken, 200, 1), KVS_E_ANNEXB_FRAME);
+    CHECK_EQ(put_bytes(&s, stream, whole, 240, 0), KVS_OK);
+    CHECK_EQ(metrics_of(stream).frames_dropped[KVS_DROP_SKIPPED], 1);
+    CHECK_EQ(put_bytes(&s, stream, whole, 400, 1), KVS_OK);
+    CHECK_EQ(metrics_of(stream).frames_buffered, 3);
+    CHECK_EQ(metrics_of(stream).frames_refused, 2);
     service_down(&s);
 }
 
@@ -311,6 +338,7 @@ int main(void)
     test_backward_shift();
     test_backward_drop_session_error();
     test_two_frames_in_one_unit_rise_all_the_same();
+    test_a_broken_key_frame_takes_its_followers_along();
     test_cluster_times_rise_within_a_session();
     test_frames_of_every_size_come_out_whole();
     test_flags_reach_the_block();

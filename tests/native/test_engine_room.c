@@ -210,6 +210,9 @@ static void test_a_frame_larger_than_the_store(void)
     more.dts_ms = 100;
     CHECK_EQ(service_put_as(&s, stream, 100, more), KVS_E_FRAME_TOO_LARGE);
     CHECK_EQ(metrics_of(stream).frames_buffered, 1); /* nothing went for a frame that can never fit */
+    CHECK_EQ(metrics_of(stream).frames_too_large, 2);
+    CHECK_EQ(service_put(&s, stream, 140, 0), KVS_OK); /* it needs the one that was refused */
+    CHECK_EQ(metrics_of(stream).frames_dropped[KVS_DROP_SKIPPED], 1);
     CHECK(service_drain(&s, stream));
     CHECK_EQ(metrics_of(stream).frames_done, 1);
     service_down(&s);
