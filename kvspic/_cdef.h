@@ -357,6 +357,11 @@ void kvs_host_wake_free(struct kvs_host_wake *wake);
 uint64_t kvs_host_now_hns(void);
 
 /* kvspic/_ffi_build.py, PUT_FRAME */
-kvs_status kvspic_put_frame(struct kvs_stream *stream, const uint8_t *data, uint32_t data_size, uint64_t pts_ns,
-                            uint64_t dts_ns, uint64_t duration_ns, uint64_t track, uint32_t flags,
-                            int64_t clock_offset_hns);
+struct kvspic_gate {
+    struct kvs_stream *stream;
+    int64_t offset_hns;
+    uint64_t earliest_hns;
+    uint64_t ahead_hns;
+};
+kvs_status kvspic_put_frame(const struct kvspic_gate *gate, const uint8_t *data, uint32_t data_size, uint64_t pts_ns,
+                            uint64_t dts_ns, uint64_t duration_ns, uint64_t track, uint32_t flags);

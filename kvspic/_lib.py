@@ -13,7 +13,9 @@ from typing import Any
 from kvspic import errors
 from kvspic._native import ffi, lib
 
-__all__ = ["ClientHandle", "check", "ffi", "keep_stream", "lib", "new_struct", "status_rows", "text_of"]
+__all__ = ["ClientHandle", "check", "ffi", "keep_stream", "lib", "new_gate", "new_struct", "status_rows", "text_of"]
+
+AHEAD_ANY_HNS = 2**62  # later than any time that the core takes
 
 
 def check(status: int) -> int:
@@ -88,17 +90,29 @@ def keep_stream(client_ptr: Any, stream_ptr: Any) -> Any:
     return ffi.gc(stream_ptr, _stream_unused)
 
 
+def new_gate(stream_ptr: Any) -> Any:
+    """Return a ``struct kvspic_gate *`` of a stream that takes any time; it keeps the stream while a put is inside."""
+    gate = ffi.gc(ffi.new("struct kvspic_gate *", {"stream": stream_ptr, "ahead_hns": AHEAD_ANY_HNS}), _gate_unused)
+    _behind[_address(gate)] = stream_ptr
+    return gate
+
+
 # Module-level tables and functions, because the collector may clear an object's attributes, a closure included, in any
 # order; each single operation on them is atomic, so no lock is needed. An entry of an address leaves before the memory
 # does: the next allocation may get the same address.
 _users: dict[int, set[object]] = {}  # client address -> who needs the client: its handle and each of its streams
 _user_of: dict[int, tuple[int, object]] = {}  # stream address -> client address, and its entry in _users
 _wakes: dict[int, Any] = {}
+_behind: dict[int, Any] = {}  # gate address -> the stream's owner
 _HANDLE = object()
 
 
 def _address(pointer: Any) -> int:
     return int(ffi.cast("uintptr_t", pointer))
+
+
+def _gate_unused(gate: Any) -> None:
+    _behind.pop(_address(gate), None)
 
 
 def _stream_unused(stream_ptr: Any) -> None:

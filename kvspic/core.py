@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kvspic._lib import ClientHandle, check, ffi, keep_stream, lib, new_struct
+from kvspic._lib import ClientHandle, check, ffi, keep_stream, lib, new_gate, new_struct
 from kvspic.actions import ACTION_FORMAT, Action
 from kvspic.types import (
     BackwardPolicy,
@@ -40,6 +40,7 @@ _OK = 200
 _put_frame = lib.kvs_stream_put_frame
 _put_frame_now = lib.kvspic_put_frame
 _from_buffer = ffi.from_buffer
+CLOSED_GATE = new_gate(ffi.NULL)  # no stream behind it: NullArgError
 
 
 def host_now_hns() -> int:
@@ -186,12 +187,19 @@ def _order(tracks: Sequence[Track], options: StreamOptions) -> Order:
 
 
 class Stream:
-    """One stream of a client; made by :meth:`Client.open_stream`. ``clock_offset_hns`` is what its producer's time is
-    ahead of the host's clock."""
+    """One stream of a client; made by :meth:`Client.open_stream`."""
 
     def __init__(self, ptr: Any) -> None:
         self._ptr = ptr
-        self.clock_offset_hns = 0
+        self._gate = new_gate(ptr)
+
+    def set_clock(self, offset_hns: int) -> None:
+        """Say by how much the producer's time is ahead of :func:`host_now_hns`."""
+        self._gate.offset_hns = offset_hns
+
+    def believe(self, earliest_hns: int, ahead_hns: int) -> None:
+        """Let :meth:`put_frame_now` refuse a dts before ``earliest_hns``, or so far ahead of the producer's time."""
+        self._gate.earliest_hns, self._gate.ahead_hns = earliest_hns, ahead_hns
 
     def put_frame(
         self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
@@ -211,13 +219,16 @@ class Stream:
             check(status)
 
     def put_frame_now(self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int) -> None:
-        """The same with nanoseconds, at :func:`host_now_hns` + ``clock_offset_hns``: the facade's hot path."""
-        offset_hns = self.clock_offset_hns
+        """The same with nanoseconds, at the producer's own time: the facade's hot path.
+
+        Raises:
+            FrameTimestampRangeError: also for a dts that :meth:`believe` excludes.
+        """
         if type(data) is bytes:
-            status = _put_frame_now(self._ptr, data, len(data), pts_ns, dts_ns, duration_ns, track, flags, offset_hns)
+            status = _put_frame_now(self._gate, data, len(data), pts_ns, dts_ns, duration_ns, track, flags)
         else:
             view = _from_buffer("uint8_t[]", data)
-            status = _put_frame_now(self._ptr, view, len(view), pts_ns, dts_ns, duration_ns, track, flags, offset_hns)
+            status = _put_frame_now(self._gate, view, len(view), pts_ns, dts_ns, duration_ns, track, flags)
         if status:
             check(status)
 
@@ -303,11 +314,12 @@ class Stream:
 
     def close(self) -> None:
         """Free the stream, with what it buffers, once no call is inside it. Twice is harmless."""
-        self._ptr = ffi.NULL
+        self._ptr, self._gate = ffi.NULL, CLOSED_GATE
 
     def leave(self) -> object:
         """Close without freeing: return what keeps the C object alive."""
-        kept, self._ptr = self._ptr, ffi.NULL
+        kept = self._ptr, self._gate
+        self.close()
         return kept
 
 

@@ -93,7 +93,7 @@ class ProducerWork:
         self._last_user += 1
         user = self._last_user
         core = self._client.open_stream(StreamSetup(name, tracks, options, user), self.clock.now_hns())
-        core.clock_offset_hns = self.clock.offset_hns
+        core.set_clock(self.clock.offset_hns)
         orders = StreamOrders(
             _order_settings(name, tracks, options), core, self._plane, self._endpoints, self._driver.spawn, self.clock
         )

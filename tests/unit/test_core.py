@@ -141,6 +141,24 @@ def test_a_refused_frame_changes_nothing(stream, error, arguments):
     assert (found.frames_put, found.frames_buffered, found.bytes_put) == (0, 0, 0)
 
 
+def test_a_time_that_cannot_be_true_is_refused_if_asked_for(stream):
+    now_hns = core.host_now_hns() + 5 * SECOND_HNS
+    stream.set_clock(5 * SECOND_HNS)
+    stream.believe(now_hns - SECOND_HNS, SECOND_HNS)
+    for dts_hns in (0, now_hns - 2 * SECOND_HNS, now_hns + 60 * SECOND_HNS, (2**63 - 1) // 100):
+        with pytest.raises(errors.FrameTimestampRangeError):
+            stream.put_frame_now(FRAME, dts_hns * 100, dts_hns * 100, 0, 1, KEY)
+    assert stream.metrics().frames_put == 0
+    stream.put_frame_now(FRAME, now_hns * 100, now_hns * 100, 0, 1, KEY)
+    assert stream.metrics().last_put_hns >= now_hns
+
+
+def test_any_time_is_believed_by_default(stream):
+    for seconds in (0, 1, 2_000_000_000, 9_000_000_000):
+        stream.put_frame_now(FRAME, seconds * 10**9, seconds * 10**9, 0, 1, KEY)
+    assert stream.metrics().frames_put == 4
+
+
 def test_a_stopped_stream_refuses_frames(client, stream):
     stream.stop(NOW_HNS)
     with pytest.raises(errors.StreamStoppedError):

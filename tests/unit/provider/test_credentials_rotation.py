@@ -60,7 +60,7 @@ class Camera:
         self.put_count += 1
         self._now_ns += FRAGMENT_S * 1_000_000_000
         self._work.clock.offset_hns += FRAGMENT_S * SECOND_HNS
-        self._core.clock_offset_hns = self._work.clock.offset_hns
+        self._core.set_clock(self._work.clock.offset_hns)
         self._work._driver.take_turn()
         await self._persisted(self.put_count - 1)  # the last one is open until the next begins
 
