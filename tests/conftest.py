@@ -99,3 +99,12 @@ def _no_client_is_left():
     aws = sys.modules.get("unit.local.aws")
     if aws is not None:
         aws.close_all()
+
+
+@pytest.fixture(autouse=True)
+def _the_clock_is_right_again():
+    """What a test has taught the process about the service's time ends with it."""
+    yield
+    clock = sys.modules.get("kvspic.provider.clock")
+    if clock is not None:
+        clock.SERVICE_CLOCK.offset_s, clock.SERVICE_CLOCK.is_known = 0.0, False

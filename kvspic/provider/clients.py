@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvspic.provider.clock import ServiceClock, server_time
+from kvspic.provider.clock import ServiceClock, date_of, server_time, wait_asked_s
 from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
 from kvspic.provider.results import (
     ServiceError,
     ServiceResult,
     classify,
     classify_transport,
-    is_credential_problem,
     safe_text,
     safe_url,
 )
@@ -56,7 +55,7 @@ def call(plane: Plane, operation: str, params: Mapping[str, Any], keys: Credenti
     """One request, e.g. ``call(plane, "DescribeStream", {...}, keys, clock)``; the parsed answer.
 
     Raises:
-        ServiceError: anything that went wrong; ``clock`` has learned the service's time from a refused signature.
+        ServiceError: anything that went wrong. ``clock`` has learned the service's time from the answer.
     """
     import botocore
     import botocore.exceptions
@@ -67,13 +66,15 @@ def call(plane: Plane, operation: str, params: Mapping[str, Any], keys: Credenti
         request, signing.ServiceSigner(keys, plane.region, clock.now())
     )
     try:
-        return getattr(_client(plane), botocore.xform_name(operation))(**params)
+        answer = getattr(_client(plane), botocore.xform_name(operation))(**params)
     except botocore.exceptions.ClientError as error:
         raise _refused(operation, error, clock) from None  # botocore's text may quote the request
     except (botocore.exceptions.BotoCoreError, OSError) as error:
         raise translate(operation, plane.place, error) from None
     finally:
         del _current.sign
+    clock.learn(date_of(str(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))))
+    return answer
 
 
 def translate(operation: str, place: str, error: Exception) -> ServiceError:
@@ -174,15 +175,14 @@ def _refused(operation: str, error: Any, clock: ServiceClock) -> ServiceError:
     name = str(about.get("Code") or "")
     name = "" if name.isdigit() else name  # botocore puts the status where the service gave no name
     message = str(about.get("Message") or about.get("message") or "")
-    if is_credential_problem(status, name):
-        clock.learn(server_time(str(headers.get("date", "")), message))
-    wait = str(headers.get("retry-after", ""))
+    date = str(headers.get("date", ""))
+    clock.learn(server_time(date, message))
     result = classify(status, name)
     return ServiceError(
         operation,
         ServiceResult.UNKNOWN if result is ServiceResult.OK else result,
         error_name=name,
         http_status=status,
-        retry_after_s=float(wait) if wait.isdigit() and len(wait) <= 6 else None,
+        retry_after_s=wait_asked_s(str(headers.get("retry-after", "")), date),
         detail=message,
     )

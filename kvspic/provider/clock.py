@@ -1,7 +1,9 @@
-"""The service's clock as far as we know it: the wall clock plus an offset learned from refused signatures.
+"""The service's clock as far as we know it: the wall clock plus an offset learned from the service's answers.
 
-Pure: the wall clock is given. A signature is refused when its time is more than 5 minutes off; the refusal names
-the server's time in its text ("Signature expired: A is now earlier than B (C - 5 min.)") and in its Date header.
+A machine may be hours off, a camera without a battery clock decades. A signature is refused when its time is more than
+5 minutes off; each answer has a Date header, and that refusal names the server's time in its text too ("Signature
+expired: A is now earlier than B (C - 5 min.)"). What is learned holds for the whole process: signatures are made and
+expiries judged by :data:`SERVICE_CLOCK`.
 """
 
 from __future__ import annotations
@@ -10,23 +12,30 @@ import calendar
 import datetime
 import email.utils
 import re
+import time
 from collections.abc import Callable
 
-__all__ = ["ServiceClock", "server_time"]
+__all__ = ["SERVICE_CLOCK", "ServiceClock", "date_of", "server_time", "wait_asked_s"]
 
 SMALLEST_OFFSET_S = 30.0  # below it the difference is transmission time; AWS accepts 5 minutes
 STAMP = re.compile(r"\b(\d{8}T\d{6}Z)\b")
 
 
 class ServiceClock:
-    """Seconds since 1970 as the service counts them; starts with no offset."""
+    """Seconds since 1970 as the service counts them; starts with no offset. Any thread may use it."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
         self.offset_s = 0.0
+        self.is_known = False  # the service has told its time
 
     def now(self) -> float:
         return self._wall() + self.offset_s
+
+    def is_past(self, moment_s: float) -> bool:
+        """Whether a moment is over. Not while the service has not told its time: a machine whose clock is ahead would
+        throw good keys away, and then never ask the service."""
+        return self.is_known and moment_s <= self.now()
 
     def learn(self, server_time_s: float | None) -> None:
         """Take over the server's time if it is far from ours; small differences set the offset back to none."""
@@ -34,14 +43,32 @@ class ServiceClock:
             return
         offset_s = server_time_s - self._wall()
         self.offset_s = offset_s if abs(offset_s) >= SMALLEST_OFFSET_S else 0.0
+        self.is_known = True
+
+
+SERVICE_CLOCK = ServiceClock(lambda: time.time())
+"""The one of this process: all services agree on the time, and this machine has one clock to be wrong."""
 
 
 def server_time(date_header: str, message: str) -> float | None:
-    """The server's time from a refusal: the third stamp of its text, else its Date header, else None."""
+    """The server's time from an answer: the third stamp of a refusal's text, else its Date header, else None."""
     stamps = STAMP.findall(message) if message.startswith("Signature ") else []
     if len(stamps) >= 3:
         return float(calendar.timegm(datetime.datetime.strptime(stamps[2], "%Y%m%dT%H%M%SZ").timetuple()))
+    return date_of(date_header)
+
+
+def date_of(header: str) -> float | None:
+    """An HTTP date in seconds since 1970, None if it is none."""
     try:
-        return email.utils.parsedate_to_datetime(date_header).timestamp() if date_header else None
+        return email.utils.parsedate_to_datetime(header).timestamp() if header else None
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def wait_asked_s(retry_after: str, date_header: str) -> float | None:
+    """The wait that a Retry-After header asks for: seconds, or a date, which counts from the answer's own Date."""
+    if retry_after.isascii() and retry_after.isdigit() and len(retry_after) <= 6:
+        return float(retry_after)
+    until_s, sent_s = date_of(retry_after), date_of(date_header)
+    return None if until_s is None or sent_s is None else max(0.0, until_s - sent_s)

@@ -20,7 +20,7 @@ from typing import Any
 
 from kvspic.provider import clients
 from kvspic.provider.clients import Plane
-from kvspic.provider.clock import ServiceClock
+from kvspic.provider.clock import SERVICE_CLOCK
 from kvspic.provider.credentials import BotocoreCredentials, Credentials, CredentialSource, loopback_credentials
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.provider.results import ServiceError, ServiceResult, is_credential_problem
@@ -92,7 +92,7 @@ class ControlPlane:
         self.endpoint_url = endpoint_url or _configured_endpoint()
         is_local = clients.is_loopback_http(self.endpoint_url)
         self.credentials = credentials or (loopback_credentials() if is_local else BotocoreCredentials())
-        self.clock = ServiceClock(time.time)
+        self.clock = SERVICE_CLOCK
         self.user_agent = user_agent(user_agent_extra)
         self._region = region or (LOOPBACK_REGION if is_local else None)
         self._executor = executor

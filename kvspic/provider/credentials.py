@@ -7,14 +7,17 @@ Keys never show: the repr of :class:`Credentials` names nothing but the last fou
 
 from __future__ import annotations
 
+import datetime
 import functools
 import inspect
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kvspic.provider.clock import SERVICE_CLOCK, ServiceClock
 from kvspic.provider.threads import in_thread
 
 __all__ = [
@@ -92,15 +95,23 @@ class CallableCredentials:
 class BotocoreCredentials:
     """Keys from botocore's chain: environment, profiles, SSO, processes, containers, instance metadata.
 
-    botocore renews temporary keys before they expire. A refresh starts the chain anew, which also sees changed
-    files. ``profile`` defaults to AWS_PROFILE. ``without`` names providers of the chain to leave out.
+    Temporary keys are renewed before they expire, by the service's clock; while that fails, the old ones go on for as
+    long as they are valid. A refresh starts the chain anew, which also sees changed files; who asks during a walk
+    through the chain shares what it finds. ``profile`` defaults to AWS_PROFILE. ``without`` names providers of the
+    chain to leave out.
     """
 
-    def __init__(self, profile: str | None = None, *, without: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, profile: str | None = None, *, without: tuple[str, ...] = (), clock: ServiceClock = SERVICE_CLOCK
+    ) -> None:
         self._profile = profile
         self._without = without
+        self._clock = clock
         self._lock = threading.Lock()  # one lookup at a time: the chain may run a process or ask the network
+        self._walked_s = 0.0
         self._found: Any = None
+        self._failure: Exception | None = None
+        self._kept: Credentials | None = None
 
     async def get(self, *, refresh: bool = False) -> Credentials:
         return await in_thread(functools.partial(self.get_now, refresh=refresh))
@@ -111,14 +122,27 @@ class BotocoreCredentials:
         Raises:
             NoCredentialsError: the chain has none. Errors of botocore (a broken profile, an expired SSO login) pass.
         """
+        asked_s = time.monotonic()
         with self._lock:
-            if self._found is None or refresh:
-                self._found = self._walk_chain()
+            if (refresh or self._found is None) and self._walked_s <= asked_s:
+                self._walk()
+            if self._failure is not None:
+                raise self._failure.with_traceback(None)
             if self._found is None:
                 raise NoCredentialsError(
                     "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
                 )
-            return _frozen(self._found)
+            return self._freeze()
+
+    def _walk(self) -> None:
+        self._found = self._failure = self._kept = None
+        try:
+            self._found = self._walk_chain()
+            if hasattr(self._found, "_time_fetcher"):  # of temporary keys; else botocore goes by the machine's clock
+                self._found._time_fetcher = self._now
+        except Exception as error:
+            self._failure = error
+        self._walked_s = time.monotonic()
 
     def _walk_chain(self) -> Any:
         import botocore.session
@@ -128,6 +152,25 @@ class BotocoreCredentials:
         for name in self._without:
             chain.remove(name)
         return session.get_credentials()
+
+    def _freeze(self) -> Credentials:
+        kept = self._kept
+        try:
+            frozen = self._found.get_frozen_credentials()  # renews temporary keys some minutes before they expire
+        except Exception as error:
+            if kept is None or kept.expiry_s is None or self._clock.is_past(kept.expiry_s):
+                raise
+            logger.warning("renewing the credentials failed with %s; the old ones are kept", type(error).__name__)
+            return kept
+        expiry = getattr(self._found, "_expiry_time", None)
+        expiry_s = expiry.timestamp() if expiry else None
+        self._kept = Credentials(frozen.access_key, frozen.secret_key, frozen.token, expiry_s)
+        return self._kept
+
+    def _now(self) -> datetime.datetime:
+        """What botocore judges expiries by; nothing has expired before the service has told its time."""
+        now_s = self._clock.now() if self._clock.is_known else 0.0
+        return datetime.datetime.fromtimestamp(now_s, datetime.timezone.utc)
 
 
 class _LoopbackCredentials:
@@ -159,9 +202,3 @@ def loopback_credentials() -> CredentialSource:
     """Keys for a loopback http endpoint, which needs no configuration: the chain's without the metadata service,
     dummy keys only when there are none."""
     return _LoopbackCredentials()
-
-
-def _frozen(found: Any) -> Credentials:
-    frozen = found.get_frozen_credentials()  # renews temporary keys when they are about to expire
-    expiry = getattr(found, "_expiry_time", None)
-    return Credentials(frozen.access_key, frozen.secret_key, frozen.token, expiry.timestamp() if expiry else None)

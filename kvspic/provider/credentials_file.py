@@ -15,11 +15,11 @@ import json
 import logging
 import os
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kvspic.provider.clock import SERVICE_CLOCK, ServiceClock
 from kvspic.provider.credentials import CredentialFetchError, Credentials
 from kvspic.provider.threads import in_thread
 
@@ -37,11 +37,11 @@ class FileCredentials:
     """Keys from ``path``; ``profile`` names the section of a file that has sections."""
 
     def __init__(
-        self, path: str | os.PathLike[str], profile: str = "default", *, wall: Callable[[], float] = time.time
+        self, path: str | os.PathLike[str], profile: str = "default", *, clock: ServiceClock = SERVICE_CLOCK
     ) -> None:
         self._path = Path(path)
         self._profile = profile
-        self._wall = wall
+        self._clock = clock
         self._kept: Credentials | None = None
 
     async def get(self, *, refresh: bool = False) -> Credentials:
@@ -57,7 +57,7 @@ class FileCredentials:
             self._kept = self._read()
         except CredentialFetchError as error:
             kept = self._kept
-            if kept is None or refresh or _is_over(kept, self._wall()):
+            if kept is None or refresh or self._is_over(kept):
                 raise
             logger.warning("the old credentials are kept: %s", error)
             return kept
@@ -75,9 +75,12 @@ class FileCredentials:
             keys = parse_credentials(data.decode("utf-8-sig"), self._profile)
         except ValueError:  # its text, or its cause's, may quote the file
             raise self._error("is in none of the known forms", f"write {FORMS}") from None
-        if _is_over(keys, self._wall()):
+        if self._is_over(keys):
             raise self._error("holds keys that have expired", "have whatever writes it renew them")
         return keys
+
+    def _is_over(self, keys: Credentials) -> bool:
+        return keys.expiry_s is not None and self._clock.is_past(keys.expiry_s)
 
     def _error(self, what: str, remedy: str) -> CredentialFetchError:
         return CredentialFetchError(f"the credentials file {self._path} {what}: {remedy}")
@@ -156,7 +159,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("credentials need AccessKeyId and SecretAccessKey, both texts")
     return value
-
-
-def _is_over(keys: Credentials, now_s: float) -> bool:
-    return keys.expiry_s is not None and keys.expiry_s <= now_s

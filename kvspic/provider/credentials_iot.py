@@ -16,12 +16,11 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kvspic.provider.clock import ServiceClock, server_time
+from kvspic.provider.clock import SERVICE_CLOCK, ServiceClock, date_of
 from kvspic.provider.credentials import CredentialFetchError, Credentials
 from kvspic.provider.credentials_file import parse_document
 from kvspic.provider.threads import shared_executor
@@ -72,7 +71,7 @@ class IotCredentials:
         role: endpoint, thing name and role alias.
         certificate, private_key: PEM files; the key without a passphrase.
         ca: PEM file of who signed the endpoint's certificate; without it the usual public ones are trusted.
-        wall: seconds since 1970; a device whose clock is wrong is corrected by the ``Date`` of the answers.
+        clock: the service's; a device whose clock is wrong learns the time from the ``Date`` of the answers.
 
     Files are read at each exchange, so a renewed certificate is used without a restart.
     """
@@ -84,13 +83,13 @@ class IotCredentials:
         private_key: StrPath,
         ca: StrPath | None = None,
         *,
-        wall: Callable[[], float] = time.time,
+        clock: ServiceClock = SERVICE_CLOCK,
     ) -> None:
         self._role = role
         self._files = {"certificate": Path(certificate), "private key": Path(private_key)}
         if ca is not None:
             self._files["CA file"] = Path(ca)
-        self._clock = ServiceClock(wall)
+        self._clock = clock
         self._lock = threading.Lock()
         self._running: concurrent.futures.Future[Credentials] | None = None  # one exchange at a time, shared by all
         self._kept: Credentials | None = None
@@ -109,7 +108,7 @@ class IotCredentials:
         try:
             return await asyncio.shield(asyncio.wrap_future(self._start()))
         except CredentialFetchError as error:
-            if kept is None or refresh or _is_over(kept, self._clock.now()):
+            if kept is None or refresh or self._is_over(kept):
                 raise
             logger.warning("the old credentials are kept: %s", error)
             self._renew_at_s = now_s + PAUSE_AFTER_FAILURE_S
@@ -128,12 +127,12 @@ class IotCredentials:
         deadline = time.monotonic() + TIMEOUT_S
         response = self._request()
         with contextlib.closing(response):
-            self._clock.learn(server_time(response.headers.get("Date", ""), ""))
+            self._clock.learn(date_of(response.headers.get("Date", "")))
             if response.status_code != 200:
                 raise self._refused(response.status_code)
             keys = self._parse(self._read(response, deadline))
         now_s = self._clock.now()
-        if keys.expiry_s is None or _is_over(keys, now_s):
+        if keys.expiry_s is None or self._is_over(keys):
             raise self._error("gave keys that have expired already", "set the clock of this machine")
         before_s = min(RENEW_BEFORE_MAX_S, max(RENEW_BEFORE_MIN_S, (keys.expiry_s - now_s) / 10))
         self._kept, self._renew_at_s = keys, keys.expiry_s - before_s
@@ -220,6 +219,5 @@ class IotCredentials:
     def _error(self, what: str, remedy: str) -> CredentialFetchError:
         return CredentialFetchError(f"the IoT credential provider {self._role.endpoint} {what}: {remedy}")
 
-
-def _is_over(keys: Credentials, now_s: float) -> bool:
-    return keys.expiry_s is not None and keys.expiry_s <= now_s
+    def _is_over(self, keys: Credentials) -> bool:
+        return keys.expiry_s is not None and self._clock.is_past(keys.expiry_s)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import h11
 
+from kvspic.provider.clock import wait_asked_s
 from kvspic.provider.results import safe_text, short_error_name
 
 __all__ = ["AckBytes", "End", "Event", "Head", "PutMediaConnection", "PutMediaHead", "host_header", "put_media_url"]
@@ -192,12 +193,8 @@ def _head(response: h11.Response) -> Head:
         error_name=short_error_name(raw_name),
         request_id=headers.get("x-amzn-requestid") or headers.get("x-amz-requestid") or "",
         date=headers.get("date", ""),
-        retry_after_s=_seconds(headers.get("retry-after", "")),
+        retry_after_s=wait_asked_s(headers.get("retry-after", ""), headers.get("date", "")),
     )
-
-
-def _seconds(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
 
 
 def _refusal(body: bytes) -> tuple[str, str]:

@@ -15,13 +15,12 @@ import dataclasses
 import enum
 import functools
 import ssl
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from kvspic.provider import signing
-from kvspic.provider.clock import ServiceClock, server_time
+from kvspic.provider.clock import SERVICE_CLOCK, ServiceClock, server_time
 from kvspic.provider.credentials import CredentialSource, NoCredentialsError
 from kvspic.provider.putmedia import AckBytes, End, Head, PutMediaConnection, PutMediaHead, put_media_url
 from kvspic.provider.results import (
@@ -104,7 +103,7 @@ class PutMediaTarget:
     region: str
     credentials: CredentialSource
     ssl_context: ssl.SSLContext | None = None
-    clock: ServiceClock = field(default_factory=lambda: ServiceClock(time.time))
+    clock: ServiceClock = SERVICE_CLOCK
     timeouts: SessionTimeouts = SessionTimeouts()
     open_transport: OpenTransport | None = None
 

@@ -92,6 +92,12 @@ def test_a_missing_stream_is_not_found():
     assert str(error).startswith(start)
 
 
+@pytest.mark.parametrize("name", ["ResourceNotFoundException", "com.amazon.kinesisvideo#ResourceNotFoundException"])
+def test_the_name_may_be_in_the_body(name):
+    error = refused(Service(json_answer(400, {"__type": name, "Message": "no"})), describe)
+    assert error.result is ServiceResult.RESOURCE_NOT_FOUND
+
+
 def test_throttling_is_told_with_the_wait_asked_for_and_not_repeated_here():
     answer = json_answer(400, {"Message": "slow"}, "x-amzn-ErrorType: ThrottlingException", "Retry-After: 3")
     service = Service(answer)
@@ -99,6 +105,11 @@ def test_throttling_is_told_with_the_wait_asked_for_and_not_repeated_here():
     assert error.result is ServiceResult.UNKNOWN
     assert error.retry_after_s == 3.0
     assert len(service.calls) == 1
+
+
+def test_a_wait_may_be_asked_for_by_a_date():
+    dates = "Date: Tue, 07 Nov 2023 04:58:05 GMT", "Retry-After: Tue, 07 Nov 2023 04:58:25 GMT"
+    assert refused(Service(json_answer(503, b"", *dates)), describe).retry_after_s == 20.0
 
 
 @pytest.mark.parametrize(
@@ -216,6 +227,18 @@ def test_a_wrong_clock_is_corrected_for_this_call_and_all_later_ones():
     offset_s, is_shared = ask(service, question)
     assert offset_s > 0
     assert is_shared
+    assert service.calls[1][2]["x-amz-date"].startswith("20990101T0000")
+
+
+def test_a_good_answer_tells_the_time_too():
+    answer = json_answer(200, {"StreamInfo": INFO}, "Date: Thu, 01 Jan 2099 00:00:00 GMT")
+    service = Service(answer, json_answer(200, {"StreamInfo": INFO}))
+
+    async def question(control):
+        await control.describe_stream("door")
+        await control.describe_stream("door")
+
+    ask(service, question)
     assert service.calls[1][2]["x-amz-date"].startswith("20990101T0000")
 
 

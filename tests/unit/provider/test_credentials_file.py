@@ -5,8 +5,10 @@ import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.provider.clocks import clock_at, known_clock
 from unit.provider.servers import run_watched
 
+from kvspic.provider.clock import ServiceClock
 from kvspic.provider.credentials import CredentialFetchError, Credentials
 from kvspic.provider.credentials_file import FileCredentials, parse_credentials, parse_expiry
 
@@ -42,7 +44,7 @@ SECTIONS = "[default]\naws_access_key_id = AKID\naws_secret_access_key = the-sec
 )
 def test_each_form_is_read(tmp_path, text, keys):
     (tmp_path / "keys").write_text(text, encoding="utf-8")
-    assert run_watched(FileCredentials(tmp_path / "keys", wall=lambda: NOON).get()) == keys
+    assert run_watched(FileCredentials(tmp_path / "keys", clock=clock_at(NOON)).get()) == keys
 
 
 def test_a_profile_is_chosen():
@@ -71,7 +73,7 @@ def test_a_profile_is_chosen():
 def test_anything_else_is_one_error_that_quotes_nothing(tmp_path, text):
     (tmp_path / "keys").write_text(text)
     with pytest.raises(CredentialFetchError, match="none of the known forms") as caught:
-        run_watched(FileCredentials(tmp_path / "keys", wall=lambda: NOON).get())
+        run_watched(FileCredentials(tmp_path / "keys", clock=clock_at(NOON)).get())
     assert "the-secret" not in str(caught.value)
     assert caught.value.__suppress_context__  # nor does the traceback show the parser's error, which may
 
@@ -98,7 +100,7 @@ def test_a_replaced_file_is_seen_at_the_next_use(tmp_path):
 def test_a_half_written_file_leaves_the_old_keys_while_they_are_valid(tmp_path, caplog):
     path, now = tmp_path / "keys", [NOON]
     path.write_text(LONG)
-    source = FileCredentials(path, wall=lambda: now[0])
+    source = FileCredentials(path, clock=known_clock(lambda: now[0]))
     run_watched(source.get())
     for cut in range(len(LONG) - len(" the-token") + 1):
         path.write_text(LONG[:cut])
@@ -117,7 +119,19 @@ def test_a_half_written_file_leaves_the_old_keys_while_they_are_valid(tmp_path, 
 def test_expired_keys_are_refused(tmp_path):
     (tmp_path / "keys").write_text(LONG)
     with pytest.raises(CredentialFetchError, match="have expired"):
-        run_watched(FileCredentials(tmp_path / "keys", wall=lambda: NOON + 3600).get())
+        run_watched(FileCredentials(tmp_path / "keys", clock=clock_at(NOON + 3600)).get())
+
+
+def test_keys_are_not_judged_by_a_clock_that_nobody_has_confirmed(tmp_path):
+    (tmp_path / "keys").write_text(LONG)
+    clock = ServiceClock(lambda: NOON + 3 * 3600)
+    source = FileCredentials(tmp_path / "keys", clock=clock)
+    assert run_watched(source.get()) == TEMPORARY
+    clock.learn(NOON)
+    assert run_watched(source.get()) == TEMPORARY
+    clock.learn(NOON + 3600)
+    with pytest.raises(CredentialFetchError, match="have expired"):
+        run_watched(source.get())
 
 
 def test_another_file_by_mistake_is_not_read_whole(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from unit.provider.iot_double import ALIAS, THING, iot_double, make_files
 from unit.provider.servers import run_watched
 
+from kvspic.provider.clock import ServiceClock
 from kvspic.provider.credentials import CredentialFetchError
 from kvspic.provider.credentials_iot import IotCredentials, IotRole
 
@@ -43,7 +44,7 @@ def double(files, wall):
 def make(double, files, wall, *, thing=THING, alias=ALIAS, **names):
     names = {"certificate": "device.pem", "private_key": "device.key", "ca": "ca.pem", **names}
     role = IotRole(double.endpoint, thing, alias)
-    return IotCredentials(role, **{name: files / path for name, path in names.items()}, wall=wall)
+    return IotCredentials(role, **{name: files / path for name, path in names.items()}, clock=ServiceClock(wall))
 
 
 def get(source, **options):

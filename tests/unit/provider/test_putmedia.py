@@ -87,6 +87,12 @@ def test_a_refusal_gives_its_name_and_message_and_no_acks():
     assert acks == b""
 
 
+def test_the_wait_may_be_asked_for_by_a_date():
+    dates = "Date: Tue, 07 Nov 2023 04:58:05 GMT", "Retry-After: Tue, 07 Nov 2023 04:58:25 GMT"
+    head = events_of(json_answer(503, b"", *dates))[0][0]
+    assert head.retry_after_s == 20.0
+
+
 def test_the_name_may_be_in_the_body():
     assert events_of(ANSWERS["named in the body"])[0] == [Head(403), End(True, "ExpiredTokenException", "expired")]
 
