@@ -46,7 +46,7 @@ class ServiceClock:
         self.is_known = True
 
 
-SERVICE_CLOCK = ServiceClock(lambda: time.time())
+SERVICE_CLOCK = ServiceClock(time.time)
 """The one of this process: all services agree on the time, and this machine has one clock to be wrong."""
 
 

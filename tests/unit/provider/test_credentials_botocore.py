@@ -15,6 +15,7 @@ from unit.provider.servers import run_watched
 from kvspic.provider.clock import ServiceClock
 from kvspic.provider.credentials import BotocoreCredentials, Credentials, NoCredentialsError
 
+
 @pytest.fixture
 def bare(monkeypatch, tmp_path):
     """A user without any AWS configuration."""
