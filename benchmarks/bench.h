@@ -283,11 +283,11 @@ static inline struct kvs_stream_metrics bench_metrics(struct bench *b, uint32_t 
 }
 
 /* Every page of every slab is really there, so that no put is measured with a page fault in it. */
-static inline void bench_touch(struct bench *b)
+static inline void bench_touch(struct bench_counts *counts)
 {
-    for (uint32_t i = 0; i < b->counts.slab_count; i++) {
+    for (uint32_t i = 0; i < counts->slab_count; i++) {
         for (uint32_t at = 0; at < KVS_SLAB_SIZE; at += 4096) {
-            volatile uint8_t *byte = b->counts.slabs[i] + at;
+            volatile uint8_t *byte = counts->slabs[i] + at;
             *byte = *byte;
         }
     }
@@ -296,9 +296,9 @@ static inline void bench_touch(struct bench *b)
 /* ---- the baseline ------------------------------------------------------------------------------------------------ */
 
 /* Nanoseconds for one copy of `size` bytes into the store's slabs, one after the other: what no store can be under. */
-static inline double bench_memcpy_ns(struct bench *b, const uint8_t *data, uint32_t size, uint32_t frame_count)
+static inline double bench_memcpy_ns(struct bench_counts *counts, const uint8_t *data, uint32_t size,
+                                     uint32_t frame_count)
 {
-    struct bench_counts *counts = &b->counts;
     uint64_t all = (uint64_t)counts->slab_count * KVS_SLAB_SIZE, at = 0;
     uint64_t begin = bench_now_ns();
     for (uint32_t i = 0; i < frame_count; i++) {

@@ -97,7 +97,7 @@ int main(int argc, char **argv)
             double ns = put_ns(size, count);
             if (flags != 0) put = bench_min(put, ns);
             else plain = bench_min(plain, ns);
-            copy = bench_min(copy, bench_memcpy_ns(&b, frame, size, count));
+            copy = bench_min(copy, bench_memcpy_ns(&b.counts, frame, size, count));
             scan = bench_min(scan, scan_ns(size));
         }
         bench_down(&b);

@@ -98,7 +98,7 @@ static void measure(const struct goal *goal)
     chain_ns(goal->size, goal->frame_count);
     for (uint32_t run = 0; run < RUNS; run++) {
         chain = bench_min(chain, chain_ns(goal->size, goal->frame_count));
-        chain_copy = bench_min(chain_copy, bench_memcpy_ns(&b, data, goal->size, goal->frame_count));
+        chain_copy = bench_min(chain_copy, bench_memcpy_ns(&b.counts, data, goal->size, goal->frame_count));
     }
     settle();
     bench_down(&b);
@@ -106,7 +106,7 @@ static void measure(const struct goal *goal)
     put_ns(goal->size, goal->frame_count);
     for (uint32_t run = 0; run < RUNS; run++) {
         put = bench_min(put, put_ns(goal->size, goal->frame_count));
-        put_copy = bench_min(put_copy, bench_memcpy_ns(&b, data, goal->size, goal->frame_count));
+        put_copy = bench_min(put_copy, bench_memcpy_ns(&b.counts, data, goal->size, goal->frame_count));
     }
     bench_down(&b);
     say(goal, "chain", chain, chain_copy, goal->chain_ratio);
