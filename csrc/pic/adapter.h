@@ -52,7 +52,8 @@ struct pic_upload {
 
 struct pic_rates {
     DOUBLE frame_rate, elementary_frame_rate, transfer_rate;
-    uint64_t last_put_hns, last_pts_hns, sample_hns, sample_bytes;
+    uint64_t last_put_hns, last_pts_hns;
+    _Atomic uint64_t sample_hns, sample_bytes; /* read and counted without the lock, begun anew under it */
     uint64_t session_duration_hns, control_latency_hns, data_latency_hns;
     uint64_t sessions_read, put_errors, fragments_dropped;
     UINT32 retry_number;
@@ -117,6 +118,7 @@ void pic_broadcast(struct pic_client *client);
 uint64_t pic_now(struct pic_client *client);
 void pic_client_release(struct pic_client *client);
 void pic_stream_release(struct pic_stream *stream);
+void pic_stream_release_locked(struct pic_stream *stream); /* under the lock; given up if the stream is being freed */
 /* Shuts down and destroys a stream whose handle has just been closed by the caller. */
 void pic_stream_close(struct pic_stream *stream);
 void pic_random_name(struct pic_client *client, char *name, uint32_t size);
@@ -133,7 +135,9 @@ void pic_scope_leave(struct pic_scope *scope);
 int pic_is_in_callback(void);
 
 /* After each public call, no lock held, a reference to the client held: pokes what is due, drains what there is. */
-void pic_settle(struct pic_client *client);
+void pic_settle(struct pic_client *client, uint64_t now_hns);
+/* The same under the lock, which it gives up for what is due and around callbacks. */
+void pic_settle_locked(struct pic_client *client, uint64_t now_hns);
 /* Drains all, and `own` first; `own` is claimed by the caller (is_draining is set). Also inside a callback. */
 void pic_drain(struct pic_client *client, struct pic_target *own);
 void pic_pull(struct pic_client *client);                     /* under the lock */
@@ -150,7 +154,8 @@ int pic_wait(struct pic_client *client, uint64_t *left_hns);
 
 void pic_carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
 void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
-void pic_data_notice(struct pic_stream *stream);
+void pic_data_action(struct pic_stream *stream, const struct kvs_action *action); /* these two under the lock, */
+void pic_data_notice(struct pic_stream *stream);                                  /* given up around the callback */
 void pic_log(struct pic_client *client, UINT32 level, const char *text, STATUS status);
 
 /* ---- answer.c -------------------------------------------------------------------------------------------------- */
@@ -205,5 +210,7 @@ STATUS pic_enter_stream(UINT64 handle, struct pic_call *call);
 STATUS pic_enter_client(UINT64 handle, struct pic_call *call);
 /* Leaves the object, settles, and returns `status`. */
 STATUS pic_leave(struct pic_call *call, STATUS status);
+/* The same under the client's lock, which it gives back. */
+STATUS pic_leave_locked(struct pic_call *call, STATUS status);
 
 #endif

@@ -24,7 +24,7 @@ STATUS pic_leave(struct pic_call *call, STATUS status)
 {
     struct pic_client *client = call->client;
     if (call->stream == NULL) {
-        pic_settle(client);
+        pic_settle(client, call->now_hns);
         pic_client_release(client);
         return status;
     }
@@ -34,7 +34,18 @@ STATUS pic_leave(struct pic_call *call, STATUS status)
     }
     pic_slot_hold(client->slot);
     pic_stream_release(call->stream);
-    pic_settle(client);
+    pic_settle(client, call->now_hns);
+    pic_client_release(client);
+    return status;
+}
+
+STATUS pic_leave_locked(struct pic_call *call, STATUS status)
+{
+    struct pic_client *client = call->client;
+    pic_slot_hold(client->slot);
+    pic_stream_release_locked(call->stream);
+    pic_settle_locked(client, call->now_hns);
+    pic_unlock(client);
     pic_client_release(client);
     return status;
 }

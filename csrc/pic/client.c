@@ -44,25 +44,32 @@ static void wake(void *ctx)
     atomic_store(&client->woken, 1u);
 }
 
-static void set_host(struct pic_client *client)
+static void set_locks(struct kvs_host *host)
+{
+    host->lock_new = lock_new;
+    host->lock = lock;
+    host->unlock = unlock;
+    host->lock_free = lock_free;
+}
+
+/* The ready-made functions take no notice of ctx. A program that brings no locks leaves the core to those. */
+static void set_host(struct pic_client *client, int has_locks)
 {
     struct kvs_host base = client->host;
     client->host.ctx = client;
-    client->host.lock_new = lock_new;
-    client->host.lock = lock;
-    client->host.unlock = unlock;
-    client->host.lock_free = lock_free;
+    if (has_locks) set_locks(&client->host);
     client->host.random = client->callbacks.getRandomNumberFn != NULL ? random_number : base.random;
     client->host.wake = wake;
 }
 
-static void default_sync(ClientCallbacks *callbacks)
+/* Whether the program brings its own. */
+static int default_sync(ClientCallbacks *callbacks)
 {
     int has_all = callbacks->createMutexFn != NULL && callbacks->lockMutexFn != NULL &&
                   callbacks->unlockMutexFn != NULL && callbacks->freeMutexFn != NULL &&
                   callbacks->createConditionVariableFn != NULL && callbacks->broadcastConditionVariableFn != NULL &&
                   callbacks->waitConditionVariableFn != NULL && callbacks->freeConditionVariableFn != NULL;
-    if (has_all) return;
+    if (has_all) return 1;
     callbacks->createMutexFn = pic_mutex_new;
     callbacks->lockMutexFn = pic_mutex_lock;
     callbacks->unlockMutexFn = pic_mutex_unlock;
@@ -71,6 +78,7 @@ static void default_sync(ClientCallbacks *callbacks)
     callbacks->broadcastConditionVariableFn = pic_condition_broadcast;
     callbacks->waitConditionVariableFn = pic_condition_wait;
     callbacks->freeConditionVariableFn = pic_condition_free;
+    return 0;
 }
 
 /* ---- what the other files use ---------------------------------------------------------------------------------- */
@@ -172,8 +180,7 @@ static STATUS make(const DeviceInfo *device, const ClientCallbacks *callbacks, s
     memset(client, 0, sizeof *client);
     client->host = host;
     client->callbacks = *callbacks;
-    default_sync(&client->callbacks);
-    set_host(client);
+    set_host(client, default_sync(&client->callbacks));
     atomic_init(&client->woken, 0u);
     atomic_init(&client->deadline_hns, KVS_TIME_NONE);
     atomic_init(&client->last_now_hns, 0);

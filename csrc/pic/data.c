@@ -55,9 +55,10 @@ static STATUS put_waiting(struct pic_call *call, const Frame *frame)
         pic_unlock(client);
         STATUS status = put_once(call, frame, pic_now(client));
         if (status != STATUS_WAIT_FAILED) return status;
-        pic_settle(client);
+        pic_settle(client, pic_now(client));
         pic_lock(client);
-        while (seen == rooms(call->stream) && !is_interrupted(call->stream) && pic_wait(client, &left_hns)) {}
+        while (seen == rooms(call->stream) && !is_interrupted(call->stream) && pic_wait(client, &left_hns)) {
+        }
         int is_over = is_interrupted(call->stream), is_late = seen == rooms(call->stream);
         pic_unlock(client);
         if (is_over) return STATUS_BLOCKING_PUT_INTERRUPTED_STREAM_TERMINATED;
@@ -93,20 +94,20 @@ static void note_rate(struct pic_call *call, const Frame *frame)
     rates->last_pts_hns = frame->presentationTs;
 }
 
-static void after_put(struct pic_call *call, const Frame *frame, STATUS status)
+static STATUS leave_put(struct pic_call *call, const Frame *frame, STATUS status)
 {
     struct pic_stream *stream = call->stream;
     int tells = call->client->callbacks.streamDataAvailableFn != NULL;
-    if (STATUS_SUCCEEDED(status) && !tells && !stream->info.streamCaps.recalculateMetrics) return;
+    if (STATUS_SUCCEEDED(status) && !tells && !stream->info.streamCaps.recalculateMetrics)
+        return pic_leave(call, status);
     pic_lock(call->client);
     if (STATUS_FAILED(status)) stream->rates.put_errors++;
     else note_rate(call, frame);
     if (STATUS_SUCCEEDED(status) && tells && pic_upload_open(stream) != NULL) {
         stream->wants_data_notice = 1;
         pic_schedule(call->client, &stream->target);
-        atomic_store(&call->client->woken, 1u);
     }
-    pic_unlock(call->client);
+    return pic_leave_locked(call, status);
 }
 
 STATUS putKinesisVideoFrame(STREAM_HANDLE streamHandle, PFrame pFrame)
@@ -117,8 +118,7 @@ STATUS putKinesisVideoFrame(STREAM_HANDLE streamHandle, PFrame pFrame)
     if (STATUS_FAILED(status)) return status;
     int may_wait = call.stream->info.streamCaps.streamingType == STREAMING_TYPE_OFFLINE;
     status = may_wait ? put_waiting(&call, pFrame) : put_once(&call, pFrame, call.now_hns);
-    after_put(&call, pFrame, status);
-    return pic_leave(&call, status);
+    return leave_put(&call, pFrame, status);
 }
 
 /* ---- metadata -------------------------------------------------------------------------------------------------- */
@@ -169,31 +169,47 @@ STATUS kinesisVideoStreamSetNalAdaptationFlags(STREAM_HANDLE streamHandle, UINT3
 
 /* ---- bytes out ------------------------------------------------------------------------------------------------- */
 
-static void note_transfer(struct pic_call *call, UINT32 filled)
+static int is_sample_due(const struct pic_call *call)
 {
-    struct pic_rates *rates = &call->stream->rates;
-    uint64_t past_hns = call->now_hns - rates->sample_hns;
-    rates->sample_bytes += filled;
-    if (past_hns <= HUNDREDS_OF_NANOS_IN_A_SECOND / 5) return;
-    DOUBLE rate = (DOUBLE)rates->sample_bytes * (DOUBLE)HUNDREDS_OF_NANOS_IN_A_SECOND / (DOUBLE)past_hns;
-    rates->transfer_rate = rates->transfer_rate > 0 ? average(rates->transfer_rate, rate) : rate;
-    rates->sample_bytes = 0;
-    rates->sample_hns = call->now_hns;
+    uint64_t begun_hns = atomic_load(&call->stream->rates.sample_hns);
+    return call->now_hns > begun_hns && call->now_hns - begun_hns > HUNDREDS_OF_NANOS_IN_A_SECOND / 5;
 }
 
+static void note_transfer(struct pic_call *call)
+{
+    struct pic_rates *rates = &call->stream->rates;
+    if (!is_sample_due(call)) return;
+    DOUBLE past_hns = (DOUBLE)(call->now_hns - atomic_exchange(&rates->sample_hns, call->now_hns));
+    DOUBLE bytes = (DOUBLE)atomic_exchange(&rates->sample_bytes, 0);
+    DOUBLE rate = bytes * (DOUBLE)HUNDREDS_OF_NANOS_IN_A_SECOND / past_hns;
+    rates->transfer_rate = rates->transfer_rate > 0 ? average(rates->transfer_rate, rate) : rate;
+}
+
+/* The core's name for the upload that is now read, and whether it has been read before. */
+static uint64_t begin_read(struct pic_call *call, UPLOAD_HANDLE handle, int *has_read)
+{
+    pic_lock(call->client);
+    const struct pic_upload *upload = pic_upload_find(call->stream, handle);
+    uint64_t core = upload != NULL ? upload->core : KVS_UPLOAD_NONE;
+    *has_read = upload != NULL && upload->has_read;
+    if (upload != NULL) call->stream->last_upload = handle;
+    pic_unlock(call->client);
+    return core;
+}
+
+/* Most reads change nothing that the lock is for. */
 static void after_read(struct pic_call *call, UPLOAD_HANDLE handle, kvs_status filled, enum kvs_read_state state)
 {
     pic_lock(call->client);
     struct pic_upload *upload = pic_upload_find(call->stream, handle);
     if (upload != NULL) {
-        call->stream->last_upload = handle;
         if (filled > 0 && !upload->has_read) call->stream->rates.sessions_read++;
         if (filled > 0) upload->has_read = 1;
         if (state == KVS_READ_AWAITING_ACK) upload->state = PIC_UPLOAD_DRAINED;
         if (state == KVS_READ_END || filled == KVS_E_UNKNOWN_UPLOAD)
             pic_upload_remove(call->stream, upload, call->now_hns);
     }
-    if (filled > 0) note_transfer(call, (UINT32)filled);
+    if (filled > 0) note_transfer(call);
     pic_unlock(call->client);
 }
 
@@ -208,6 +224,31 @@ static STATUS status_of_read(enum kvs_read_state state, int is_full)
     }
 }
 
+STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploadHandle, PBYTE pBuffer,
+                                 UINT32 bufferSize, PUINT32 pFilledSize)
+{
+    struct pic_call call;
+    enum kvs_read_state state = KVS_READ_END;
+    int has_read = 0;
+    if (pBuffer == NULL || pFilledSize == NULL) return STATUS_NULL_ARG;
+    *pFilledSize = 0;
+    if (bufferSize == 0 || !IS_VALID_UPLOAD_HANDLE(uploadHandle)) return STATUS_INVALID_ARG;
+    STATUS status = pic_enter_stream(streamHandle, &call);
+    if (STATUS_FAILED(status)) return status;
+    uint64_t core = begin_read(&call, uploadHandle, &has_read);
+    if (core == KVS_UPLOAD_NONE) return pic_leave(&call, STATUS_UPLOAD_HANDLE_ABORTED);
+    uint32_t room = bufferSize < INT32_MAX ? bufferSize : INT32_MAX;
+    kvs_status filled = kvs_upload_read(call.stream->core, core, pBuffer, room, &state, call.now_hns);
+    if (filled > 0) atomic_fetch_add(&call.stream->rates.sample_bytes, (uint64_t)filled);
+    int is_plain = filled >= 0 && has_read && (state == KVS_READ_MORE || state == KVS_READ_WAIT);
+    if (!is_plain || is_sample_due(&call)) after_read(&call, uploadHandle, filled, filled < 0 ? KVS_READ_MORE : state);
+    if (filled < 0) return pic_leave(&call, pic_status_of(filled));
+    *pFilledSize = (UINT32)filled;
+    return pic_leave(&call, status_of_read(state, (uint32_t)filled == room));
+}
+
+/* ---- ACKs and ends --------------------------------------------------------------------------------------------- */
+
 static uint64_t core_upload(struct pic_call *call, UPLOAD_HANDLE handle)
 {
     pic_lock(call->client);
@@ -216,28 +257,6 @@ static uint64_t core_upload(struct pic_call *call, UPLOAD_HANDLE handle)
     pic_unlock(call->client);
     return core;
 }
-
-STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploadHandle, PBYTE pBuffer,
-                                 UINT32 bufferSize, PUINT32 pFilledSize)
-{
-    struct pic_call call;
-    enum kvs_read_state state = KVS_READ_END;
-    if (pBuffer == NULL || pFilledSize == NULL) return STATUS_NULL_ARG;
-    *pFilledSize = 0;
-    if (bufferSize == 0 || !IS_VALID_UPLOAD_HANDLE(uploadHandle)) return STATUS_INVALID_ARG;
-    STATUS status = pic_enter_stream(streamHandle, &call);
-    if (STATUS_FAILED(status)) return status;
-    uint64_t core = core_upload(&call, uploadHandle);
-    if (core == KVS_UPLOAD_NONE) return pic_leave(&call, STATUS_UPLOAD_HANDLE_ABORTED);
-    uint32_t room = bufferSize < INT32_MAX ? bufferSize : INT32_MAX;
-    kvs_status filled = kvs_upload_read(call.stream->core, core, pBuffer, room, &state, call.now_hns);
-    after_read(&call, uploadHandle, filled, filled < 0 ? KVS_READ_MORE : state);
-    if (filled < 0) return pic_leave(&call, pic_status_of(filled));
-    *pFilledSize = (UINT32)filled;
-    return pic_leave(&call, status_of_read(state, (uint32_t)filled == room));
-}
-
-/* ---- ACKs and ends --------------------------------------------------------------------------------------------- */
 
 /* What a call did to the stream for good, so that its caller hears of it too. */
 static STATUS failed_by(struct pic_call *call, STATUS status, int was_failed, uint32_t result)
@@ -321,8 +340,8 @@ STATUS kinesisVideoStreamParseFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HAN
     uint64_t core = core_upload(&call, uploadHandle);
     if (core == KVS_UPLOAD_NONE) return pic_leave(&call, STATUS_SUCCESS);
     int was_failed = is_failed(&call);
-    status = pic_status_of(
-        kvs_upload_ack_bytes(call.stream->core, core, (const uint8_t *)ackSegment, size, call.now_hns));
+    status =
+        pic_status_of(kvs_upload_ack_bytes(call.stream->core, core, (const uint8_t *)ackSegment, size, call.now_hns));
     return pic_leave(&call, failed_by(&call, status, was_failed, SERVICE_CALL_RESULT_UNKNOWN_ACK_ERROR));
 }
 

@@ -160,25 +160,28 @@ static int has_data_notice(const struct pic_client *client, const struct pic_tar
     return target->stream != NULL && target->stream->wants_data_notice && !is_over(client, target);
 }
 
+static void carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action)
+{
+    if (action->kind == KVS_ACTION_DATA && stream != NULL) {
+        pic_data_action(stream, action);
+        return;
+    }
+    pic_unlock(client);
+    pic_carry_out(client, stream, action);
+    pic_lock(client);
+}
+
 /* Under the lock, which it gives up around each callback. */
 static void run(struct pic_client *client, struct pic_target *target)
 {
     struct pic_node *node = NULL;
     while ((node = pic_pop(target)) != NULL) {
         if (target->stream == NULL && is_parked(client, node, pic_now(client))) continue;
-        if (!is_over(client, target)) {
-            pic_unlock(client);
-            pic_carry_out(client, target->stream, &node->action);
-            pic_lock(client);
-        }
+        if (!is_over(client, target)) carry_out(client, target->stream, &node->action);
         pic_recycle(client, node);
         if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
     }
-    if (!has_data_notice(client, target)) return;
-    target->stream->wants_data_notice = 0;
-    pic_unlock(client);
-    pic_data_notice(target->stream);
-    pic_lock(client);
+    if (has_data_notice(client, target)) pic_data_notice(target->stream);
 }
 
 static void run_all(struct pic_client *client, struct pic_target *target)
@@ -189,35 +192,36 @@ static void run_all(struct pic_client *client, struct pic_target *target)
     target->is_draining = 0;
 }
 
-void pic_drain(struct pic_client *client, struct pic_target *own)
+/* Under the lock, which it gives up around each callback. */
+static void drain(struct pic_client *client, struct pic_target *own)
 {
     struct pic_scope scope;
     struct pic_target *target = NULL;
     int is_nested = is_in_callback_of(client);
     pic_scope_enter(&scope, client);
-    pic_lock(client);
-    atomic_store(&client->woken, 0u);
-    pic_pull(client);
+    if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
     if (own != NULL) run_all(client, own);
     while (!is_nested && (target = take_ready(client)) != NULL) {
         run_all(client, target);
-        if (target->stream != NULL) {
-            pic_unlock(client);
-            pic_stream_release(target->stream);
-            pic_lock(client);
-        }
+        if (target->stream != NULL) pic_stream_release_locked(target->stream);
         if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
     }
     if (is_nested && client->first_ready != NULL) atomic_store(&client->woken, 1u);
-    pic_unlock(client);
     pic_scope_leave(&scope);
+}
+
+void pic_drain(struct pic_client *client, struct pic_target *own)
+{
+    pic_lock(client);
+    atomic_store(&client->woken, 1u);
+    drain(client, own);
+    pic_unlock(client);
 }
 
 /* ---- deadlines ------------------------------------------------------------------------------------------------- */
 
-static void poke(struct pic_client *client)
+static void poke(struct pic_client *client, uint64_t now_hns)
 {
-    uint64_t now_hns = pic_now(client);
     if (now_hns < atomic_load(&client->deadline_hns)) return;
     atomic_store(&client->deadline_hns, KVS_TIME_NONE);
     (void)kvs_client_poke(client->core, now_hns);
@@ -232,11 +236,25 @@ static void poke(struct pic_client *client)
     pic_unlock(client);
 }
 
-void pic_settle(struct pic_client *client)
+void pic_settle(struct pic_client *client, uint64_t now_hns)
 {
-    poke(client);
+    poke(client, now_hns);
     if (atomic_load(&client->woken) == 0 || is_in_callback_of(client)) return;
     pic_drain(client, NULL);
+}
+
+void pic_settle_locked(struct pic_client *client, uint64_t now_hns)
+{
+    if (now_hns >= atomic_load(&client->deadline_hns)) {
+        pic_unlock(client);
+        poke(client, now_hns);
+        pic_lock(client);
+    }
+    if (is_in_callback_of(client)) {
+        if (client->first_ready != NULL) atomic_store(&client->woken, 1u); /* for the call that is being called back */
+        return;
+    }
+    drain(client, NULL);
 }
 
 int pic_wait(struct pic_client *client, uint64_t *left_hns)
@@ -252,7 +270,7 @@ int pic_wait(struct pic_client *client, uint64_t *left_hns)
         spent = slice; /* a clock that stands still must not make it longer */
     *left_hns = spent < *left_hns ? *left_hns - spent : 0;
     pic_unlock(client);
-    pic_settle(client);
+    pic_settle(client, pic_now(client));
     pic_lock(client);
     return 1;
 }

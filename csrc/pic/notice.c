@@ -97,29 +97,30 @@ static void tell_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 du
                                            size);
 }
 
-static void data_available(struct pic_stream *stream, const struct kvs_action *action)
+/* What is unsent is `bytes` and lasts `duration`, or, where one of them is 0, is asked for. */
+static void tell_unsent(struct pic_stream *stream, const struct pic_upload *upload, UINT64 duration, UINT64 bytes)
 {
-    struct kvs_stream_metrics metrics = { .size = sizeof metrics };
-    UPLOAD_HANDLE upload = upload_of(stream, action->upload);
-    pic_lock(stream->client);
     stream->wants_data_notice = 0;
+    if (upload == NULL || stream->client->callbacks.streamDataAvailableFn == NULL) return;
+    UPLOAD_HANDLE handle = upload->handle;
     pic_unlock(stream->client);
-    (void)kvs_stream_metrics(stream->core, &metrics);
-    tell_data(stream, upload, metrics.duration_unsent_hns, metrics.bytes_unsent);
+    if (duration == 0 || bytes == 0) {
+        struct kvs_stream_metrics metrics = { .size = sizeof metrics };
+        (void)kvs_stream_metrics(stream->core, &metrics);
+        duration = metrics.duration_unsent_hns;
+        bytes = metrics.bytes_unsent;
+    }
+    tell_data(stream, handle, duration, bytes);
+    pic_lock(stream->client);
+}
+
+void pic_data_action(struct pic_stream *stream, const struct kvs_action *action)
+{
+    tell_unsent(stream, pic_upload_of_core(stream, action->upload), action->b, action->a);
 }
 
 /* Programs of the field are told of each frame put, not only when their reader waits. */
-void pic_data_notice(struct pic_stream *stream)
-{
-    struct kvs_stream_metrics metrics = { .size = sizeof metrics };
-    pic_lock(stream->client);
-    const struct pic_upload *upload = pic_upload_open(stream);
-    UPLOAD_HANDLE handle = upload != NULL ? upload->handle : INVALID_UPLOAD_HANDLE_VALUE;
-    pic_unlock(stream->client);
-    if (!IS_VALID_UPLOAD_HANDLE(handle)) return;
-    (void)kvs_stream_metrics(stream->core, &metrics);
-    tell_data(stream, handle, metrics.duration_unsent_hns, metrics.bytes_unsent);
-}
+void pic_data_notice(struct pic_stream *stream) { tell_unsent(stream, pic_upload_open(stream), 0, 0); }
 
 static void upload_over(struct pic_stream *stream, const struct kvs_action *action)
 {
@@ -241,7 +242,6 @@ void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, 
         return;
     }
     switch (action->kind) {
-    case KVS_ACTION_DATA: data_available(stream, action); break;
     case KVS_ACTION_UPLOAD_END: upload_over(stream, action); break;
     case KVS_ACTION_READY: stream_ready(stream); break;
     case KVS_ACTION_FAILED: stream_failed(stream, action); break;

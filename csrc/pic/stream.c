@@ -298,6 +298,15 @@ void pic_stream_release(struct pic_stream *stream)
     if (left == 0) destroy(stream);
 }
 
+void pic_stream_release_locked(struct pic_stream *stream)
+{
+    struct pic_client *client = stream->client;
+    if (pic_slot_try_release(stream->slot)) return;
+    pic_unlock(client);
+    pic_stream_release(stream);
+    pic_lock(client);
+}
+
 void pic_stream_close(struct pic_stream *stream)
 {
     struct pic_client *client = stream->client;
@@ -335,7 +344,7 @@ STATUS freeKinesisVideoStream(PSTREAM_HANDLE pStreamHandle)
     struct pic_client *client = stream->client;
     pic_slot_hold(client->slot);
     pic_stream_close(stream);
-    pic_settle(client);
+    pic_settle(client, pic_now(client));
     pic_client_release(client);
     return STATUS_SUCCESS;
 }
@@ -375,7 +384,7 @@ STATUS stopKinesisVideoStreamSync(STREAM_HANDLE streamHandle)
     if (STATUS_FAILED(status)) return status;
     status = stop(&call);
     if (STATUS_FAILED(status)) return pic_leave(&call, status);
-    pic_settle(call.client);
+    pic_settle(call.client, call.now_hns);
     pic_lock(call.client);
     status = await_closed(call.stream);
     pic_unlock(call.client);

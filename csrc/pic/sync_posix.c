@@ -32,6 +32,10 @@ MUTEX pic_mutex_new(UINT64 custom, BOOL is_reentrant)
     (void)custom;
     if (mutex == NULL) return 0;
     pthread_mutexattr_init(&attributes);
+#if defined(__GLIBC__)
+    /* Held for bookkeeping only: to spin so long is cheaper than to sleep and be woken. */
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
     if (is_reentrant) pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(mutex, &attributes);
     pthread_mutexattr_destroy(&attributes);
