@@ -142,7 +142,7 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     stream->last_cluster_tc = plan->cluster_tc;
     stream->closed_tc = fragment.flags & KVS_FRAGMENT_NEW_SESSION ? KVS_TIME_NONE : stream->latest_tc;
     if (fragment.flags & KVS_FRAGMENT_NEW_SESSION) stream->latest_tc = KVS_TIME_NONE;
-    stream->last_key_pts_hns = held->frame.pts_hns;
+    stream->last_key_pts_hns = stream->order.first_pts_hns = held->frame.pts_hns;
     stream->metrics.fragments_put++;
     kvs_view_open_fragment(&stream->view, &fragment);
     if (!(held->flags & KVS_FRAME_KEY)) report_split(stream, held->frame.pts_hns);
@@ -200,9 +200,11 @@ static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *h
     return KVS_OK;
 }
 
-static void note_latest(struct kvs_stream *stream, uint64_t timecode)
+static void note_times(struct kvs_stream *stream, uint64_t pts_hns)
 {
+    uint64_t timecode = pts_hns / stream->limits.scale_hns;
     if (stream->latest_tc == KVS_TIME_NONE || timecode > stream->latest_tc) stream->latest_tc = timecode;
+    stream->order.first_pts_hns = kvs_hns_min(stream->order.first_pts_hns, pts_hns);
 }
 
 static kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held)
@@ -222,7 +224,7 @@ static kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held
     kvs_view_push_frame(&stream->view, &held->frame, held->payload_size);
     kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->tracks |= 1u << held->track;
     stream->tracks[held->track].fragment_frames++;
-    note_latest(stream, held->frame.pts_hns / stream->limits.scale_hns);
+    note_times(stream, held->frame.pts_hns);
     return KVS_OK;
 }
 

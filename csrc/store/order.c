@@ -111,10 +111,13 @@ static uint64_t find_cut(const struct kvs_held_queue *lead, int *known_out)
     return cut;
 }
 
-/* Too far from what the open fragment holds to be of it: after a pause, a frame belongs to the fragment that comes. */
+/* Too far from what the open fragment holds to be of it: after a pause, or when no key frame came for long, a frame
+ * belongs to the fragment that comes. */
 static int is_apart(const struct kvs_order_queue *order, const struct kvs_held *held)
 {
-    return order->is_started && held->frame.pts_hns > kvs_hns_add(order->latest_pts_hns, KVS_ORDER_APART_HNS);
+    if (!order->is_started) return 0;
+    return held->frame.pts_hns > kvs_hns_add(order->latest_pts_hns, KVS_ORDER_APART_HNS) ||
+           held->frame.pts_hns > kvs_hns_add(order->first_pts_hns, KVS_ORDER_SPAN_MAX_HNS);
 }
 
 /* The follower front with the least pts among those before the timecode `end_tc`: what counts is what is written. */

@@ -18,7 +18,9 @@
 #define KVS_ORDER_QUEUE_MAX 61u                          /* DTS, PTS: frames of one track that may wait */
 #define KVS_ORDER_KEY_WAIT_HNS (10 * KVS_HNS_PER_SECOND) /* CUT: how long a frame waits for a key frame to follow */
 #define KVS_ORDER_APART_HNS                                                                                            \
-    KVS_HNS_PER_SECOND                /* CUT: a gap this long parts a frame of another track from the fragment */
+    KVS_HNS_PER_SECOND /* CUT: a gap this long parts a frame of another track from the fragment */
+#define KVS_ORDER_SPAN_MAX_HNS                                                                                         \
+    (19 * KVS_HNS_PER_SECOND)         /* CUT: and so does a fragment this long; the service refuses one of 20 s */
 #define KVS_ORDER_CUT_QUEUE_MAX 1024u /* CUT: beyond it the front is treated as waited for long enough */
 
 #define KVS_HELD_OPENS 0x100u /* a flag: a key frame, or what takes its place in a fragment that grew too long */
@@ -50,6 +52,7 @@ struct kvs_order_queue {
     uint64_t scale_hns, window_hns;
     uint64_t lead_pts_hns;   /* greatest pts of the lead frames that have left */
     uint64_t latest_pts_hns; /* greatest pts of all frames that have left */
+    uint64_t first_pts_hns;  /* least pts in the open fragment; kept by who packages the frames that leave */
     uint8_t is_started;      /* the first key frame has left */
     struct kvs_held_queue queues[KVS_TRACKS_MAX];
 };

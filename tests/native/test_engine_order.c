@@ -234,6 +234,31 @@ static void test_a_silent_track_is_left_out_and_comes_back(void)
     service_down(&s);
 }
 
+/* The service refuses a fragment of 20 s as a whole: audio too far from the last key frame waits for another. */
+static void test_audio_without_video_does_not_stretch_the_fragment(void)
+{
+    struct service s;
+    struct kvs_stream *stream = ordered(&s, KVS_ORDER_CUT, TRACKS);
+    put(&s, VIDEO, 0, KVS_FRAME_KEY);
+    put(&s, VIDEO, 40, 0);
+    for (uint64_t ms = 20; ms < 25000; ms += 500) {
+        s.now_hns = T0 + MS(ms);
+        put(&s, AUDIO, ms, 0);
+        service_poke(&s, s.now_hns);
+    }
+    CHECK_EQ(kvs_order_count(&stream->order), 12);
+    put(&s, VIDEO, 25000, KVS_FRAME_KEY);
+    put(&s, VIDEO, 25040, 0);
+    CHECK(service_drain(&s, stream));
+    CHECK_EQ(metrics_of(stream).frames_dropped[KVS_DROP_LATE], 2); /* more than 5 s before the key frame */
+    struct mkv_seen seen = session_seen(newest(&s));
+    CHECK_EQ(seen.cluster_count, 2);
+    CHECK_EQ(seen.clusters[0].block_count, 2 + 38);
+    CHECK_EQ(seen.clusters[1].block_count, 2 + 10);
+    mkv_forget(&seen);
+    service_down(&s);
+}
+
 static void test_audio_alone_and_one_track(void)
 {
     struct kvs_stream_config config = video_config();
@@ -276,6 +301,7 @@ int main(void)
     test_cut_with_an_open_group_of_pictures();
     test_cut_holds_only_around_edges();
     test_a_silent_track_is_left_out_and_comes_back();
+    test_audio_without_video_does_not_stretch_the_fragment();
     test_audio_alone_and_one_track();
     test_reset_and_free_with_held_frames();
     return CHECK_DONE();

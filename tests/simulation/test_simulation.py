@@ -121,6 +121,14 @@ def test_frames_of_a_refused_key_frame_do_not_join_the_fragment_before(policy):
     simulation.run_plan(plan(bursts=bursts, video_hns=700 * HNS_PER_MS, gop=17, backward_policy=policy))
 
 
+def test_audio_does_not_stretch_a_fragment_whose_video_is_refused():
+    """The video's clock went back and its frames are refused for long; the audio goes on (seeds 101083, 101904)."""
+    back = Burst(15 * HNS_PER_S, 65 * HNS_PER_S, False, jump_hns=-40 * HNS_PER_S)
+    bursts = (Burst(2 * HNS_PER_S, 12 * HNS_PER_S, False), back)
+    changes = {"video_hns": 458 * HNS_PER_MS, "gop": 26, "backward_policy": BackwardPolicy.ERROR, "fragment_s": 6}
+    simulation.run_plan(plan(bursts=bursts, audio_hns=399 * HNS_PER_MS, **changes))
+
+
 @pytest.mark.parametrize(
     "seed",
     [
