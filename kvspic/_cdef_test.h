@@ -55,7 +55,8 @@ struct kvs_generator {
 enum kvs_generator_part { KVS_PART_HEADER = 1, KVS_PART_CLUSTER = 2, KVS_PART_BLOCK = 4 };
 struct kvs_generator_plan {
     uint32_t parts;
-    uint32_t event;
+    uint8_t state;
+    uint64_t pts_tc;
     uint64_t session_tc;
     uint64_t cluster_tc;
     uint64_t cluster_dts_tc;

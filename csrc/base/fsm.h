@@ -24,11 +24,23 @@ struct kvs_fsm_table {
     const kvs_status *spent; /* per state: the status when its retries are spent, 0 where there is no budget; or NULL */
 };
 
-/* Moves *state by event. KVS_OK and *act_out, or KVS_E_STREAM_STATE (also past the table's ends), nothing changed. */
-kvs_status kvs_fsm_move(const struct kvs_fsm_table *fsm, uint8_t *state, uint32_t event, uint32_t *act_out);
+/* The cell, or NULL when it is absent or outside the table. */
+static inline const struct kvs_edge *kvs_fsm_edge(const struct kvs_fsm_table *fsm, uint32_t state, uint32_t event)
+{
+    if (state >= fsm->state_count || event >= fsm->event_count) return NULL;
+    const struct kvs_edge *edge = &fsm->edges[(size_t)state * fsm->event_count + event];
+    return edge->act != 0 ? edge : NULL;
+}
 
-/* 1 where the cell exists. A deadline counts only in states that allow its event: one that passed while its event is
- * not allowed would otherwise be reported, poked and refused for ever. */
-int kvs_fsm_allows(const struct kvs_fsm_table *fsm, uint32_t state, uint32_t event);
+/* Moves *state by event. KVS_OK and *act_out, or KVS_E_STREAM_STATE (also past the table's ends), nothing changed. */
+static inline kvs_status kvs_fsm_move(const struct kvs_fsm_table *fsm, uint8_t *state, uint32_t event,
+                                      uint32_t *act_out)
+{
+    const struct kvs_edge *edge = kvs_fsm_edge(fsm, *state, event);
+    if (edge == NULL) return KVS_E_STREAM_STATE;
+    *state = edge->next;
+    *act_out = edge->act;
+    return KVS_OK;
+}
 
 #endif

@@ -30,10 +30,11 @@ static inline uint64_t kvs_hns_max(uint64_t a, uint64_t b)
     return a < b ? b : a;
 }
 
-/* Whole units of `scale` ticks in a time: the MKV timecode of it. */
+/* Whole units of `scale` ticks in a time: the MKV timecode of it. Nearly always the unit is a millisecond, and a
+ * division by a constant is a multiplication. */
 static inline uint64_t kvs_hns_to_tc(uint64_t time_hns, uint64_t scale_hns)
 {
-    return time_hns / scale_hns;
+    return scale_hns == KVS_HNS_PER_MS ? time_hns / KVS_HNS_PER_MS : time_hns / scale_hns;
 }
 
 #endif

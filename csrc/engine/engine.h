@@ -1,7 +1,8 @@
 /* engine.h — what the files of csrc/engine share: the client, the stream, the upload handle, and who may touch them.
  *
  * Locks, outermost first; a lock is never taken while one further down is held:
- *   stream->writer   one put, end of fragment, stop, reset, flush at a time per stream; held during the payload copy
+ *   stream->writer   one large put, end of fragment, stop, reset, flush at a time per stream; held during the copy of a
+ *                    large payload. A small put takes it only to wait for such a copy
  *   stream->lock     everything of the stream; held for bookkeeping and copies below LARGE_FRAME only
  *   client->lock     client machine, stream list, list of streams with actions, deadline heap, references
  *   pool lock        inside kvs_pool_*, once per slab
@@ -137,6 +138,7 @@ struct kvs_stream {
     uint8_t skip_arrivals; /* CUT: a frame of the lead was dropped on arrival; its successors need it */
     uint8_t was_refused;   /* the last put found no room */
     uint8_t wants_room, store_pressure, buffer_pressure, latency_pressure;
+    uint64_t checked_slabs; /* held when the store's pressure was last looked at; its limit never changes */
 
     struct kvs_stream_metrics metrics; /* counters; the rest is filled in when asked */
     uint64_t held_payload;             /* bytes waiting in `order` */
@@ -215,10 +217,8 @@ void stream_write_lock(struct kvs_stream *stream); /* the writer's lock, then th
 void stream_write_unlock(struct kvs_stream *stream);
 void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns);
 void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns);
-/* Opens a session where one is needed, closes a stopped stream that has drained. After anything that could matter. */
-void stream_settle(struct kvs_stream *stream, uint64_t now_hns);
+void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns);
 void stream_destroy(struct kvs_stream *stream);
-int stream_waits_for_acks(const struct kvs_stream *stream);
 int stream_done_on_received(const struct kvs_stream *stream);
 
 /* ---- session.c: which upload handle covers which fragments ------------------------------------------------------- */
@@ -226,7 +226,6 @@ int stream_done_on_received(const struct kvs_stream *stream);
 int session_has_place(const struct kvs_stream *stream); /* for one more handle; else wait until one goes */
 int session_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *last_out);
 kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last, uint64_t now_hns);
-struct upload *session_find(const struct kvs_stream *stream, uint64_t handle);
 void session_move(struct kvs_stream *stream, struct upload *upload, uint32_t event);
 void session_abort(struct kvs_stream *stream, struct upload *upload, uint32_t result);
 void session_abort_open(struct kvs_stream *stream, uint32_t result);
@@ -246,8 +245,10 @@ void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns);
 kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
 void package_trailer(struct kvs_stream *stream, uint64_t now_hns);
 uint64_t track_settled(const struct kvs_stream *stream, uint32_t track); /* owed no more but for fragments */
-void package_place(struct kvs_stream *stream, struct kvs_held *held);    /* packages it, or drops it with a reason */
-kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t duration_end_hns, uint64_t now_hns);
+/* Packages it, or drops it with a reason. plan: the generator's for this frame if it still holds, else NULL. */
+void package_place(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan);
+int room_is_there(const struct kvs_stream *stream, uint64_t size, uint64_t end_hns); /* nothing has to go or be taken */
+kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns, uint64_t now_hns);
 void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size);
 void skip_report(struct kvs_stream *stream);
 
@@ -271,10 +272,45 @@ int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);
 /* ---- ack.c, pressure.c ------------------------------------------------------------------------------------------- */
 
 void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns);
-void pressure_check(struct kvs_stream *stream);
+void pressure_check_all(struct kvs_stream *stream);
 /* Whether the service owes an ACK on this handle, and since when; after bytes went out and after an ACK. */
 void pressure_note_owed(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
 uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload *upload);
 void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
+
+/* ---- on the way of every frame: most often there is nothing to do ------------------------------------------------ */
+
+static inline int stream_waits_for_acks(const struct kvs_stream *stream)
+{
+    return (stream->flags & KVS_WANT_ACKS) != 0;
+}
+
+static inline struct upload *session_find(const struct kvs_stream *stream, uint64_t handle)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (stream->uploads[i]->handle == handle) return stream->uploads[i];
+    }
+    return NULL;
+}
+
+/* One session without an end covers all that is buffered. */
+static inline int session_covers_all(const struct kvs_stream *stream)
+{
+    const struct upload *only = stream->uploads[0];
+    return only != NULL && only->state != KVS_UPLOAD_DEAD && only->last == KVS_TIME_NONE &&
+           only->first <= stream->view.fragment_tail;
+}
+
+/* Opens a session where one is needed, closes a stopped stream that has drained. After anything that could matter. */
+static inline void stream_settle(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream->is_stopped || !session_covers_all(stream)) stream_settle_all(stream, now_hns);
+}
+
+static inline void pressure_check(struct kvs_stream *stream)
+{
+    int is_timed = stream->limits.buffer_duration_hns != 0 || stream->limits.latency_max_hns != 0;
+    if (is_timed || stream->checked_slabs != stream->chain.held_count) pressure_check_all(stream);
+}
 
 #endif

@@ -22,6 +22,19 @@ int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number)
     return 0;
 }
 
+/* The oldest fragment of which the reader of a live handle has a part only; UINT64_MAX: none. */
+static uint64_t first_being_sent(const struct kvs_stream *stream)
+{
+    uint64_t first = UINT64_MAX;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads[i];
+        int is_within = upload->sent_next > upload->at_fragment && upload->at_fragment >= stream->view.fragment_tail;
+        if (is_within && upload->is_bound && upload->state != KVS_UPLOAD_DEAD)
+            first = kvs_hns_min(first, upload->at_fragment);
+    }
+    return first;
+}
+
 static void room_again(struct kvs_stream *stream)
 {
     struct kvs_client *client = stream->client;
@@ -42,12 +55,13 @@ void ledger_trim(struct kvs_stream *stream)
 {
     struct kvs_view *view = &stream->view;
     uint64_t before = view->fragment_tail, held = stream->chain.held_count;
-    while (!kvs_view_is_empty(view)) {
-        uint32_t flags = kvs_view_fragment(view, view->fragment_tail)->flags;
-        if (!is_settled(flags) || !(flags & KVS_FRAGMENT_CLOSED) || ledger_is_being_sent(stream, view->fragment_tail))
-            break;
-        kvs_view_pop_fragment(view);
+    uint64_t to = before, stop = kvs_hns_min(view->fragment_head, first_being_sent(stream));
+    while (to < stop) {
+        uint32_t flags = kvs_view_fragment(view, to)->flags;
+        if (!is_settled(flags) || !(flags & KVS_FRAGMENT_CLOSED)) break;
+        to++;
     }
+    kvs_view_pop_fragments(view, to);
     uint64_t floor = kvs_view_is_empty(view) ? stream->chain.head
                                              : kvs_view_fragment(view, view->fragment_tail)->floor_offset;
     floor = kvs_hns_min(floor, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
@@ -58,17 +72,24 @@ void ledger_trim(struct kvs_stream *stream)
 
 void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to)
 {
+    const struct kvs_view *view = &stream->view;
     struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_DONE };
-    for (uint64_t i = from; i < to; i++) {
-        struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, i);
-        if (is_settled(fragment->flags)) continue;
-        fragment->flags |= KVS_FRAGMENT_DONE;
-        action.a = fragment->pts_hns;
-        action.b += frame_count(stream, i);
-        action.c += kvs_view_fragment_payload(&stream->view, i);
-        stream->metrics.fragments_done++;
+    uint64_t end_frame = to < view->fragment_head ? kvs_view_fragment(view, to)->first_frame : view->frame_head;
+    uint64_t end_payload = to < view->fragment_head ? kvs_view_fragment(view, to)->cum_payload : view->cum_payload;
+    uint64_t count = 0;
+    for (uint64_t i = to; i-- > from;) { /* backwards: a fragment ends where the one after it begins */
+        struct kvs_fragment *fragment = kvs_view_fragment(view, i);
+        if (!is_settled(fragment->flags)) {
+            fragment->flags |= KVS_FRAGMENT_DONE;
+            if (count++ == 0) action.a = fragment->pts_hns; /* of the newest */
+            action.b += end_frame - fragment->first_frame;
+            action.c += end_payload - fragment->cum_payload;
+        }
+        end_frame = fragment->first_frame;
+        end_payload = fragment->cum_payload;
     }
     if (action.b == 0) return;
+    stream->metrics.fragments_done += count;
     stream->metrics.frames_done += action.b;
     stream->metrics.bytes_done += action.c;
     stream->metrics.frames_buffered -= action.b;

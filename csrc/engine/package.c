@@ -172,16 +172,14 @@ static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held 
                                const struct kvs_generator_plan *plan)
 {
     struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
-    uint64_t timecode = held->frame.pts_hns / stream->limits.scale_hns;
     if (is_too_early(stream, held, plan)) return KVS_E_FRAME_TIMESTAMP;
-    if (!goes_back(stream, timecode, 0) || (fragment->flags & KVS_FRAGMENT_NEW_SESSION)) return KVS_OK;
+    if (!goes_back(stream, plan->pts_tc, 0) || (fragment->flags & KVS_FRAGMENT_NEW_SESSION)) return KVS_OK;
     if (!may_open(stream, held) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;
     fragment->flags |= KVS_FRAGMENT_NEW_SESSION;
     return KVS_OK;
 }
 
-/* Cluster times rise within a session. A fragment that would go back begins another session. */
-static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *held, struct kvs_generator_plan *plan)
+static kvs_status plan_anew(struct kvs_stream *stream, const struct kvs_held *held, struct kvs_generator_plan *plan)
 {
     if (stream->starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held))
         kvs_generator_reset(&stream->generator);
@@ -193,38 +191,53 @@ static kvs_status plan_frame(struct kvs_stream *stream, const struct kvs_held *h
         kvs_generator_reset(&stream->generator);
         status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, flags, 1, plan);
     }
-    if (status != KVS_OK) return status;
+    return status;
+}
+
+/* Cluster times rise within a session. A fragment that would go back begins another session. */
+static kvs_status check_plan(struct kvs_stream *stream, const struct kvs_held *held,
+                             const struct kvs_generator_plan *plan)
+{
     if (!(plan->parts & KVS_PART_CLUSTER)) return check_inside(stream, held, plan);
     if (held->prefix_space < KVS_MKV_CLUSTER_SIZE) return KVS_E_STREAM_STATE; /* only key frames open fragments */
     if (goes_back(stream, plan->cluster_tc, 1)) stream->starts_session = 1;
     return KVS_OK;
 }
 
-static void note_times(struct kvs_stream *stream, uint64_t pts_hns)
+static void note_times(struct kvs_stream *stream, uint64_t timecode, uint64_t pts_hns)
 {
-    uint64_t timecode = pts_hns / stream->limits.scale_hns;
     if (stream->latest_tc == KVS_TIME_NONE || timecode > stream->latest_tc) stream->latest_tc = timecode;
     stream->order.first_pts_hns = kvs_hns_min(stream->order.first_pts_hns, pts_hns);
 }
 
-static kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held)
+static void write_block(struct kvs_stream *stream, const struct kvs_held *held, int32_t block_tc)
 {
-    uint8_t block[KVS_MKV_BLOCK_SIZE];
-    struct kvs_generator_plan plan;
+    uint8_t block[KVS_MKV_BLOCK_SIZE], *place = kvs_chain_at(&stream->chain, held->frame.offset, sizeof block);
+    kvs_mkv_block_write(place != NULL ? place : block, held->track + 1u, block_tc, held->flags, held->payload_size);
+    if (place == NULL) kvs_chain_write(&stream->chain, held->frame.offset, block, sizeof block);
+}
+
+static kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held,
+                                const struct kvs_generator_plan *plan)
+{
+    struct kvs_generator_plan made;
+    kvs_status status = KVS_OK;
     if (stream->skip_until_key && !(held->flags & KVS_FRAME_KEY)) return KVS_E_STREAM_STATE;
-    kvs_status status = plan_frame(stream, held, &plan);
-    if (status != KVS_OK) return status;
-    kvs_generator_commit(&stream->generator, &plan);
-    if (plan.parts & KVS_PART_CLUSTER) {
-        skip_report(stream);
-        open_fragment(stream, held, &plan);
+    if (plan == NULL) {
+        plan = &made;
+        status = plan_anew(stream, held, &made);
     }
-    kvs_mkv_block_write(block, held->track + 1u, plan.block_tc, held->flags, held->payload_size);
-    kvs_chain_write(&stream->chain, held->frame.offset, block, sizeof block);
-    kvs_view_push_frame(&stream->view, &held->frame, held->payload_size);
-    kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->tracks |= 1u << held->track;
+    if (status == KVS_OK) status = check_plan(stream, held, plan);
+    if (status != KVS_OK) return status;
+    kvs_generator_commit(&stream->generator, plan);
+    if (plan->parts & KVS_PART_CLUSTER) {
+        skip_report(stream);
+        open_fragment(stream, held, plan);
+    }
+    write_block(stream, held, plan->block_tc);
+    kvs_view_push_frame(&stream->view, &held->frame, held->payload_size, held->track);
     stream->tracks[held->track].fragment_frames++;
-    note_times(stream, held->frame.pts_hns);
+    note_times(stream, plan->pts_tc, held->frame.pts_hns);
     return KVS_OK;
 }
 
@@ -251,10 +264,10 @@ static void drop_unstarted(struct kvs_stream *stream)
     stream->order.is_started = 0;
 }
 
-void package_place(struct kvs_stream *stream, struct kvs_held *held)
+void package_place(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan)
 {
     int is_skip = stream->skip_until_key && !(held->flags & KVS_FRAME_KEY);
-    if (package_frame(stream, held) == KVS_OK) return;
+    if (package_frame(stream, held, plan) == KVS_OK) return;
     if (is_skip) skip_frame(stream, held->frame.pts_hns, held->payload_size);
     else drop_held(stream, held, KVS_DROP_LATE);
 }
@@ -263,7 +276,7 @@ void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns)
 {
     struct kvs_held held;
     if (stream->order.mode == KVS_ORDER_NONE) return;
-    while (kvs_order_next(&stream->order, now_hns, flush, &held)) package_place(stream, &held);
+    while (kvs_order_next(&stream->order, now_hns, flush, &held)) package_place(stream, &held, NULL);
     while (kvs_order_expired(&stream->order, now_hns, &held)) drop_held(stream, &held, KVS_DROP_LATE);
     if (flush) drop_unstarted(stream);
 }

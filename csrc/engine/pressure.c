@@ -35,16 +35,20 @@ static uint64_t unsent_duration(const struct kvs_stream *stream)
     return kvs_hns_sub(view->end_hns, kvs_view_frame(view, frame)->pts_hns);
 }
 
-void pressure_check(struct kvs_stream *stream)
+/* A stream knows its own share; the whole store's level is a client metric. */
+static void check_store(struct kvs_stream *stream)
 {
-    const struct kvs_pool *pool = &stream->client->pool;
+    uint64_t slabs = stream->limits.slabs_max != 0 ? stream->limits.slabs_max : stream->client->pool.slabs_max;
+    uint64_t free_size = kvs_hns_sub(slabs, stream->chain.held_count) * KVS_SLAB_SIZE;
+    set(stream, &stream->store_pressure, is_under(free_size, slabs * KVS_SLAB_SIZE, stream->store_pressure),
+        KVS_PRESSURE_STORE, free_size);
+    stream->checked_slabs = stream->chain.held_count;
+}
+
+void pressure_check_all(struct kvs_stream *stream)
+{
     if (stream->streaming_type == KVS_OFFLINE) return;
-    uint64_t slabs = stream->limits.slabs_max != 0 ? stream->limits.slabs_max : pool->slabs_max;
-    uint64_t used =
-        stream->chain.held_count; /* a stream knows its own share; the whole store's level is a client metric */
-    set(stream, &stream->store_pressure,
-        is_under(kvs_hns_sub(slabs, used) * KVS_SLAB_SIZE, slabs * KVS_SLAB_SIZE, stream->store_pressure),
-        KVS_PRESSURE_STORE, kvs_hns_sub(slabs, used) * KVS_SLAB_SIZE);
+    if (stream->checked_slabs != stream->chain.held_count) check_store(stream);
     uint64_t limit = stream->limits.buffer_duration_hns;
     if (limit != 0) {
         uint64_t tail = kvs_view_is_empty(&stream->view)

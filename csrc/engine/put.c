@@ -1,8 +1,8 @@
 /* put.c — a frame in: checked, given its place in the content store, copied once, packaged.
  *
  * Everything that can fail comes before the first change, so a put that fails changed nothing (kvspic.h names the two
- * exceptions). One writer per stream at a time; a payload above LARGE_FRAME is copied while only the writer's lock is
- * held, so the reader is not in its way. */
+ * exceptions). One writer per stream at a time. A frame above LARGE_FRAME is scanned and copied while only the writer's
+ * lock is held, so the reader is not in its way; a smaller one needs the stream's lock alone. */
 #include "engine/engine.h"
 
 #include "media/nal.h"
@@ -17,10 +17,12 @@ struct put {
     uint64_t pts_hns, dts_hns, duration_hns, now_hns, shift_hns, input_hns;
     uint64_t offset; /* of the chunk: space, block header, payload */
     struct kvs_nal_scan scan;
+    struct kvs_generator_plan plan;
     struct format *format; /* new one made for this frame, not in the list yet */
     uint8_t is_adapted, is_new_session, is_dropped_backward;
     uint8_t is_bumped;
-    uint8_t opens; /* a fragment may begin with it */
+    uint8_t opens;    /* a fragment may begin with it */
+    uint8_t has_plan; /* `plan` still holds */
 };
 
 /* ---- times ------------------------------------------------------------------------------------------------------- */
@@ -44,7 +46,8 @@ static kvs_status check_backward(struct kvs_stream *stream, struct put *put, con
     uint64_t scale = stream->limits.scale_hns;
     put->shift_hns = track->shift_hns;
     put->input_hns = put->dts_hns + track->shift_hns;
-    if (!track->is_seen || put->input_hns / scale > track->last_dts_hns / scale) return KVS_OK;
+    if (!track->is_seen || put->input_hns >= track->last_dts_hns + scale) return KVS_OK;
+    if (put->input_hns / scale > track->last_dts_hns / scale) return KVS_OK;
     int is_back = put->input_hns / scale < track->last_input_hns / scale;
     if (stream->backward_policy == KVS_BACKWARD_ERROR) return is_back ? KVS_E_FRAME_TIMESTAMP : KVS_OK;
     if (!is_back) { /* several frames within one unit: this one moves to the next, those after it do not */
@@ -159,11 +162,11 @@ static struct kvs_cpd_format cpd_format_of(const struct kvs_stream *stream, uint
  * sets that can not be read are left alone: the frame still goes out. */
 static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
 {
+    if (!is_key(put) || !stream->tracks[put->track].cpd_from_frames) return KVS_OK;
     struct kvs_cpd_format cpd_format = cpd_format_of(stream, put->track);
     const struct kvs_mkv_track *track = &stream->format->tracks[put->track];
     uint32_t size = 0;
-    if (!is_key(put) || !stream->tracks[put->track].cpd_from_frames || !kvs_cpd_is_in_frames(&cpd_format))
-        return KVS_OK;
+    if (!kvs_cpd_is_in_frames(&cpd_format)) return KVS_OK;
     if (kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, NULL, 0, &size) != KVS_OK || size == 0 ||
         size > CPD_MAX)
         return KVS_OK;
@@ -218,7 +221,7 @@ static void copy_payload(struct kvs_chain *chain, struct put *put, uint64_t offs
 static void store(struct kvs_stream *stream, struct put *put)
 {
     uint64_t at = put->offset + put->space + KVS_MKV_BLOCK_SIZE;
-    if (put->payload_size <= LARGE_FRAME) {
+    if (put->data_size <= LARGE_FRAME) {
         copy_payload(&stream->chain, put, at);
         return;
     }
@@ -227,6 +230,7 @@ static void store(struct kvs_stream *stream, struct put *put)
     copy_payload(&stream->chain, put, at);
     stream_lock(stream);
     stream->inflight_offset = UINT64_MAX;
+    put->has_plan = 0; /* an ACK may have taken the open fragment away meanwhile */
 }
 
 /* ---- the sequence ------------------------------------------------------------------------------------------------ */
@@ -263,22 +267,28 @@ static void skip_put(struct kvs_stream *stream, const struct put *put)
 /* Everything that can refuse the frame; nothing of the stream changes but for what room_make dropped. */
 static kvs_status prepare(struct kvs_stream *stream, struct put *put)
 {
-    struct kvs_generator_plan plan;
     put->opens = (uint8_t)(is_key(put) || is_split(stream, put));
     kvs_status status = find_cpd(stream, put);
     if (status != KVS_OK) return status;
     if (stream->order.mode == KVS_ORDER_NONE && !put->is_new_session) {
         status = kvs_generator_plan(&stream->generator, put->pts_hns, put->dts_hns,
-                                    put->opens ? put->flags | KVS_FRAME_KEY : put->flags, 1, &plan);
+                                    put->opens ? put->flags | KVS_FRAME_KEY : put->flags, 1, &put->plan);
         if (status != KVS_OK) return status;
+        put->has_plan = !stream->starts_session;
     }
     if (put->opens) put->space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
-    status = kvs_view_reserve(&stream->view, kvs_order_count(&stream->order) + 1u); /* held ones leave without asking */
-    if (status == KVS_OK && stream->order.mode != KVS_ORDER_NONE)
+    uint32_t held_count = 0;
+    if (stream->order.mode != KVS_ORDER_NONE) {
+        held_count = kvs_order_count(&stream->order); /* they leave without asking */
         status = kvs_order_reserve(&stream->order, stream->host, put->track);
+    }
+    if (status == KVS_OK) status = kvs_view_reserve(&stream->view, held_count + 1u);
     if (status != KVS_OK) return status;
-    return room_make(stream, (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size,
-                     kvs_hns_add(put->pts_hns, put->duration_hns), put->now_hns);
+    uint64_t size = (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size;
+    uint64_t end_hns = put->pts_hns + put->duration_hns;
+    if (room_is_there(stream, size, end_hns)) return KVS_OK;
+    put->has_plan = 0; /* what goes for it may be the open fragment */
+    return room_make(stream, size, end_hns, put->now_hns);
 }
 
 static void adopt_format(struct kvs_stream *stream, struct put *put)
@@ -308,7 +318,7 @@ static void commit(struct kvs_stream *stream, struct put *put)
     if (put->is_new_session) stream->starts_session = 1;
     stream->metrics.last_put_hns = put->now_hns;
     if (stream->order.mode == KVS_ORDER_NONE) {
-        package_place(stream, &held);
+        package_place(stream, &held, put->has_plan ? &put->plan : NULL);
     } else {
         kvs_order_push(&stream->order, &held);
         package_held(stream, 0, put->now_hns);
@@ -356,8 +366,10 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
     put->offset = kvs_chain_advance(&stream->chain, (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size);
     store(stream, put);
     commit(stream, put);
-    ledger_handed_out(stream);
-    if (!stream_waits_for_acks(stream)) ledger_trim(stream);
+    if (!stream_waits_for_acks(stream)) {
+        ledger_handed_out(stream);
+        ledger_trim(stream);
+    }
     pressure_check(stream);
     session_announce(stream);
     return KVS_OK;
@@ -371,6 +383,44 @@ static void note_refused(struct kvs_stream *stream, const struct put *put, kvs_s
     stream->metrics.frames_too_large += (uint64_t)is_large;
     if (!is_lead(stream, put->track) || stream->is_stopped) return;
     if (is_large || (is_key(put) && kvs_status_class_of(status) == KVS_CLASS_MEDIA)) skip_what_follows(stream);
+}
+
+/* While a large frame is being copied, a small one waits for its end at the writer's lock. Whoever holds both locks
+ * knows that nothing is being copied, and needs the stream's alone to keep it so. */
+static void small_lock(struct kvs_stream *stream)
+{
+    stream_lock(stream);
+    if (stream->inflight_offset == UINT64_MAX) return;
+    kvs_host_unlock(stream->host, stream->lock);
+    stream_write_lock(stream);
+    kvs_host_unlock(stream->host, stream->writer);
+}
+
+static kvs_status put_or_refuse(struct kvs_stream *stream, struct put *put, kvs_status scanned)
+{
+    kvs_status status = scanned == KVS_OK ? put_locked(stream, put) : scanned;
+    if (status == KVS_OK) stream_settle(stream, put->now_hns);
+    else note_refused(stream, put, status);
+    kvs_host_free(stream->host, put->format);
+    return status;
+}
+
+static kvs_status put_small(struct kvs_stream *stream, struct put *put)
+{
+    small_lock(stream);
+    kvs_status status = put_or_refuse(stream, put, scan_nals(stream, put));
+    stream_unlock(stream);
+    return status;
+}
+
+static kvs_status put_large(struct kvs_stream *stream, struct put *put)
+{
+    kvs_host_lock(stream->host, stream->writer);
+    kvs_status status = scan_nals(stream, put);
+    stream_lock(stream);
+    status = put_or_refuse(stream, put, status);
+    stream_write_unlock(stream);
+    return status;
 }
 
 static uint32_t track_index(const struct kvs_stream *stream, uint64_t id)
@@ -399,16 +449,8 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
     put.now_hns = now_hns;
     put.shift_hns = 0;
     put.format = NULL;
-    put.is_adapted = put.is_new_session = put.is_dropped_backward = put.is_bumped = put.opens = 0;
+    put.is_adapted = put.is_new_session = put.is_dropped_backward = put.is_bumped = put.opens = put.has_plan = 0;
     put.track = track_index(stream, track);
     if (put.track == stream->track_count) return KVS_E_UNKNOWN_TRACK;
-    kvs_host_lock(stream->host, stream->writer);
-    kvs_status status = scan_nals(stream, &put);
-    stream_lock(stream);
-    if (status == KVS_OK) status = put_locked(stream, &put);
-    if (status == KVS_OK) stream_settle(stream, now_hns);
-    else note_refused(stream, &put, status);
-    kvs_host_free(stream->host, put.format);
-    stream_write_unlock(stream);
-    return status;
+    return data_size <= LARGE_FRAME ? put_small(stream, &put) : put_large(stream, &put);
 }

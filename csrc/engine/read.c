@@ -15,6 +15,7 @@ struct reader {
     uint8_t *out;
     uint32_t room, filled;
     uint64_t now_hns;
+    int has_moved; /* from one fragment to another, or to an end: what is owed and what may go can be different */
 };
 
 enum step { STEP_ON, STEP_WAIT, STEP_END };
@@ -92,6 +93,7 @@ static int seek(struct reader *reader)
     struct upload *upload = reader->upload;
     const struct kvs_view *view = &reader->stream->view;
     if (upload->at_fragment < view->fragment_tail) upload->at_fragment = view->fragment_tail;
+    reader->has_moved = 1;
     while (upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last && is_settled(reader))
         upload->at_fragment++;
     return upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last;
@@ -189,6 +191,7 @@ static void next_fragment(struct reader *reader)
 {
     here(reader)->flags |= KVS_FRAGMENT_SENT;
     reader->upload->at_fragment++;
+    reader->has_moved = 1;
     go_to(reader->upload, PART_PREFIX);
     ledger_handed_out(reader->stream);
 }
@@ -200,11 +203,12 @@ static enum step read_frames(struct reader *reader)
     uint64_t end = kvs_view_fragment_end(&stream->view, upload->at_fragment);
     while (upload->at_frame < end) {
         const struct kvs_frame *frame = kvs_view_frame(&stream->view, upload->at_frame);
-        if (!copy_chain(reader, frame->offset, frame->size)) return STEP_ON;
+        if (!copy_chain(reader, frame->offset, frame->size)) break;
         upload->at_frame++;
         upload->at_offset = 0;
-        if (upload->at_frame > stream->sent_frames) stream->sent_frames = upload->at_frame;
     }
+    if (upload->at_frame > stream->sent_frames) stream->sent_frames = upload->at_frame;
+    if (upload->at_frame < end) return STEP_ON;
     if (!(here(reader)->flags & KVS_FRAGMENT_CLOSED)) return STEP_WAIT;
     if (here(reader)->trailer_size != 0) go_to(upload, PART_TRAILER);
     else next_fragment(reader);
@@ -250,11 +254,11 @@ static void note_sent(struct reader *reader)
 {
     reader->stream->metrics.bytes_sent += reader->filled;
     if (reader->filled == 0) return;
-    pressure_note_owed(reader->stream, reader->upload, reader->now_hns);
+    if (reader->has_moved) pressure_note_owed(reader->stream, reader->upload, reader->now_hns);
+    if (stream_waits_for_acks(reader->stream)) return;
     /* Without ACKs nobody says that bytes arrived: a session that lives is the sign. */
     uint64_t lived = kvs_hns_sub(reader->now_hns, reader->upload->opened_hns);
-    if (!stream_waits_for_acks(reader->stream) && lived > reader->stream->client->backoff_cap_hns)
-        kvs_backoff_progress(&reader->stream->session_backoff);
+    if (lived > reader->stream->client->backoff_cap_hns) kvs_backoff_progress(&reader->stream->session_backoff);
 }
 
 static enum kvs_read_state finish(struct reader *reader, enum step step)
@@ -310,7 +314,7 @@ static kvs_status read_locked(struct reader *reader, enum kvs_read_state *state_
         note_sent(reader);
     }
     *state_out = finish(reader, step);
-    ledger_trim(reader->stream);
+    if (reader->has_moved || *state_out >= KVS_READ_AWAITING_ACK) ledger_trim(reader->stream);
     stream_settle(reader->stream, reader->now_hns);
     return (kvs_status)reader->filled;
 }
@@ -321,7 +325,7 @@ kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t handle, uint8_t *
     if (stream == NULL || buffer == NULL || state_out == NULL) return KVS_E_NULL_ARG;
     if (buffer_size == 0 || buffer_size > INT32_MAX) return KVS_E_INVALID_ARG;
     stream_lock(stream);
-    struct reader reader = { stream, session_find(stream, handle), buffer, buffer_size, 0, now_hns };
+    struct reader reader = { stream, session_find(stream, handle), buffer, buffer_size, 0, now_hns, 0 };
     kvs_status status = reader.upload == NULL ? KVS_E_UNKNOWN_UPLOAD : read_locked(&reader, state_out);
     if (status >= 0) pressure_check(stream);
     stream_unlock(stream);

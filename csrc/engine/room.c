@@ -52,6 +52,11 @@ static int is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
 
 static uint64_t slabs_for(uint64_t size) { return size / KVS_SLAB_SIZE + (size % KVS_SLAB_SIZE != 0); }
 
+int room_is_there(const struct kvs_stream *stream, uint64_t size, uint64_t end_hns)
+{
+    return kvs_chain_has_room(&stream->chain, size) && !is_over_limits(stream, end_hns);
+}
+
 kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns, uint64_t now_hns)
 {
     struct kvs_pool *pool = &stream->client->pool;

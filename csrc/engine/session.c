@@ -35,14 +35,6 @@ int session_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *
     return 0;
 }
 
-struct upload *session_find(const struct kvs_stream *stream, uint64_t handle)
-{
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (stream->uploads[i]->handle == handle) return stream->uploads[i];
-    }
-    return NULL;
-}
-
 void session_remove(struct kvs_stream *stream, struct upload *upload)
 {
     uint32_t i = 0;

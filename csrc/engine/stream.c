@@ -111,8 +111,6 @@ void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, ui
     stream_step(stream, event, now_hns);
 }
 
-int stream_waits_for_acks(const struct kvs_stream *stream) { return (stream->flags & KVS_WANT_ACKS) != 0; }
-
 /* Retention 0: nothing is ever persisted, RECEIVED is the last word. Before the first answer the caller's value
  * stands. */
 int stream_done_on_received(const struct kvs_stream *stream)
@@ -141,7 +139,7 @@ static void end_unused_sessions(struct kvs_stream *stream)
     }
 }
 
-void stream_settle(struct kvs_stream *stream, uint64_t now_hns)
+void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns)
 {
     uint64_t first = 0, last = 0;
     end_unused_sessions(stream);

@@ -6,7 +6,6 @@
 
 #define LIFE_MIN_HNS (30 * KVS_HNS_PER_SECOND)
 #define LIFE_MAX_HNS (40 * 60 * KVS_HNS_PER_SECOND)
-#define GRACE_HNS (3 * KVS_HNS_PER_SECOND)
 #define JITTER_FROM_HNS (5 * 60 * KVS_HNS_PER_SECOND) /* a shorter life is left as it is */
 #define JITTER_SECONDS_MAX UINT64_C(180)
 
@@ -27,11 +26,6 @@ kvs_status kvs_token_set(struct kvs_token *token, uint64_t expires_hns, uint64_t
 }
 
 void kvs_token_clear(struct kvs_token *token) { *token = (struct kvs_token) { .expires_hns = 0 }; }
-
-uint64_t kvs_token_next_deadline(const struct kvs_token *token)
-{
-    return token->is_set && !token->in_grace ? token->expires_hns - GRACE_HNS : KVS_TIME_NONE;
-}
 
 int kvs_token_is_expired(const struct kvs_token *token, uint64_t now_hns)
 {

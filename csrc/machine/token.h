@@ -18,8 +18,12 @@ struct kvs_token {
 /* KVS_OK, or KVS_E_TOKEN_EXPIRY and nothing changed. */
 kvs_status kvs_token_set(struct kvs_token *token, uint64_t expires_hns, uint64_t now_hns, struct kvs_prng *prng);
 void kvs_token_clear(struct kvs_token *token);
+#define KVS_TOKEN_GRACE_HNS (3 * KVS_HNS_PER_SECOND)
 /* When to rotate: 3 s before the end; KVS_TIME_NONE when there is no token or a rotation has begun. */
-uint64_t kvs_token_next_deadline(const struct kvs_token *token);
+static inline uint64_t kvs_token_next_deadline(const struct kvs_token *token)
+{
+    return token->is_set && !token->in_grace ? token->expires_hns - KVS_TOKEN_GRACE_HNS : KVS_TIME_NONE;
+}
 /* 1 from the end of its life on; 0 before, and when there is no token. */
 int kvs_token_is_expired(const struct kvs_token *token, uint64_t now_hns);
 

@@ -26,7 +26,8 @@ enum kvs_generator_part { KVS_PART_HEADER = 1, KVS_PART_CLUSTER = 2, KVS_PART_BL
 
 struct kvs_generator_plan {
     uint32_t parts;                 /* enum kvs_generator_part, in this order; KVS_PART_BLOCK always */
-    uint32_t event;                 /* enum kvs_generator_event */
+    uint8_t state;                  /* enum kvs_generator_state after it */
+    uint64_t pts_tc;                /* of the frame, absolute, in units */
     uint64_t session_tc;            /* subtract it from cluster_tc when cluster times are relative */
     uint64_t cluster_tc;            /* absolute, in units: of the cluster that the block lies in */
     uint64_t cluster_dts_tc;
@@ -37,7 +38,7 @@ struct kvs_generator_plan {
 void kvs_generator_init(struct kvs_generator *generator, const struct kvs_generator_config *config);
 /* frame_flags: enum kvs_frame_flag. opens_allowed 0: the track may not open clusters, a key frame is a frame inside
  * (the first frame of a session opens all the same).
- *   KVS_OK                       *plan_out says what to write
+ *   KVS_OK                       *plan_out says what to write; else its content means nothing
  *   KVS_E_FRAME_TIMESTAMP_RANGE  above 2^63 - 1 ns
  *   KVS_E_FRAME_TIMESTAMP        before the cluster's start (or further than a block time can say, if negative)
  *   KVS_E_LARGE_TIMECODE         more than 32767 units after it

@@ -206,7 +206,7 @@ void kvs_chain_unreserve(struct kvs_chain *chain, struct kvs_pool *pool)
     chain->end = keep_end;
 }
 
-void kvs_chain_write(struct kvs_chain *chain, uint64_t offset, const uint8_t *bytes, uint64_t size)
+void kvs_chain_write_spanning(struct kvs_chain *chain, uint64_t offset, const uint8_t *bytes, uint64_t size)
 {
     while (size != 0) {
         struct kvs_slab *slab = *chain_slot(chain, offset / KVS_SLAB_SIZE);
@@ -219,7 +219,7 @@ void kvs_chain_write(struct kvs_chain *chain, uint64_t offset, const uint8_t *by
     }
 }
 
-void kvs_chain_read(const struct kvs_chain *chain, uint64_t offset, uint8_t *bytes_out, uint64_t size)
+void kvs_chain_read_spanning(const struct kvs_chain *chain, uint64_t offset, uint8_t *bytes_out, uint64_t size)
 {
     while (size != 0) {
         const struct kvs_slab *slab = *chain_slot(chain, offset / KVS_SLAB_SIZE);

@@ -49,8 +49,33 @@ kvs_status kvs_chain_reserve(struct kvs_chain *chain, struct kvs_pool *pool, uin
 uint64_t kvs_chain_advance(struct kvs_chain *chain, uint64_t size);
 /* Gives back what a reserve added and nobody advanced into. */
 void kvs_chain_unreserve(struct kvs_chain *chain, struct kvs_pool *pool);
-void kvs_chain_write(struct kvs_chain *chain, uint64_t offset, const uint8_t *bytes, uint64_t size);
-void kvs_chain_read(const struct kvs_chain *chain, uint64_t offset, uint8_t *bytes_out, uint64_t size);
+/* 1 when `size` bytes fit at the head without another slab. */
+static inline int kvs_chain_has_room(const struct kvs_chain *chain, uint64_t size)
+{
+    return size <= chain->end * KVS_SLAB_SIZE - chain->head;
+}
+/* Where `size` bytes that were reserved lie in one piece, or NULL where they span slabs. Borrowed until they go. No
+ * bytes lie nowhere: at the end of the chain there may be no slab. */
+static inline uint8_t *kvs_chain_at(const struct kvs_chain *chain, uint64_t offset, uint64_t size)
+{
+    uint64_t at = offset % KVS_SLAB_SIZE;
+    if (at + size > KVS_SLAB_SIZE || size == 0) return NULL;
+    return chain->ring[(offset / KVS_SLAB_SIZE) & (chain->capacity - 1u)]->data + at;
+}
+void kvs_chain_write_spanning(struct kvs_chain *chain, uint64_t offset, const uint8_t *bytes, uint64_t size);
+void kvs_chain_read_spanning(const struct kvs_chain *chain, uint64_t offset, uint8_t *bytes_out, uint64_t size);
+static inline void kvs_chain_write(struct kvs_chain *chain, uint64_t offset, const uint8_t *bytes, uint64_t size)
+{
+    uint8_t *place = kvs_chain_at(chain, offset, size);
+    if (place != NULL) memcpy(place, bytes, (size_t)size);
+    else kvs_chain_write_spanning(chain, offset, bytes, size);
+}
+static inline void kvs_chain_read(const struct kvs_chain *chain, uint64_t offset, uint8_t *bytes_out, uint64_t size)
+{
+    const uint8_t *place = kvs_chain_at(chain, offset, size);
+    if (place != NULL) memcpy(bytes_out, place, (size_t)size);
+    else kvs_chain_read_spanning(chain, offset, bytes_out, size);
+}
 /* Everything before `offset` may go; at the head everything goes. */
 void kvs_chain_trim(struct kvs_chain *chain, struct kvs_pool *pool, uint64_t offset);
 /* The slabs that lie wholly inside [from, to) go. */

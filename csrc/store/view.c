@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 
-#define FRAMES_MIN 32u
+#define FRAMES_MIN 16u
 #define FRAGMENTS_MIN 8u
 
 void kvs_view_init(struct kvs_view *view, const struct kvs_host *host)
@@ -30,24 +30,6 @@ void kvs_view_check(const struct kvs_view *view)
     KVS_CHECK(view->fragment_head - view->fragment_tail <= view->fragment_capacity);
     if (kvs_view_is_empty(view)) KVS_CHECK(view->frame_tail == view->frame_head);
     else KVS_CHECK(kvs_view_fragment(view, view->fragment_tail)->first_frame == view->frame_tail);
-}
-
-uint64_t kvs_view_fragment_end(const struct kvs_view *view, uint64_t number)
-{
-    return number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->first_frame : view->frame_head;
-}
-
-uint64_t kvs_view_fragment_bytes(const struct kvs_view *view, uint64_t number)
-{
-    uint64_t end = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->cum_bytes : view->cum_bytes;
-    return end - kvs_view_fragment(view, number)->cum_bytes;
-}
-
-uint64_t kvs_view_fragment_payload(const struct kvs_view *view, uint64_t number)
-{
-    uint64_t end = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->cum_payload
-                                                    : view->cum_payload;
-    return end - kvs_view_fragment(view, number)->cum_payload;
 }
 
 static uint32_t grown(uint32_t capacity, uint32_t least, uint64_t wanted)
@@ -87,27 +69,19 @@ static kvs_status grow_fragments(struct kvs_view *view, uint32_t count)
     return KVS_OK;
 }
 
-kvs_status kvs_view_reserve(struct kvs_view *view, uint32_t count)
+kvs_status kvs_view_grow(struct kvs_view *view, uint32_t count)
 {
     kvs_status status = grow_frames(view, count);
     return status == KVS_OK ? grow_fragments(view, count) : status;
 }
 
-/* Floors never fall from one fragment to the next: a frame that was stored early and released late lowers those
- * before. */
-static void lower_floor(struct kvs_view *view, uint64_t end, uint64_t offset)
+void kvs_view_lower_floor(struct kvs_view *view, uint64_t end, uint64_t offset)
 {
     for (uint64_t i = end; i > view->fragment_tail; i--) {
         struct kvs_fragment *fragment = kvs_view_fragment(view, i - 1);
         if (fragment->floor_offset <= offset) return;
         fragment->floor_offset = offset;
     }
-}
-
-static void raise_ceiling(struct kvs_view *view, uint64_t end)
-{
-    struct kvs_fragment *fragment = kvs_view_fragment(view, view->fragment_head - 1);
-    if (fragment->ceiling_offset < end) fragment->ceiling_offset = end;
 }
 
 void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fragment)
@@ -127,20 +101,7 @@ void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fr
     slot->cum_payload = view->cum_payload;
     slot->read_hns = KVS_TIME_NONE;
     view->cum_bytes += fragment->prefix_size;
-    lower_floor(view, view->fragment_head - 1, fragment->prefix_offset);
-}
-
-void kvs_view_push_frame(struct kvs_view *view, const struct kvs_frame *frame, uint32_t payload_size)
-{
-    KVS_CHECK(view->frame_head - view->frame_tail < view->frame_capacity);
-    KVS_CHECK(!kvs_view_is_empty(view));
-    *kvs_view_frame(view, view->frame_head++) = *frame;
-    view->cum_bytes += frame->size;
-    view->cum_payload += payload_size;
-    uint64_t end = frame->pts_hns + frame->duration_hns;
-    if (end > view->end_hns) view->end_hns = end;
-    lower_floor(view, view->fragment_head, frame->offset);
-    raise_ceiling(view, frame->offset + frame->size);
+    kvs_view_lower_floor(view, view->fragment_head - 1, fragment->prefix_offset);
 }
 
 void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint32_t trailer_size)
@@ -151,7 +112,8 @@ void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint3
     fragment->trailer_size = trailer_size;
     fragment->flags |= KVS_FRAGMENT_CLOSED | KVS_FRAGMENT_ENDED;
     view->cum_bytes += trailer_size;
-    raise_ceiling(view, trailer_offset + trailer_size);
+    if (fragment->ceiling_offset < trailer_offset + trailer_size)
+        fragment->ceiling_offset = trailer_offset + trailer_size;
 }
 
 void kvs_view_forget(struct kvs_view *view, uint64_t number)
@@ -172,11 +134,12 @@ void kvs_view_forget(struct kvs_view *view, uint64_t number)
     view->fragment_tail++;
 }
 
-void kvs_view_pop_fragment(struct kvs_view *view)
+void kvs_view_pop_fragments(struct kvs_view *view, uint64_t to)
 {
-    KVS_CHECK(!kvs_view_is_empty(view));
-    view->frame_tail = kvs_view_fragment_end(view, view->fragment_tail);
-    view->fragment_tail++;
+    KVS_CHECK(to >= view->fragment_tail && to <= view->fragment_head);
+    if (to == view->fragment_tail) return;
+    view->frame_tail = kvs_view_fragment_end(view, to - 1);
+    view->fragment_tail = to;
 }
 
 static uint64_t in_ms(const struct kvs_view *view, uint64_t number, const struct kvs_view_query *query)

@@ -9,6 +9,7 @@
 #ifndef KVS_STORE_VIEW_H
 #define KVS_STORE_VIEW_H
 
+#include "base/check.h"
 #include "base/host.h"
 #include "kvspic.h"
 
@@ -73,24 +74,59 @@ static inline struct kvs_fragment *kvs_view_fragment(const struct kvs_view *view
 }
 static inline int kvs_view_is_empty(const struct kvs_view *view) { return view->fragment_tail == view->fragment_head; }
 /* One past the last frame of a fragment. */
-uint64_t kvs_view_fragment_end(const struct kvs_view *view, uint64_t number);
+static inline uint64_t kvs_view_fragment_end(const struct kvs_view *view, uint64_t number)
+{
+    return number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->first_frame : view->frame_head;
+}
 /* Packaged bytes and payload bytes of a fragment as far as it has grown. */
-uint64_t kvs_view_fragment_bytes(const struct kvs_view *view, uint64_t number);
-uint64_t kvs_view_fragment_payload(const struct kvs_view *view, uint64_t number);
+static inline uint64_t kvs_view_fragment_bytes(const struct kvs_view *view, uint64_t number)
+{
+    uint64_t end = number + 1 < view->fragment_head ? kvs_view_fragment(view, number + 1)->cum_bytes : view->cum_bytes;
+    return end - kvs_view_fragment(view, number)->cum_bytes;
+}
+static inline uint64_t kvs_view_fragment_payload(const struct kvs_view *view, uint64_t number)
+{
+    int is_newest = number + 1 == view->fragment_head;
+    uint64_t end = is_newest ? view->cum_payload : kvs_view_fragment(view, number + 1)->cum_payload;
+    return end - kvs_view_fragment(view, number)->cum_payload;
+}
 
 /* Makes sure that `count` more frames and fragments fit.   KVS_E_NOMEM: nothing changed */
-kvs_status kvs_view_reserve(struct kvs_view *view, uint32_t count);
+kvs_status kvs_view_grow(struct kvs_view *view, uint32_t count);
+static inline kvs_status kvs_view_reserve(struct kvs_view *view, uint32_t count)
+{
+    int fits = view->frame_head - view->frame_tail + count <= view->frame_capacity &&
+               view->fragment_head - view->fragment_tail + count <= view->fragment_capacity;
+    return fits ? KVS_OK : kvs_view_grow(view, count);
+}
+/* Floors never fall from one fragment to the next: a frame that was stored early and released late lowers those of the
+ * fragments before `end`. */
+void kvs_view_lower_floor(struct kvs_view *view, uint64_t end, uint64_t offset);
 /* Opens a fragment (closing the one before); copies what the caller filled in: prefix, timecode, pts, format, flags. */
 void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fragment);
-/* Appends a frame to the head fragment. */
-void kvs_view_push_frame(struct kvs_view *view, const struct kvs_frame *frame, uint32_t payload_size);
+/* Appends a frame of a track to the head fragment. */
+static inline void kvs_view_push_frame(struct kvs_view *view, const struct kvs_frame *frame, uint32_t payload_size,
+                                       uint32_t track)
+{
+    KVS_CHECK(view->frame_head - view->frame_tail < view->frame_capacity);
+    KVS_CHECK(!kvs_view_is_empty(view));
+    struct kvs_fragment *fragment = kvs_view_fragment(view, view->fragment_head - 1);
+    uint64_t end_hns = frame->pts_hns + frame->duration_hns, end = frame->offset + frame->size;
+    *kvs_view_frame(view, view->frame_head++) = *frame;
+    view->cum_bytes += frame->size;
+    view->cum_payload += payload_size;
+    if (end_hns > view->end_hns) view->end_hns = end_hns;
+    if (frame->offset < fragment->floor_offset) kvs_view_lower_floor(view, view->fragment_head, frame->offset);
+    if (fragment->ceiling_offset < end) fragment->ceiling_offset = end;
+    fragment->tracks |= 1u << track;
+}
 /* Adds a trailer to the head fragment and closes it. */
 void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint32_t trailer_size);
 /* Forgets a fragment that is not the oldest: those before it, and their frames, take the next higher numbers. Costs as
  * much as those before it have frames. */
 void kvs_view_forget(struct kvs_view *view, uint64_t number);
-/* Forgets the oldest fragment. */
-void kvs_view_pop_fragment(struct kvs_view *view);
+/* Forgets the oldest fragments, those before `to`. */
+void kvs_view_pop_fragments(struct kvs_view *view, uint64_t to);
 /* The fragment in [from, to) whose timecode is the one asked for; KVS_TIME_NONE when there is none. Timecodes rise
  * within the range; minus `base` and in milliseconds (floor) they are compared with `wanted_ms`. */
 struct kvs_view_query {

@@ -292,8 +292,41 @@ static void test_numbers_and_latency(void)
     service_down(&s);
 }
 
+/* Eight fragments of five frames, the third refused before: PERSISTED for `step` fragments at a time. */
+static struct kvs_stream_metrics persisted_by(uint32_t step, struct kvs_action *last_done_out)
+{
+    struct service s;
+    struct kvs_stream *stream = sent(&s, 9, 0);
+    ledger_drop_fragment(stream, 2, KVS_DROP_RESET);
+    for (uint32_t i = step; i <= 8; i += step) session_ack(&s, newest(&s), KVS_ACK_PERSISTED, TC(500 * (i - 1)), 0);
+    CHECK_EQ(stream->view.fragment_tail, 8);
+    CHECK_EQ(stream->view.frame_tail, 40);
+    struct kvs_stream_metrics m = metrics_of(stream);
+    service_turn(&s);
+    CHECK_EQ(s.done_frames, 35);
+    *last_done_out = s.last[KVS_ACTION_FRAGMENT_DONE];
+    service_down(&s);
+    return m;
+}
+
+static void test_done_in_one_pass_is_done_one_by_one(void)
+{
+    struct kvs_action single, whole;
+    struct kvs_stream_metrics one = persisted_by(1, &single), all = persisted_by(8, &whole);
+    CHECK_EQ(one.frames_done, 35);
+    CHECK_EQ(all.frames_done, 35);
+    CHECK_EQ(one.bytes_done, all.bytes_done);
+    CHECK_EQ(one.bytes_buffered, all.bytes_buffered);
+    CHECK_EQ(one.fragments_done, all.fragments_done);
+    CHECK_EQ(single.a, whole.a); /* the newest one's pts */
+    CHECK_EQ(single.b, 5);
+    CHECK_EQ(whole.b, 35);
+    CHECK_EQ(whole.c, all.bytes_done);
+}
+
 int main(void)
 {
+    test_done_in_one_pass_is_done_one_by_one();
     test_a_refused_fragment_is_given_up_alone();
     test_a_half_sent_fragment_is_refused();
     test_an_error_without_a_time();

@@ -45,7 +45,7 @@ static void add_frame(struct shop *shop, uint64_t ms)
     };
     CHECK_EQ(kvs_view_reserve(&shop->view, 1), KVS_OK);
     shop->offset += 113;
-    kvs_view_push_frame(&shop->view, &frame, 100);
+    kvs_view_push_frame(&shop->view, &frame, 100, 0);
     kvs_view_check(&shop->view);
 }
 
@@ -69,7 +69,7 @@ static void test_sums_and_ends(void)
         CHECK_EQ(kvs_view_fragment_payload(&shop.view, i), 100 * frames);
         CHECK_EQ(kvs_view_fragment_bytes(&shop.view, i), 113 * frames + 18);
     }
-    for (uint64_t i = 0; i < 8; i++) kvs_view_pop_fragment(&shop.view);
+    for (uint64_t i = 0; i < 8; i++) kvs_view_pop_fragments(&shop.view, shop.view.fragment_tail + 1);
     CHECK(kvs_view_is_empty(&shop.view));
     CHECK_EQ(shop.view.frame_tail, 50);
     CHECK_EQ(shop.view.cum_payload, 5000); /* of everything ever put */
@@ -87,7 +87,7 @@ static void test_every_layout_finds_its_starts(void)
             add_fragment(&shop, 400 * i);
             add_frame(&shop, 400 * i);
             add_frame(&shop, 400 * i + 200);
-            if (i >= 10) kvs_view_pop_fragment(&shop.view);
+            if (i >= 10) kvs_view_pop_fragments(&shop.view, shop.view.fragment_tail + 1);
         }
         struct kvs_view_query query = { .from = shop.view.fragment_tail,
                                         .to = shop.view.fragment_head,
@@ -116,7 +116,8 @@ static void test_numbers_never_come_back(void)
         add_fragment(&shop, i);
         add_frame(&shop, i);
         CHECK_EQ(shop.view.frame_head, i + 1);
-        if (shop.view.fragment_head - shop.view.fragment_tail > 3) kvs_view_pop_fragment(&shop.view);
+        if (shop.view.fragment_head - shop.view.fragment_tail > 3)
+            kvs_view_pop_fragments(&shop.view, shop.view.fragment_tail + 1);
     }
     CHECK(shop.view.fragment_capacity <= 8); /* the ring holds what is held, not what ever was */
     REPLACED("CD-88 CD-89", "limits are the store's, the duration's and frames_max, not the view's");
@@ -148,10 +149,10 @@ static void test_floors_never_pass_what_comes_later(void)
     struct kvs_fragment early = { .timecode = 2, .prefix_offset = 0, .prefix_size = 18 };
     struct kvs_frame frame = { .offset = 70018, .size = 100 };
     kvs_view_open_fragment(&shop.view, &late);
-    kvs_view_push_frame(&shop.view, &frame, 87);
+    kvs_view_push_frame(&shop.view, &frame, 87, 0);
     kvs_view_open_fragment(&shop.view, &early);
     frame.offset = 18;
-    kvs_view_push_frame(&shop.view, &frame, 87);
+    kvs_view_push_frame(&shop.view, &frame, 87, 0);
     CHECK_EQ(kvs_view_fragment(&shop.view, 0)->floor_offset, 0);
     CHECK_EQ(kvs_view_fragment(&shop.view, 1)->floor_offset, 0);
     CHECK(kvs_view_fragment(&shop.view, 1)->ceiling_offset >= 70118);
