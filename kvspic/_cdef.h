@@ -365,3 +365,5 @@ struct kvspic_gate {
 };
 kvs_status kvspic_put_frame(const struct kvspic_gate *gate, const uint8_t *data, uint32_t data_size, uint64_t pts_ns,
                             uint64_t dts_ns, uint64_t duration_ns, uint64_t track, uint32_t flags);
+kvs_status kvspic_put_plain(const struct kvspic_gate *gate, const uint8_t *data, uint32_t data_size, uint64_t pts_ns,
+                            uint32_t flags);

@@ -28,7 +28,17 @@ from kvspic.types import (
     hns,
 )
 
-__all__ = ["TIME_NONE", "Client", "Stream", "StreamSetup", "UploadReader", "host_now_hns"]
+__all__ = [
+    "TIME_NONE",
+    "Client",
+    "Stream",
+    "StreamSetup",
+    "UploadReader",
+    "as_c_bytes",
+    "host_now_hns",
+    "put_plain",
+    "put_whole",
+]
 
 ACTIONS_PER_READ = 64
 TIME_NONE: int = 2**64 - 1
@@ -37,10 +47,16 @@ STALE_DEFAULT_HNS = 30 * 10_000_000
 _AUTH_TOKEN = 1
 _OK = 200
 
-_put_frame = lib.kvs_stream_put_frame
-_put_frame_now = lib.kvspic_put_frame
-_from_buffer = ffi.from_buffer
+# For the facade's hot path, which calls C without a Python function between: a gate, the data and its size, times in
+# nanoseconds; a status comes back. put_plain is of a frame of track 1 with no more than a pts.
+put_whole = lib.kvspic_put_frame
+put_plain = lib.kvspic_put_plain
 CLOSED_GATE = new_gate(ffi.NULL)  # no stream behind it: NullArgError
+
+
+def as_c_bytes(data: Buffer) -> Any:
+    """``data`` as C takes it: bytes directly, anything else contiguous by the buffer protocol."""
+    return data if type(data) is bytes else ffi.from_buffer("uint8_t[]", data)
 
 
 def host_now_hns() -> int:
@@ -187,19 +203,20 @@ def _order(tracks: Sequence[Track], options: StreamOptions) -> Order:
 
 
 class Stream:
-    """One stream of a client; made by :meth:`Client.open_stream`."""
+    """One stream of a client; made by :meth:`Client.open_stream`. ``gate`` is its own, for ``put_whole`` and
+    ``put_plain``."""
 
     def __init__(self, ptr: Any) -> None:
         self._ptr = ptr
-        self._gate = new_gate(ptr)
+        self.gate = new_gate(ptr)
 
     def set_clock(self, offset_hns: int) -> None:
         """Say by how much the producer's time is ahead of :func:`host_now_hns`."""
-        self._gate.offset_hns = offset_hns
+        self.gate.offset_hns = offset_hns
 
     def believe(self, earliest_hns: int, ahead_hns: int) -> None:
         """Let :meth:`put_frame_now` refuse a dts before ``earliest_hns``, or so far ahead of the producer's time."""
-        self._gate.earliest_hns, self._gate.ahead_hns = earliest_hns, ahead_hns
+        self.gate.earliest_hns, self.gate.ahead_hns = earliest_hns, ahead_hns
 
     def put_frame(
         self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
@@ -210,27 +227,19 @@ class Stream:
             StoreFullError: no room, and the policy is to refuse. UnknownTrackError, StreamStoppedError, MediaError.
             TypeError, BufferError: ``data`` is not bytes-like, or not contiguous.
         """
-        if type(data) is bytes:
-            status = _put_frame(self._ptr, data, len(data), pts_hns, dts_hns, duration_hns, track, flags, now_hns)
-        else:
-            view = _from_buffer("uint8_t[]", data)
-            status = _put_frame(self._ptr, view, len(view), pts_hns, dts_hns, duration_hns, track, flags, now_hns)
-        if status:
-            check(status)
+        view = as_c_bytes(data)
+        check(
+            lib.kvs_stream_put_frame(self._ptr, view, len(view), pts_hns, dts_hns, duration_hns, track, flags, now_hns)
+        )
 
     def put_frame_now(self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int) -> None:
-        """The same with nanoseconds, at the producer's own time: the facade's hot path.
+        """The same with nanoseconds, at the producer's own time.
 
         Raises:
             FrameTimestampRangeError: also for a dts that :meth:`believe` excludes.
         """
-        if type(data) is bytes:
-            status = _put_frame_now(self._gate, data, len(data), pts_ns, dts_ns, duration_ns, track, flags)
-        else:
-            view = _from_buffer("uint8_t[]", data)
-            status = _put_frame_now(self._gate, view, len(view), pts_ns, dts_ns, duration_ns, track, flags)
-        if status:
-            check(status)
+        view = as_c_bytes(data)
+        check(put_whole(self.gate, view, len(view), pts_ns, dts_ns, duration_ns, track, flags))
 
     def end_fragment(self, now_hns: int) -> None:
         """End the open fragment; frames are skipped until a key frame comes."""
@@ -314,11 +323,11 @@ class Stream:
 
     def close(self) -> None:
         """Free the stream, with what it buffers, once no call is inside it. Twice is harmless."""
-        self._ptr, self._gate = ffi.NULL, CLOSED_GATE
+        self._ptr, self.gate = ffi.NULL, CLOSED_GATE
 
     def leave(self) -> object:
         """Close without freeing: return what keeps the C object alive."""
-        kept = self._ptr, self._gate
+        kept = self._ptr, self.gate
         self.close()
         return kept
 

@@ -8,6 +8,7 @@ since 1970; what happens to them and to everything else is the work of kvspic.dr
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvspic import errors
 from kvspic.actions import Event
+from kvspic.core import as_c_bytes, put_plain, put_whole
 from kvspic.driver.blocking import LoopThread, call_soon
 from kvspic.driver.stream import StreamWork
 from kvspic.driver.watch import QUEUE_MAX, EventQueue
@@ -65,6 +67,52 @@ class StreamFace:
         """Call ``callback`` with every event from now on, on the thread of the event loop; it must not wait."""
         self._work.callbacks.append(callback)
 
+    def put_frame(
+        self,
+        data: Buffer,
+        *,
+        pts: int,
+        dts: int | None = None,
+        duration: int = 0,
+        track: int = 1,
+        key_frame: bool = False,
+        discardable: bool = False,
+        invisible: bool = False,
+    ) -> None:
+        """Package a frame and queue it; return once it is stored, never waiting for the network.
+
+        When the store of an offline stream is full, ``Stream`` waits here for room, up to its ``put_timeout``;
+        ``AsyncStream`` raises StoreFullError at once, its ``put`` waits.
+
+        Args:
+            data: one whole access unit, bytes-like, contiguous, 1 byte to the store's size; copied here.
+            pts, dts: nanoseconds since 1970; ``dts`` (default ``pts``) rises within a track.
+            duration: nanoseconds, 0 if it is not known.
+            track: the number of a track given to ``open_stream``.
+            key_frame: whether decoding can begin here; begins a fragment.
+
+        Raises:
+            UnknownTrackError: ``track`` was not declared (also a ``ValueError``). The stream is as before.
+            StoreFullError: no room in time, or the stream's policy is to refuse.
+            StreamStoppedError: after :meth:`close`. MediaError: the frame is not what its track says.
+        """
+        core = self._core
+        if type(data) is not bytes:
+            data = as_c_bytes(data)
+        try:
+            if dts is None and duration == 0 and track == 1 and not (discardable or invisible):
+                flags = KEY if key_frame else 0
+                status = put_plain(core.gate, data, len(data), pts, flags)
+            else:
+                dts = pts if dts is None else dts
+                flags = KEY * bool(key_frame) | DISCARDABLE * bool(discardable) | INVISIBLE * bool(invisible)
+                status = put_whole(core.gate, data, len(data), pts, dts, duration, track, flags)
+        except OverflowError as error:
+            raise self._explain(error) from None
+        if status:
+            dts = pts if dts is None else dts
+            self._put_failed(status, functools.partial(core.put_frame_now, data, pts, dts, duration, track, flags))
+
     def end_fragment(self) -> None:
         """End the open fragment now, so that it is persisted without waiting for the next key frame.
 
@@ -91,6 +139,10 @@ class StreamFace:
     def set_codec_private(self, track: int, cpd: bytes) -> None:
         """New codec private data of a track; the next key frame opens a new session with it."""
         self._call(self._core.set_cpd, track, cpd)
+
+    def _put_failed(self, status: int, put_again: Callable[[], None]) -> None:
+        """Raise what became of a put, or try again where that can help."""
+        raise self._explain(errors.from_status(status))
 
     def _explain(self, error: Exception) -> Exception:
         """The error that the caller of a put should see."""
@@ -122,47 +174,6 @@ class Stream(StreamFace):
         self._thread = thread
         self._room = _Room(work)
         self._put_timeout_s = options.put_timeout.total_seconds()
-
-    def put_frame(
-        self,
-        data: Buffer,
-        *,
-        pts: int,
-        dts: int | None = None,
-        duration: int = 0,
-        track: int = 1,
-        key_frame: bool = False,
-        discardable: bool = False,
-        invisible: bool = False,
-    ) -> None:
-        """Package a frame and queue it; return once it is stored, never waiting for the network.
-
-        An offline stream whose store is full waits here for room, up to its ``put_timeout``.
-
-        Args:
-            data: one whole access unit, bytes-like, contiguous, 1 byte to the store's size; copied here.
-            pts, dts: nanoseconds since 1970; ``dts`` (default ``pts``) rises within a track.
-            duration: nanoseconds, 0 if it is not known.
-            track: the number of a track given to ``open_stream``.
-            key_frame: whether decoding can begin here; begins a fragment.
-
-        Raises:
-            UnknownTrackError: ``track`` was not declared (also a ``ValueError``). The stream is as before.
-            StoreFullError: no room in time, or the stream's policy is to refuse.
-            StreamStoppedError: after :meth:`close`. MediaError: the frame is not what its track says.
-        """
-        dts = pts if dts is None else dts
-        flags = KEY if key_frame else 0
-        if discardable or invisible:
-            flags |= DISCARDABLE * discardable | INVISIBLE * invisible
-        try:
-            self._core.put_frame_now(data, pts, dts, duration, track, flags)
-        except errors.StoreFullError:
-            if not self._options.offline:
-                raise
-            self._put_when_room(data, pts, dts, duration, track, flags)
-        except (errors.NullArgError, OverflowError) as error:
-            raise self._explain(error) from None
 
     def wait_for_room(self, timeout: float) -> bool:
         """Wait until the core announces room after a refused put; False when ``timeout`` seconds have passed."""
@@ -201,14 +212,17 @@ class Stream(StreamFace):
     ) -> None:
         self.close(CLOSE_TIMEOUT_S if kind is None else CLOSE_TIMEOUT_ON_ERROR_S)
 
-    def _put_when_room(self, data: Buffer, pts: int, dts: int, duration: int, track: int, flags: int) -> None:
+    def _put_failed(self, status: int, put_again: Callable[[], None]) -> None:
+        error = errors.from_status(status)
+        if not (isinstance(error, errors.StoreFullError) and self._options.offline):
+            raise self._explain(error)
         if self._thread.is_current:
-            raise errors.named("STORE_FULL")  # whoever waits on the loop's thread waits for himself
+            raise error  # whoever waits on the loop's thread waits for himself
         end = time.monotonic() + self._put_timeout_s
         while True:
             seen_count = self._work.room_count
             try:
-                return self._core.put_frame_now(data, pts, dts, duration, track, flags)
+                return put_again()
             except errors.StoreFullError:
                 self._check_before_wait()
                 if not self._room.wait(seen_count, end - time.monotonic()):
@@ -245,29 +259,7 @@ class _Room:
 
 class AsyncStream(StreamFace):
     """One open stream; made by :meth:`AsyncProducer.open_stream`. Awaited methods belong to its loop, any thread may
-    call ``put_frame``."""
-
-    def put_frame(
-        self,
-        data: Buffer,
-        *,
-        pts: int,
-        dts: int | None = None,
-        duration: int = 0,
-        track: int = 1,
-        key_frame: bool = False,
-        discardable: bool = False,
-        invisible: bool = False,
-    ) -> None:
-        """As :meth:`Stream.put_frame`, but it never waits: a full offline stream raises ``StoreFullError``."""
-        dts = pts if dts is None else dts
-        flags = KEY if key_frame else 0
-        if discardable or invisible:
-            flags |= DISCARDABLE * discardable | INVISIBLE * invisible
-        try:
-            self._core.put_frame_now(data, pts, dts, duration, track, flags)
-        except (errors.NullArgError, OverflowError) as error:
-            raise self._explain(error) from None
+    call ``put_frame``, which never waits."""
 
     async def put(self, data: Buffer, *, pts: int, **options: Any) -> None:
         """As :meth:`put_frame`, but a full store makes it wait for room, up to the stream's ``put_timeout``."""
