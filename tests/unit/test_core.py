@@ -153,6 +153,25 @@ def test_a_time_that_cannot_be_true_is_refused_if_asked_for(stream):
     assert stream.metrics().last_put_hns >= now_hns
 
 
+def test_a_plain_put_writes_what_a_whole_put_writes():
+    def body(put_one) -> bytes:
+        made = ready_client()
+        opened = made.open_stream(setup(), NOW_HNS)
+        make_ready(made, opened)
+        for number in range(6):
+            put_one(opened.gate, FRAME, len(FRAME), (NOW_HNS + number * SECOND_HNS) * 100, KEY * (number % 3 == 0))
+        order = next(action for action in drain(made) if action.kind == ActionKind.PUT_MEDIA)
+        opened.answer(order.request, NOW_HNS)
+        reader = core.UploadReader()
+        count, _ = opened.upload_read(order.upload, reader, NOW_HNS)
+        return bytes(reader.view[:count])
+
+    def whole(gate, data, size, pts_ns, flags):
+        return core.put_whole(gate, data, size, pts_ns, pts_ns, 0, 1, flags)
+
+    assert body(core.put_plain) == body(whole)
+
+
 def test_any_time_is_believed_by_default(stream):
     for seconds in (0, 1, 2_000_000_000, 9_000_000_000):
         stream.put_frame_now(FRAME, seconds * 10**9, seconds * 10**9, 0, 1, KEY)
