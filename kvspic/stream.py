@@ -97,21 +97,20 @@ class StreamFace:
             StreamStoppedError: after :meth:`close`. MediaError: the frame is not what its track says.
         """
         core = self._core
-        if type(data) is not bytes:
-            data = as_c_bytes(data)
+        view: Any = data if type(data) is bytes else as_c_bytes(data)
         try:
             if dts is None and duration == 0 and track == 1 and not (discardable or invisible):
                 flags = KEY if key_frame else 0
-                status = put_plain(core.gate, data, len(data), pts, flags)
+                status = put_plain(core.gate, view, len(view), pts, flags)
             else:
                 dts = pts if dts is None else dts
                 flags = KEY * bool(key_frame) | DISCARDABLE * bool(discardable) | INVISIBLE * bool(invisible)
-                status = put_whole(core.gate, data, len(data), pts, dts, duration, track, flags)
+                status = put_whole(core.gate, view, len(view), pts, dts, duration, track, flags)
         except OverflowError as error:
             raise self._explain(error) from None
         if status:
             dts = pts if dts is None else dts
-            self._put_failed(status, functools.partial(core.put_frame_now, data, pts, dts, duration, track, flags))
+            self._put_failed(status, functools.partial(core.put_frame_now, view, pts, dts, duration, track, flags))
 
     def end_fragment(self) -> None:
         """End the open fragment now, so that it is persisted without waiting for the next key frame.

@@ -157,9 +157,10 @@ def test_a_plain_put_writes_what_a_whole_put_writes():
     def body(put_one) -> bytes:
         made = ready_client()
         opened = made.open_stream(setup(), NOW_HNS)
+        opened.set_clock(NOW_HNS - core.host_now_hns())
         make_ready(made, opened)
         for number in range(6):
-            put_one(opened.gate, FRAME, len(FRAME), (NOW_HNS + number * SECOND_HNS) * 100, KEY * (number % 3 == 0))
+            assert put_one(opened.gate, FRAME, len(FRAME), NOW_HNS * 100 + number * 10**9, KEY * (number % 3 == 0)) == 0
         order = next(action for action in drain(made) if action.kind == ActionKind.PUT_MEDIA)
         opened.answer(order.request, NOW_HNS)
         reader = core.UploadReader()
