@@ -1,4 +1,5 @@
-/* action.c — the queue of actions going out, one per stream and one of the client's own, and the draining of all.
+/* action.c — the queue of actions going out, one per stream and one of the client's own, and the draining of all. All
+ * queues are under the client's lock: who drains waits for no stream, and no stream waits for who drains the others.
  *
  * A queue grows for notices up to ACTIONS_MAX; past it they are counted as lost. Orders always find a place: a few are
  * reserved, and there can never be more of them (one outstanding request; data and end once per upload handle). */
@@ -23,7 +24,7 @@ void actions_fini(struct action_queue *queue, const struct kvs_host *host)
 
 static struct kvs_action *at(const struct action_queue *queue, uint32_t index)
 {
-    return &queue->items[(queue->first + index) % queue->capacity];
+    return &queue->items[(queue->first + index) & (queue->capacity - 1u)];
 }
 
 static int grow(struct action_queue *queue, const struct kvs_host *host)
@@ -83,7 +84,7 @@ static uint32_t actions_take(struct action_queue *queue, struct kvs_action *out,
     uint32_t taken = 0;
     while (taken < count && queue->count != 0) {
         out[taken++] = *at(queue, 0);
-        queue->first = (queue->first + 1) % queue->capacity;
+        queue->first = (queue->first + 1) & (queue->capacity - 1u);
         queue->count--;
     }
     if (taken < count && queue->lost_count != 0) {
@@ -125,27 +126,27 @@ static void list_remove(struct kvs_client *client, struct kvs_stream *stream)
 
 void client_unlink(struct kvs_client *client, struct kvs_stream *stream) { list_remove(client, stream); }
 
-static void stream_list(struct kvs_stream *stream)
+static void push_locked(struct kvs_stream *stream, const struct kvs_action *action, int is_order)
 {
-    if (stream->is_listed) return;
     struct kvs_client *client = stream->client;
-    stream->is_listed = 1;
-    kvs_host_lock(&client->host, client->lock);
-    if (!stream->is_dead) {
-        if (!has_pending(client)) stream->wants_wake = 1;
-        list_append(client, stream);
-    }
-    kvs_host_unlock(&client->host, client->lock);
+    struct action_queue *queue = &stream->actions;
+    uint64_t lost = queue->lost_count;
+    uint32_t count = queue->count;
+    actions_push(queue, stream->host, action, is_order);
+    stream->metrics.notices_lost += queue->lost_count - lost;
+    if (queue->count > count || is_order) at(queue, queue->count - 1u)->user = stream->user;
+    if (action->kind == KVS_ACTION_DATA) kvs_flag_set(&stream->data_queued[action->c], 1);
+    if (stream->in_list || stream->is_dead) return;
+    if (!has_pending(client)) stream->wants_wake = 1;
+    list_append(client, stream);
 }
 
 static void stream_push(struct kvs_stream *stream, const struct kvs_action *action, int is_order)
 {
-    struct kvs_action copy = *action;
-    copy.user = stream->user;
-    uint64_t lost = stream->actions.lost_count;
-    actions_push(&stream->actions, stream->host, &copy, is_order);
-    stream->metrics.notices_lost += stream->actions.lost_count - lost;
-    stream_list(stream);
+    struct kvs_client *client = stream->client;
+    kvs_host_lock(&client->host, client->lock);
+    push_locked(stream, action, is_order);
+    kvs_host_unlock(&client->host, client->lock);
 }
 
 void stream_order(struct kvs_stream *stream, const struct kvs_action *action) { stream_push(stream, action, 1); }
@@ -153,12 +154,32 @@ void stream_notice(struct kvs_stream *stream, const struct kvs_action *action) {
 
 void stream_withdraw_request(struct kvs_stream *stream)
 {
+    struct kvs_client *client = stream->client;
+    uint64_t request = stream->request;
+    stream->request = 0;
+    if (request == 0) return;
+    kvs_host_lock(&client->host, client->lock);
     for (uint32_t i = 0; i < stream->actions.count; i++) {
-        if (at(&stream->actions, i)->request != stream->request || stream->request == 0) continue;
+        if (at(&stream->actions, i)->request != request) continue;
         remove_at(&stream->actions, i);
         break;
     }
-    stream->request = 0;
+    kvs_host_unlock(&client->host, client->lock);
+}
+
+void stream_withdraw_data(struct kvs_stream *stream, uint32_t slot)
+{
+    struct kvs_client *client = stream->client;
+    if (!kvs_flag_get(&stream->data_queued[slot])) return;
+    kvs_host_lock(&client->host, client->lock);
+    for (uint32_t i = 0; i < stream->actions.count; i++) {
+        const struct kvs_action *action = at(&stream->actions, i);
+        if (action->kind != KVS_ACTION_DATA || action->c != slot) continue;
+        remove_at(&stream->actions, i);
+        break;
+    }
+    kvs_flag_set(&stream->data_queued[slot], 0);
+    kvs_host_unlock(&client->host, client->lock);
 }
 
 void client_push(struct kvs_client *client, const struct kvs_action *action, int is_order)
@@ -167,32 +188,19 @@ void client_push(struct kvs_client *client, const struct kvs_action *action, int
     actions_push(&client->actions, &client->host, action, is_order);
 }
 
-/* The first listed stream, taken off the list and held; NULL when no stream has actions. */
-static struct kvs_stream *take_listed(struct kvs_client *client)
+/* Takes from the first listed stream, which goes to the end of the list if something is left. */
+static uint32_t take_of_first(struct kvs_client *client, struct kvs_action *out, uint32_t count)
 {
     struct kvs_stream *stream = client->first_listed;
-    if (stream == NULL) return NULL;
-    list_remove(client, stream);
-    stream->references++;
-    return stream;
-}
-
-static uint32_t drain_stream(struct kvs_client *client, struct kvs_stream *stream, struct kvs_action *out,
-                             uint32_t count)
-{
-    kvs_host_lock(stream->host, stream->lock);
     uint32_t taken = actions_take(&stream->actions, out, count);
     if (taken != 0 && out[taken - 1].kind == KVS_ACTION_NOTICES_LOST) out[taken - 1].user = stream->user;
     for (uint32_t i = 0; i < taken; i++) {
-        if (out[i].kind == KVS_ACTION_DATA) session_fill_data(stream, &out[i]);
+        if (out[i].kind != KVS_ACTION_DATA) continue;
+        kvs_flag_set(&stream->data_queued[out[i].c], 0);
+        out[i].c = 0;
     }
-    stream->is_listed = stream->actions.count != 0 || stream->actions.lost_count != 0;
-    if (stream->is_listed) {
-        kvs_host_lock(&client->host, client->lock);
-        if (!stream->is_dead) list_append(client, stream);
-        kvs_host_unlock(&client->host, client->lock);
-    }
-    kvs_host_unlock(stream->host, stream->lock);
+    list_remove(client, stream);
+    if (stream->actions.count != 0 || stream->actions.lost_count != 0) list_append(client, stream);
     return taken;
 }
 
@@ -202,14 +210,8 @@ kvs_status kvs_client_next_actions(struct kvs_client *client, struct kvs_action 
     if (count > INT32_MAX) count = INT32_MAX;
     kvs_host_lock(&client->host, client->lock);
     uint32_t taken = actions_take(&client->actions, actions_out, count);
-    while (taken < count) {
-        struct kvs_stream *stream = take_listed(client);
-        if (stream == NULL) break;
-        kvs_host_unlock(&client->host, client->lock);
-        taken += drain_stream(client, stream, actions_out + taken, count - taken);
-        client_release(stream);
-        kvs_host_lock(&client->host, client->lock);
-    }
+    while (taken < count && client->first_listed != NULL)
+        taken += take_of_first(client, actions_out + taken, count - taken);
     kvs_host_unlock(&client->host, client->lock);
     return (kvs_status)taken;
 }

@@ -4,7 +4,7 @@
  *   stream->writer   one large put, end of fragment, stop, reset, flush at a time per stream; held during the copy of a
  *                    large payload. A small put takes it only to wait for such a copy
  *   stream->lock     everything of the stream; held for bookkeeping and copies below LARGE_FRAME only
- *   client->lock     client machine, stream list, list of streams with actions, deadline heap, references
+ *   client->lock     client machine, stream list, all queues of actions, deadline heap, references
  *   pool lock        inside kvs_pool_*, once per slab
  * A public call locks, changes, arms the stream's deadline, unlocks, and then (no lock held) wakes the host if actions
  * went from none to some. Under a lock only alloc, free and random of the host are called. */
@@ -12,6 +12,7 @@
 #define KVS_ENGINE_ENGINE_H
 
 #include "base/check.h"
+#include "base/flag.h"
 #include "base/hns.h"
 #include "base/host.h"
 #include "base/prng.h"
@@ -50,7 +51,7 @@ struct upload {
     uint64_t handle;
     uint8_t state;                  /* enum kvs_upload_state */
     uint8_t is_waiting;             /* the reader was told to wait: the next byte is announced */
-    uint8_t is_announced;           /* a KVS_ACTION_DATA of it waits in the queue: one is enough */
+    uint8_t slot;                   /* of data_queued; its own while it lives */
     uint8_t part;                   /* enum upload_part: what is read next */
     uint8_t is_bound;               /* its first fragment is settled, its header made */
     uint64_t first, last;           /* fragments it covers; last KVS_TIME_NONE: open end */
@@ -144,12 +145,12 @@ struct kvs_stream {
     uint64_t held_payload;             /* bytes waiting in `order` */
 
     /* out */
-    struct action_queue actions;
-    uint8_t is_listed;  /* in the client's list of streams with actions */
     uint8_t wants_wake; /* wake the host after unlocking */
     uint64_t armed_hns; /* deadline as the client's heap knows it; never later than the true one */
 
     /* the client's, under its lock */
+    struct action_queue actions;
+    uint8_t data_queued[UPLOADS_MAX];   /* a KVS_ACTION_DATA of this slot waits: one is enough (base/flag.h) */
     struct kvs_stream *next, *previous; /* all streams */
     struct kvs_stream *next_listed, *previous_listed;
     uint32_t heap_index; /* UINT32_MAX: not in the heap */
@@ -189,11 +190,13 @@ kvs_status actions_init(struct action_queue *queue, const struct kvs_host *host)
 void actions_fini(struct action_queue *queue, const struct kvs_host *host);
 void actions_push(struct action_queue *queue, const struct kvs_host *host, const struct kvs_action *action,
                   int is_order);
-/* Both under the stream's lock; they list the stream with the client and note that the host is to be woken. */
+/* Both under the stream's lock; they take the client's, list the stream and note that the host is to be woken. */
 void stream_order(struct kvs_stream *stream, const struct kvs_action *action);
 void stream_notice(struct kvs_stream *stream, const struct kvs_action *action);
 /* Forgets an order of the outstanding request that nobody has drained yet. */
 void stream_withdraw_request(struct kvs_stream *stream);
+/* Forgets a DATA of the upload handle with this slot. */
+void stream_withdraw_data(struct kvs_stream *stream, uint32_t slot);
 void client_push(struct kvs_client *client, const struct kvs_action *action, int is_order);
 
 /* ---- client.c ---------------------------------------------------------------------------------------------------- */
@@ -232,7 +235,6 @@ void session_abort_open(struct kvs_stream *stream, uint32_t result);
 void session_abort_all(struct kvs_stream *stream, uint32_t result);
 void session_remove(struct kvs_stream *stream, struct upload *upload);
 void session_announce(struct kvs_stream *stream); /* tells waiting readers that there are bytes */
-void session_fill_data(struct kvs_stream *stream, struct kvs_action *action); /* as a DATA is handed out */
 void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
 void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
 void session_limit(struct kvs_stream *stream, uint64_t last); /* open ends stop at this fragment */

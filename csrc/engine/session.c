@@ -42,6 +42,7 @@ void session_remove(struct kvs_stream *stream, struct upload *upload)
     KVS_CHECK(i < UPLOADS_MAX);
     for (; i + 1 < UPLOADS_MAX; i++) stream->uploads[i] = stream->uploads[i + 1];
     stream->uploads[UPLOADS_MAX - 1] = NULL;
+    stream_withdraw_data(stream, upload->slot);
     kvs_host_free(stream->host, upload->header);
     kvs_host_free(stream->host, upload);
 }
@@ -68,6 +69,9 @@ static int make_place(struct kvs_stream *stream)
 
 static void insert(struct kvs_stream *stream, struct upload *upload)
 {
+    uint32_t taken = 0;
+    for (uint32_t j = 0; j < UPLOADS_MAX && stream->uploads[j] != NULL; j++) taken |= 1u << stream->uploads[j]->slot;
+    while (taken >> upload->slot & 1u) upload->slot++;
     uint32_t i = UPLOADS_MAX - 1;
     while (i > 0 && (stream->uploads[i - 1] == NULL || stream->uploads[i - 1]->first > upload->first)) {
         stream->uploads[i] = stream->uploads[i - 1];
@@ -144,21 +148,13 @@ uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upl
 static void announce(struct kvs_stream *stream, struct upload *upload)
 {
     upload->is_waiting = 0;
-    if (upload->is_announced) return;
-    struct kvs_action action = { .kind = KVS_ACTION_DATA, .upload = upload->handle };
-    upload->is_announced = 1;
-    stream_order(stream, &action);
-}
-
-void session_fill_data(struct kvs_stream *stream, struct kvs_action *action)
-{
-    struct upload *upload = session_find(stream, action->upload);
-    if (upload == NULL) return;
-    upload->is_announced = 0;
-    action->a = upload_unsent(stream, upload);
+    if (kvs_flag_get(&stream->data_queued[upload->slot])) return; /* who takes it out has yet to read */
+    struct kvs_action action = { .kind = KVS_ACTION_DATA, .upload = upload->handle, .c = upload->slot };
+    action.a = upload_unsent(stream, upload);
     if (upload->is_bound && upload->at_frame < stream->view.frame_head && upload->at_frame >= stream->view.frame_tail) {
-        action->b = kvs_hns_sub(stream->view.end_hns, kvs_view_frame(&stream->view, upload->at_frame)->pts_hns);
+        action.b = kvs_hns_sub(stream->view.end_hns, kvs_view_frame(&stream->view, upload->at_frame)->pts_hns);
     }
+    stream_order(stream, &action);
 }
 
 static int is_closed(const struct kvs_stream *stream, uint64_t number)

@@ -330,7 +330,7 @@ enum kvs_action_kind {
     KVS_ACTION_GET_DATA_ENDPOINT = 13, KVS_ACTION_GET_TOKEN = 14,
     KVS_ACTION_PUT_MEDIA = 15,   /* upload; a: start timestamp, ms since the epoch of the media times */
     /* orders about a session; no answer */
-    KVS_ACTION_DATA = 20,        /* upload has bytes: read it. a: bytes unsent, b: their duration in ticks */
+    KVS_ACTION_DATA = 20,        /* upload has bytes: read it. When it was told so: a: bytes unsent, b: their ticks */
     KVS_ACTION_UPLOAD_END = 21,  /* the core is done with upload: close the connection. result: why (200: orderly) */
     /* notices of state */
     KVS_ACTION_CLIENT_READY = 30, KVS_ACTION_CLIENT_FAILED = 31, /* status: cause */

@@ -63,6 +63,27 @@ static void test_data_is_announced(void)
     service_down(&s);
 }
 
+/* The announcement of a handle that goes leaves with it: nobody reads a handle that is gone, and the handle that takes
+ * its place is announced for itself. */
+static void test_an_announcement_goes_with_its_handle(void)
+{
+    struct service s;
+    struct kvs_stream *stream = opened(&s, NULL);
+    s.hold = HOLD(KVS_ACTION_PUT_MEDIA);
+    s.is_silent = 1;
+    service_put(&s, stream, 0, KVS_FRAME_KEY);
+    service_turn(&s);
+    service_answer(&s, KVS_ACTION_PUT_MEDIA, KVS_RESULT_OK); /* DATA of the first handle waits in the queue */
+    session_drop(&s, newest(&s), KVS_RESULT_CONNECTION_TIMEOUT);
+    s.hold = 0;
+    service_turn(&s);
+    CHECK_EQ(s.session_count, 2);
+    CHECK_EQ(s.count[KVS_ACTION_DATA], 1);
+    CHECK_EQ(s.last[KVS_ACTION_DATA].upload, newest(&s)->handle);
+    CHECK_EQ(s.last[KVS_ACTION_DATA].c, 0);
+    service_down(&s);
+}
+
 static void test_refusals_change_nothing(void)
 {
     struct service s;
@@ -333,6 +354,7 @@ int main(void)
 {
     test_reading_before_and_after_the_connection();
     test_data_is_announced();
+    test_an_announcement_goes_with_its_handle();
     test_refusals_change_nothing();
     test_negative_block_times();
     test_backward_shift();

@@ -1,6 +1,7 @@
 /* Threads. Goal: any thread may call anything at any time but use a stream that is being freed. Four producers, two
  * network threads that drain, answer, read and acknowledge, and one that stops, resets, frees, reopens, pokes and asks
- * for metrics, all on eight streams of one client. It is meant for ThreadSanitizer; it also checks the ledger.
+ * for metrics, all on eight streams of one client. It is meant for ThreadSanitizer; it also checks the ledger. Then one
+ * reader that reads only when it is told, beside one producer.
  *
  * A slot's lock stands for the application's own rule that nobody uses a stream while or after it is freed: users share
  * it, only the one who frees takes it alone. It orders nothing between users. */
@@ -232,8 +233,60 @@ static void test_everything_at_once(void)
            (unsigned long long)atomic_load(&sessions_opened), turn);
 }
 
+/* ---- one reader that sleeps until it is told --------------------------------------------------------------------- */
+
+static void *produce_in_order(void *argument)
+{
+    static const uint8_t bytes[600];
+    (void)argument;
+    for (uint64_t i = 0; i < FRAMES_EACH; i++) {
+        uint64_t pts_hns = T0 + i * 10 * KVS_HNS_PER_MS;
+        uint32_t flags = i % 30 == 0 ? KVS_FRAME_KEY : 0;
+        expect(kvs_stream_put_frame(slots[0].stream, bytes, sizeof bytes, pts_hns, pts_hns, 0, 1, flags, now()) == 0);
+    }
+    atomic_fetch_sub(&producers_left, 1);
+    return NULL;
+}
+
+/* Reads to "wait" on each DATA and never without one; 1 while there was an action. */
+static int serve_what_is_told(void)
+{
+    uint8_t buffer[4096];
+    struct kvs_action action;
+    enum kvs_read_state state = KVS_READ_MORE;
+    if (kvs_client_next_actions(client, &action, 1) == 0) return 0;
+    if (action.kind >= KVS_ACTION_DESCRIBE_STREAM && action.kind <= KVS_ACTION_PUT_MEDIA)
+        answer(slots[0].stream, &action);
+    while (action.kind == KVS_ACTION_DATA && state == KVS_READ_MORE)
+        expect(kvs_upload_read(slots[0].stream, action.upload, buffer, sizeof buffer, &state, now()) >= 0);
+    return 1;
+}
+
+/* The queue is drained by one thread while another puts: a DATA that is taken out just then must not count as one that
+ * is still to come, or the reader would sleep for ever. */
+static void test_no_announcement_is_lost(void)
+{
+    pthread_t producer;
+    struct kvs_stream_metrics m = { .size = sizeof m };
+    atomic_store(&clock_hns, T0);
+    atomic_store(&producers_left, 1);
+    start_client();
+    CHECK_EQ(pthread_create(&producer, NULL, produce_in_order, NULL), 0);
+    while (atomic_load(&producers_left) != 0) serve_what_is_told();
+    pthread_join(producer, NULL);
+    while (serve_what_is_told()) {
+    }
+    CHECK_EQ(kvs_stream_metrics(slots[0].stream, &m), KVS_OK);
+    CHECK_EQ(m.frames_put, FRAMES_EACH);
+    CHECK_EQ(m.bytes_unsent, 0);
+    kvs_client_free(client);
+    for (uint32_t i = 0; i < SLOTS; i++) pthread_rwlock_destroy(&slots[i].gate);
+    CHECK_EQ(atomic_load(&faults), 0);
+}
+
 int main(void)
 {
     test_everything_at_once();
+    test_no_announcement_is_lost();
     return CHECK_DONE();
 }
