@@ -84,7 +84,9 @@ static void insert(struct kvs_stream *stream, struct upload *upload)
 void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last)
 {
     uint64_t limit = stream->limits.replay_max_hns;
-    if (limit == 0) return;
+    const struct kvs_view *view = &stream->view;
+    if (limit == 0 || first + 1 >= view->fragment_head) return;
+    if (kvs_hns_add(kvs_view_fragment(view, first + 1)->pts_hns, limit) > view->end_hns) return; /* none is so old */
     uint64_t sent = first;
     while (sent < stream->view.fragment_head && sent <= last &&
            (kvs_view_fragment(&stream->view, sent)->flags & KVS_FRAGMENT_SENT))
