@@ -81,7 +81,7 @@ $(VENV)/.python:
 	@compiler=$$(./.ci/preflight $(PYTHON)) && { [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); } \
 		&& echo "$$compiler" > $@
 
-# Every figure of benchmarks/README.md, in about a minute.
+# Every figure of benchmarks/README.md, in two minutes; a part of them: make bench ARGS="frame put_frame".
 bench: $(VENV)/.ready
 	$(MAKE) --no-print-directory -s -C benchmarks PYTHON=$(abspath $(BIN))/python
 

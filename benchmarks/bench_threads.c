@@ -102,19 +102,24 @@ static void measure(int is_draining)
             bench_drain(&b);
         }
     }
+    for (uint32_t i = 0; i < 3; i++) {
+        char figure[64];
+        snprintf(figure, sizeof figure, "frames of 1 KB%s, %u threads", is_draining ? ", draining" : "", COUNTS[i]);
+        bench_say(figure, best[COUNTS[i]], "/us", 0, "");
+    }
     for (uint32_t i = 1; i < 3; i++) {
         char figure[64], more[128];
         snprintf(figure, sizeof figure, "%u threads, %u streams, against 1%s", COUNTS[i], COUNTS[i],
                  is_draining ? ", draining" : "");
-        snprintf(more, sizeof more, "\"frames_per_us\":%.4g,\"one_thread\":%.4g,\"machine_x\":%.3g",
-                 best[COUNTS[i]], best[1], machine[COUNTS[i]] / machine[1]);
+        snprintf(more, sizeof more, "\"frames_per_us\":%.4g,\"one_thread\":%.4g,\"machine_x\":%.3g", best[COUNTS[i]],
+                 best[1], machine[COUNTS[i]] / machine[1]);
         bench_say(figure, best[COUNTS[i]] / best[1], "x", COUNTS[i] == 2 && !is_draining ? 1.8 : 0, more);
     }
 }
 
 int main(void)
 {
-    bench_up(&b, &(struct bench_setup){ .stream_count = THREADS_MAX, .is_plain = 1 });
+    bench_up(&b, &(struct bench_setup) { .stream_count = THREADS_MAX, .is_plain = 1 });
     for (uint32_t i = 0; i < THREADS_MAX; i++) { /* every session stands before the threads start */
         bench_put(&b, i, workers[0].data, SIZE, 1);
         bench_drain(&b);

@@ -1,129 +1,176 @@
-"""All benchmarks, one after the other: ``make bench``, or ``python benchmarks/run.py [--programs DIR] [NAME ...]``.
-
-Each is a program that prints its figures as lines of JSON; they are shown as a table, goal beside measured, and written
-to ``results.json`` among the programs. Without names everything runs, in less than five minutes. A missed goal is
-shown, not an error: machines differ. Exit code 1: a benchmark broke.
-"""
+"""Measure kvspic and show each figure beside its goal: `make bench`, or `python benchmarks/run.py [NAME ...]`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from report import say
+from tables import Figure, goal_lines, growth_lines, is_growth, summary
 
 __all__: list[str] = []
 
 HERE = Path(__file__).resolve().parent
+PROGRAMS = HERE.parent / "build" / "bench"
 CLIP = HERE.parent / "tests" / "media" / "h264_high_640x360_25fps.h264"
 TIMEOUT_S = 150
-INSTRUCTIONS_GOAL = 900
-C_PROGRAMS = ("frame", "backlog", "streams", "threads", "memory", "annexb")
-PYTHON_PROGRAMS = ("import", "put_frame", "events", "first_byte", "writer", "upload_file", "uploads", "statechart")
-STATECHART_LINE = re.compile(r"(?P<name>\S.*?)\s{2,}(?P<us>[\d.]+) us(?:\s+goal (?P<goal>[\d.]+))?")
+COUNTED_FRAMES = (3000, 6000)
 
-Figure = dict[str, Any]
+C_BENCHMARKS = {
+    "frame": "one frame through kvspic.h, from put to persisted; locks, allocations, instructions",
+    "backlog": "what 10 to 100,000 buffered frames cost through kvspic.h",
+    "streams": "1 to 10,000 streams in one client",
+    "threads": "1, 2 and 4 threads on one client",
+    "memory": "bytes of an idle client, an idle stream, a buffered frame",
+    "annexb": "a 4K key frame from Annex B to AVCC",
+    "pic_frame": "one frame through pic.h: putKinesisVideoFrame to the ACK; locks, allocations, instructions",
+    "pic_backlog": "what 10 to 100,000 buffered frames cost through pic.h",
+    "pic_streams": "1 to 10,000 streams of pic.h in one client",
+    "pic_threads": "1, 2 and 4 threads on one client of pic.h",
+    "pic_memory": "bytes behind the handles of pic.h",
+}
+PYTHON_BENCHMARKS = {
+    "import": "what `import kvspic` costs",
+    "put_frame": "stream.put_frame from Python, alone and beside busy threads",
+    "events": "actions on their way from C to Python",
+    "first_byte": "from put_frame to the first byte on the wire, over TLS",
+    "writer": "what a PutMedia writer spends on 64 KB",
+    "upload_file": "as fast as it goes: an offline stream, and a file by the command line",
+    "uploads": "100 streams of 4 Mbit/s over TLS",
+    "statechart": "a step of a state machine in Python",
+}
+BENCHMARKS = C_BENCHMARKS | PYTHON_BENCHMARKS
+INSTRUCTIONS = {"frame": ("1 KB frame, instructions", 900), "pic_frame": ("pic.h, 1 KB frame, instructions", 0)}
+
+EPILOG = """benchmarks:
+{names}
+
+reading the tables:
+  measured   the best of several short runs: other work on the machine only ever adds time
+  x memcpy   the same, as a multiple of copying the same bytes in the same run: compare these between machines
+  verdict    ok, or by how much the goal is missed; a missed goal is no error, because machines differ
+  growth     the last figure of the row over the first: 1 is flat
+
+examples:
+  make bench                                        everything, in two minutes
+  make bench ARGS="frame backlog"                   two of them; C programs are built as needed
+  python benchmarks/run.py put_frame                a benchmark in Python: nothing to build
+  python benchmarks/run.py --show build/bench/results.json
+                                                    the tables of the last run, without measuring
+
+exit codes: 0 all ran; 1 a benchmark broke; 2 usage
+"""
+
+
+def figures_in(text: str) -> list[Figure]:
+    """The lines of JSON in what a benchmark printed."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 def command_of(name: str, programs: Path) -> list[str]:
     """How a benchmark is started."""
-    if name in PYTHON_PROGRAMS:
+    if name in PYTHON_BENCHMARKS:
         return [sys.executable, str(HERE / f"bench_{name}.py")]
-    if name == "instructions":
-        return [sys.executable, __file__, "--count-instructions", "--programs", str(programs)]
     return [str(programs / f"bench_{name}"), *([str(CLIP)] if name == "annexb" else [])]
 
 
-def figures_in(text: str) -> Iterator[Figure]:
-    """Lines of JSON, and those of bench_statechart.py, which writes for people."""
-    for line in text.splitlines():
-        if line.startswith("{"):
-            yield json.loads(line)
-        elif match := STATECHART_LINE.match(line):
-            goal = {"goal": float(match["goal"])} if match["goal"] else {}
-            yield {"figure": f"statechart step: {match['name']}", "value": float(match["us"]), "unit": "us", **goal}
+def instructions(name: str, programs: Path) -> list[Figure]:
+    """Instructions of one 1 KB frame: two runs of different length under callgrind, subtracted; none without it."""
+    if name not in INSTRUCTIONS or shutil.which("valgrind") is None:
+        return []
+    counts = []
+    for frames in COUNTED_FRAMES:
+        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command_of(name, programs)]
+        done = subprocess.run([*command, "count", str(frames)], capture_output=True, text=True, check=True)
+        counts.append(int(done.stderr.rpartition("Collected : ")[2].split()[0]))
+    figure, goal = INSTRUCTIONS[name]
+    each = (counts[1] - counts[0]) / (COUNTED_FRAMES[1] - COUNTED_FRAMES[0])
+    return [{"figure": figure, "value": round(each), "unit": "instr."} | ({"goal": goal} if goal else {})]
 
 
 def run(name: str, programs: Path) -> tuple[list[Figure], str]:
     """The figures of a benchmark, and what went wrong."""
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "PYTHONUNBUFFERED": "1"}
     command = command_of(name, programs)
+    if not Path(command[0]).exists():
+        return [], f"{command[0]} is missing: build it with `make -C benchmarks build`"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False)
     except subprocess.TimeoutExpired:
         return [], f"not done within {TIMEOUT_S} s"
-    found = [{"benchmark": name} | figure for figure in figures_in(done.stdout)]
-    missed_goal = name == "statechart" and done.returncode == 1 and found
-    if done.returncode == 0 or missed_goal:
-        return found, ""
-    return found, f"exit code {done.returncode}: {done.stderr.strip()[-400:]}"
+    found = figures_in(done.stdout)
+    problem = "" if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr.strip()[-400:]}"
+    if not problem:
+        found += instructions(name, programs)
+    return [{"benchmark": name} | figure for figure in found], problem
 
 
-def count_instructions(programs: Path) -> None:
-    """Instructions of one 1 KB frame: two runs of different length under callgrind, subtracted."""
-    counts = {}
-    for frames in (3000, 6000):
-        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-        command += [str(programs / "bench_frame"), "count", str(frames)]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-        counts[frames] = int(text.rpartition("Collected : ")[2].split()[0])
-    say("1 KB frame, instructions", (counts[6000] - counts[3000]) / 3000, "instructions", INSTRUCTIONS_GOAL)
+def show(name: str, figures: list[Figure], problem: str) -> None:
+    """The rows of one benchmark, those of growing series apart: they come at the end."""
+    rows = [figure for figure in figures if not is_growth(figure)]
+    if rows:
+        print("\n".join(goal_lines(name, BENCHMARKS[name], rows)), flush=True)
+    if problem:
+        print(f"\n{name} broke: {problem}", flush=True)
 
 
-def is_reached(figure: Figure) -> bool | None:
-    """Whether the goals of a figure are reached; None when it has none. Rates have to be above, all others below."""
-    reached = []
-    if "goal" in figure:
-        is_rate = figure["unit"] in ("GB/s", "MB/s", "x")
-        reached.append(figure["value"] >= figure["goal"] if is_rate else figure["value"] <= figure["goal"])
-    if "ratio_goal" in figure:
-        reached.append(figure["ratio"] <= figure["ratio_goal"])
-    return all(reached) if reached else None
+def finish(figures: list[Figure], problems: dict[str, str], seconds: float, results: Path) -> int:
+    """The tables of growth and the last line; the exit code."""
+    print("\n".join(growth_lines(figures)))
+    broken = f"; broke: {', '.join(problems)}" if problems else ""
+    print(f"\n{summary(figures)}{broken}; {seconds:.0f} s; all of it as JSON: {results}")
+    return 1 if problems else 0
 
 
-def row(figure: Figure) -> str:
-    """A line of the table, in Markdown."""
-    goals = [f"{figure['goal']:g} {figure['unit']}"] if "goal" in figure else []
-    goals += [f"{figure['ratio_goal']:g} x memcpy"] if "ratio_goal" in figure else []
-    ratio = f"{figure['ratio']:g} ({figure['memcpy']:g})" if "ratio" in figure else ""
-    verdict = {True: "yes", False: "**no**", None: ""}[is_reached(figure)]
-    measured = f"{figure['value']:g} {figure['unit']}"
-    return f"| {figure['figure']} | {' and '.join(goals)} | {measured} | {ratio} | {verdict} |"
+def measure(names: list[str], programs: Path) -> int:
+    """Run them one after the other."""
+    begin, figures, problems = time.monotonic(), list[Figure](), dict[str, str]()
+    for index, name in enumerate(names):
+        if sys.stderr.isatty():
+            print(f"[{index + 1}/{len(names)}] {name} ...\033[K", end="\r", file=sys.stderr, flush=True)
+        found, problem = run(name, programs)
+        if problem:
+            problems[name] = problem
+        show(name, found, problem)
+        figures += found
+    result = {"figures": figures, "problems": problems, "seconds": round(time.monotonic() - begin, 1)}
+    results = programs / "results.json"
+    programs.mkdir(parents=True, exist_ok=True)
+    results.write_text(json.dumps(result, indent=1) + "\n")
+    return finish(figures, problems, time.monotonic() - begin, results)
+
+
+def show_again(results: Path) -> int:
+    """The tables of an earlier run."""
+    kept = json.loads(results.read_text())
+    for name in BENCHMARKS:
+        figures = [figure for figure in kept["figures"] if figure["benchmark"] == name]
+        show(name, figures, kept["problems"].get(name, ""))
+    return finish(kept["figures"], kept["problems"], kept["seconds"], results)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which ones; default: all")
-    parser.add_argument("--programs", type=Path, default=HERE.parent / "build" / "bench", help="the C programs' folder")
-    parser.add_argument("--count-instructions", action="store_true", help=argparse.SUPPRESS)
+    names = "\n".join(f"  {name:<12} {about}" for name, about in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG.format(names=names), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks, see below; default: all")
+    parser.add_argument("--programs", type=Path, default=PROGRAMS, help="folder of the C programs and of results.json")
+    parser.add_argument("--show", type=Path, metavar="RESULTS", help="show an earlier run again, measure nothing")
     options = parser.parse_args()
-    if options.count_instructions:
-        count_instructions(options.programs)
-        return 0
-    valgrind = ("instructions",) if shutil.which("valgrind") else ()
-    begin, figures, problems = time.monotonic(), list[Figure](), dict[str, str]()
-    for name in options.names or (*C_PROGRAMS, *valgrind, *PYTHON_PROGRAMS):
-        print(f"\n{name}\n| figure | goal | measured | x memcpy (ns) | reached |\n| --- | --- | --- | --- | --- |")
-        found, problem = run(name, options.programs)
-        figures += found
-        print("\n".join(map(row, found)), flush=True)
-        if problem:
-            problems[name] = problem
-            print(f"{name} broke: {problem}", flush=True)
-    result = {"figures": figures, "problems": problems, "seconds": round(time.monotonic() - begin, 1)}
-    options.programs.mkdir(parents=True, exist_ok=True)
-    (options.programs / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(f"\n{result['seconds']} s; also in {options.programs / 'results.json'}")
-    return 1 if problems else 0
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark is named {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    if options.show is not None and not options.show.is_file():
+        parser.error(f"{options.show} is not there: run a benchmark first, it writes its results to {PROGRAMS}")
+    if options.show is not None:
+        return show_again(options.show)
+    return measure(options.names or [*BENCHMARKS], options.programs)
 
 
 if __name__ == "__main__":
