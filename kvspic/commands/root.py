@@ -17,6 +17,7 @@ COMMANDS = {
     "put": "Upload a file, a camera or a test pattern to a stream.",
     "get": "Write a stream to one Matroska file.",
     "serve": "Run a local endpoint that speaks the Kinesis Video Streams API.",
+    "simulate": "Run cameras, networks and the service under seeds and check every promise.",
     "inspect": "Print what is in a media file.",
     "states": "Print the state machines of the core.",
 }

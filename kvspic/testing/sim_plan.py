@@ -50,13 +50,14 @@ class Burst:
 
     begin_hns: int
     end_hns: int
-    is_silent: bool  # the second track is
+    is_silent: bool = False  # the second track is
     jump_hns: int = 0  # how far the source's clock is off
 
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """One stream and its source. ``gop`` counts frames from key frame to key frame; an interval of 0: no such track.
+    """One stream and its source; what has a default makes it special. ``gop`` counts frames from key frame to key
+    frame; an interval of 0: no such track.
 
     ``late_hns``: the second track's frames are put so much later than the video's of the same time. ``leading``: open
     GOPs, whose second frame lies before the key frame. ``exists_hours``: the service has the stream already, with this
@@ -64,19 +65,19 @@ class StreamPlan:
     """
 
     index: int
-    offline: bool
-    video_hns: int
-    audio_hns: int
-    gop: int
-    late_hns: int
-    leading: bool
-    size_low: int
-    size_high: int
     bursts: tuple[Burst, ...]
+    video_hns: int = 400 * HNS_PER_MS
+    audio_hns: int = 0
+    gop: int = 10
+    size_low: int = 20
+    size_high: int = 2000
+    offline: bool = False
+    late_hns: int = 0
+    leading: bool = False
     store_size: int = 0
     buffer_s: int = 120
     retention_hours: int = 24
-    exists_hours: int | None = None
+    exists_hours: int | None = 24
     want_acks: bool = True
     relative: bool = False
     has_tags: bool = False
@@ -98,15 +99,15 @@ class Plan:
 
     seed: int
     duration_hns: int
-    store_size: int
-    latency_hns: int
-    bytes_per_s: int
-    token_life_hns: int
-    persist_hns: int
-    creating_hns: int
     streams: tuple[StreamPlan, ...]
-    deeds: tuple[Deed, ...]
-    faults: tuple[Fault, ...]
+    deeds: tuple[Deed, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    store_size: int = 64 * SLAB
+    latency_hns: int = 10 * HNS_PER_MS
+    bytes_per_s: int = 1_000_000
+    token_life_hns: int = HNS_PER_HOUR
+    persist_hns: int = 100 * HNS_PER_MS
+    creating_hns: int = 0
 
 
 def make_plan(seed: int, hours: float = 1.0) -> Plan:

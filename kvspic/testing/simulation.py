@@ -3,24 +3,20 @@
 A run is drawn from a seed (``sim_plan``), played on a clock that jumps from event to event, and checked after each
 (``sim_checks``): the ledger adds up, nothing is freed before its persisted ACK, memory stays within the budget, the
 service never refuses a fragment, every stream makes progress or is in a named condition. The same seed gives the same
-run. ``python -m kvspic.testing.simulation --seeds 0..99 --hours 1`` runs many and makes a failing one small.
+run. ``kvspic simulate --seeds 0..99 --hours 1`` runs many; ``sim_shrink`` makes a failing one small.
 """
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 
 from kvspic import errors
 from kvspic.actions import ORDERS, Action, ActionKind
 from kvspic.core import Client, StreamSetup
 from kvspic.driver.turn import Turn
-from kvspic.local.faults import Fault, FaultKind, FaultScript
+from kvspic.local.faults import FaultKind, FaultScript
 from kvspic.local.model import Service
 from kvspic.local.settings import Settings
 from kvspic.provider.endpoints import EndpointCache
@@ -33,12 +29,12 @@ from kvspic.testing.sim_random import SimRandom
 from kvspic.testing.sim_service import Keys, SimService
 from kvspic.testing.sim_source import SimSource
 from kvspic.testing.sim_stream import SimStream
+from kvspic.testing.sim_transcript import Transcript
 from kvspic.types import BackwardPolicy, DropReason, StreamOptions, Track, TrackType
 
-__all__ = ["Failure", "Figures", "World", "main", "run_plan", "run_seed", "shrink"]
+__all__ = ["Figures", "World", "run_plan", "run_seed"]
 
 BEGIN_HNS = 17_000_000_000_000_000  # some day in 2023
-LINES_MAX = 400
 WATCH_HNS = 10 * HNS_PER_S
 STUCK_HNS = 150 * HNS_PER_S  # policy's longest pause 30 s, stale after 30 s, Retry-After 30 s, and as much again
 FAULT_TAIL_HNS = 45 * HNS_PER_S  # what a fault still delays after its time
@@ -56,14 +52,9 @@ class Figures:
     sessions: int
     events: int
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that broke a promise."""
-
-    plan: Plan
-    violation: Violation
-    lines: tuple[str, ...]
+    def plus(self, other: Figures) -> Figures:
+        """The figures of both runs."""
+        return Figures(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other))))
 
 
 class World:
@@ -85,7 +76,7 @@ class World:
         self.touched: dict[SimStream, None] = {}
         self.lives: dict[int, SimStream] = {}
         self.sources: dict[int, SimSource] = {}
-        self._lines: deque[tuple[int, str, object]] = deque(maxlen=LINES_MAX)
+        self.transcript = Transcript(BEGIN_HNS)
         self._keys: Keys | None = None
         self._is_healed = False
         self.client = Client(BEGIN_HNS, store_size=plan.store_size, seed=plan.seed + 1)
@@ -218,24 +209,11 @@ class World:
     def note(self, life: SimStream, action: Action) -> None:
         """Keep an action for the transcript, and look at its stream after the step."""
         self.touched[life] = None
-        self._lines.append((self.clock.now_hns, life.plan.name, action))
+        self.transcript.add(self.clock.now_hns, life.plan.name, action)
 
     def write(self, name: str, text: str) -> None:
         """Keep a line for the transcript."""
-        self._lines.append((self.clock.now_hns, name, text))
-
-    def lines(self) -> tuple[str, ...]:
-        """The last part of the transcript."""
-        return tuple(self._line(*line) for line in self._lines)
-
-    def _line(self, at_hns: int, name: str, what: object) -> str:
-        if isinstance(what, Action):
-            a = what
-            what = (
-                f"{ActionKind(a.kind).name} result={a.result} status={a.status} attempt={a.attempt} upload={a.upload} "
-                f"after={(a.after_hns - self.begin_hns) / HNS_PER_S if a.after_hns else 0:.3f} a={a.a} b={a.b} c={a.c}"
-            )
-        return f"{(at_hns - self.begin_hns) / HNS_PER_S:12.4f} {name:3} {what}"
+        self.transcript.add(self.clock.now_hns, name, text)
 
     # ---- running
 
@@ -387,7 +365,7 @@ def run_plan(plan: Plan) -> Figures:
     try:
         return world.run()
     except Violation as violation:
-        violation.lines = world.lines()
+        violation.lines = world.transcript.lines()
         raise
     finally:
         world.close()
@@ -396,111 +374,3 @@ def run_plan(plan: Plan) -> Figures:
 def run_seed(seed: int, hours: float = 1.0) -> Figures:
     """Play the run of a seed."""
     return run_plan(make_plan(seed, hours))
-
-
-def shrink(plan: Plan, rule: str, tries: int = 400) -> Failure | None:
-    """Make a failing plan smaller: leave out what the failure does not need. None when it does not fail again."""
-    best = _failure(plan, rule)
-    if best is None:
-        return None
-    left = tries
-    is_smaller = True
-    while is_smaller and left > 0:
-        is_smaller = False
-        for candidate in _smaller(best.plan):
-            left -= 1
-            found = _failure(candidate, rule)
-            if found is not None:
-                best, is_smaller = found, True
-                break
-            if left <= 0:
-                break
-    return best
-
-
-def _failure(plan: Plan, rule: str) -> Failure | None:
-    try:
-        run_plan(plan)
-    except Violation as violation:
-        return Failure(plan, violation, violation.lines) if violation.rule == rule else None
-    return None
-
-
-def _smaller(plan: Plan) -> Iterable[Plan]:
-    if plan.duration_hns > 120 * HNS_PER_S:
-        yield replace(plan, duration_hns=plan.duration_hns * 2 // 3)
-    for stream in plan.streams:
-        if len(plan.streams) > 1:
-            yield replace(plan, streams=tuple(other for other in plan.streams if other is not stream))
-    for part in (8, 4, 2, 1):
-        yield from _without_runs(plan, part)
-    for stream in plan.streams:
-        for burst in stream.bursts:
-            less = replace(stream, bursts=tuple(other for other in stream.bursts if other is not burst))
-            yield replace(plan, streams=tuple(less if other is stream else other for other in plan.streams))
-
-
-def _without_runs(plan: Plan, part: int) -> Iterable[Plan]:
-    for begin in range(0, len(plan.faults), part):
-        yield replace(plan, faults=_without(plan.faults, begin, part))
-    for begin in range(0, len(plan.deeds), part):
-        yield replace(plan, deeds=plan.deeds[:begin] + plan.deeds[begin + part :])
-
-
-def _without(faults: Sequence[Fault], begin: int, part: int) -> tuple[Fault, ...]:
-    return (*faults[:begin], *faults[begin + part :])
-
-
-# ---- the command
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run many seeds; return 0 when all promises held."""
-    parser = argparse.ArgumentParser(prog="kvspic simulate", description="Simulate producer and service under seeds.")
-    parser.add_argument("--seeds", default="0..99", help="FIRST..LAST or one number")
-    parser.add_argument("--hours", type=float, default=1.0, help="simulated hours of each seed")
-    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
-    parser.add_argument("--no-shrink", action="store_true", help="show the failing run as it is")
-    wanted = parser.parse_args(argv)
-    first, _, last = wanted.seeds.partition("..")
-    seeds = range(int(first), int(last or first) + 1)
-    frames, failed = 0, 0
-    for seed in seeds:
-        _progress(f"\rseed {seed} ({seed - seeds[0]} of {len(seeds)} done, {frames} frames, {failed} failed) ")
-        try:
-            frames += run_seed(seed, wanted.hours).frames
-        except Violation as violation:
-            failed += 1
-            _progress("\n")
-            _report(seed, violation, wanted)
-            if not wanted.keep_going:
-                return 1
-    hours = wanted.hours * len(seeds)
-    print(f"\n{len(seeds)} seeds, {hours:g} hours, {frames} frames, {failed} failed")
-    return 1 if failed else 0
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
-
-
-def _report(seed: int, violation: Violation, wanted: argparse.Namespace) -> None:
-    print(f"seed {seed} hours {wanted.hours:g}: {violation}")
-    if wanted.no_shrink:
-        print("\n".join(violation.lines))
-        return
-    small = shrink(make_plan(seed, wanted.hours), violation.rule)
-    if small is None:
-        print("the failure does not repeat: the simulation itself is not deterministic")
-        return
-    print(f"minimised: {small.violation}")
-    for part in ("streams", "deeds", "faults"):
-        for item in getattr(small.plan, part):
-            print(f"  {part[:-1]}: {item}")
-    print("\n".join(small.lines))
-
-
-if __name__ == "__main__":
-    faulthandler.enable()  # a trap in the core names its place; the seed is on the line above
-    sys.exit(main())

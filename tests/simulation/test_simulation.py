@@ -1,20 +1,21 @@
 """The simulation of producer and service. Goal: under each seed every promise holds, and a broken one is noticed.
 
 The named runs are faults that seeds have found, made small. A failing seed prints a small transcript by
-``python -m kvspic.testing.simulation --seeds SEED``.
+``kvspic simulate --seeds SEED``.
 """
 
 import pytest
 from simulation.runs import plan
 
 from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
-from kvspic.testing import simulation
+from kvspic.testing import sim_shrink, simulation
 from kvspic.testing.sim_checks import Accounts, Violation
 from kvspic.testing.sim_plan import HNS_PER_MS, HNS_PER_S, Burst, Deed, DeedKind, make_plan
 from kvspic.types import BackwardPolicy
 
 SEEDS = 200
 GROUP = 10
+STORE = 4 * 65536
 TWO_TRACKS = {"audio_hns": 150 * HNS_PER_MS, "gop": 5}
 
 
@@ -79,7 +80,7 @@ def test_silence_after_an_ack_is_noticed_without_new_frames():
 def test_an_offline_stream_that_waits_for_room_keeps_its_gop():
     """No idle deadline ends the fragment while a put waits, also not in the moment when there is room again."""
     fault = Fault(FaultKind.UNREACHABLE, PUT_MEDIA, end_hns=90 * HNS_PER_S)
-    simulation.run_plan(plan(fault, offline=True, store_size=4 * 65536, size_high=20_000))
+    simulation.run_plan(plan(fault, offline=True, store_size=STORE, size_high=20_000))
 
 
 def test_a_credential_source_that_fails_at_first_does_not_end_the_stream():
@@ -129,15 +130,19 @@ def test_audio_does_not_stretch_a_fragment_whose_video_is_refused():
     simulation.run_plan(plan(bursts=bursts, audio_hns=399 * HNS_PER_MS, **changes))
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        pytest.param(1304, id="a frame released by the order deadline is announced"),
-        pytest.param(2128, id="a key frame dropped behind a held one takes its own GOP along"),
-    ],
-)
-def test_a_seed_that_found_a_fault_passes(seed):
-    simulation.run_seed(seed, 1.0)
+def test_a_frame_released_by_the_order_deadline_is_announced():
+    """The reader waits, and no further put tells it of the last audio of a burst (seed 1304)."""
+    restart = Fault(FaultKind.RESTART, begin_hns=1_991_980_000, end_hns=2_001_980_000, delay_hns=10_000)
+    silence = Fault(FaultKind.SILENCE, PUT_MEDIA, begin_hns=1_991_980_000, end_hns=2_211_980_000, after_bytes=300)
+    bursts = (Burst(1_885_729_551, 1_999_909_326),)
+    changes = {"video_hns": 1_410_807, "audio_hns": 1_900_741, "gop": 3, "fragment_s": 5}
+    simulation.run_plan(plan(restart, silence, seed=1304, duration_hns=4_915_200_000, bursts=bursts, **changes))
+
+
+def test_a_key_frame_dropped_behind_a_held_one_takes_its_own_group_along():
+    """The large key frame finds no room while the one before it is still held for the audio (seed 2128)."""
+    changes = {"video_hns": 470_836, "audio_hns": 730_574, "gop": 5, "late_hns": 239 * HNS_PER_MS, "size_low": 27}
+    simulation.run_plan(plan(seed=2128, bursts=(Burst(2_210_000, 689_363_674),), store_size=STORE, huge=154, **changes))
 
 
 # ---- deeds of the user
@@ -182,23 +187,7 @@ def test_a_stream_that_stops_moving_is_noticed(monkeypatch):
 def test_a_failing_plan_is_made_small(monkeypatch):
     monkeypatch.setattr(simulation.SimStream, "_put_media", lambda self, action: None)
     noise = [Fault(FaultKind.REFUSE, "TagStream", begin_hns=at * HNS_PER_S) for at in range(5)]
-    found = simulation.shrink(plan(*noise), "nothing would make a stream go on")
+    found = sim_shrink.shrink(plan(*noise), "nothing would make a stream go on")
     assert found is not None
     assert found.plan.faults == ()
-    assert found.lines
-
-
-# ---- the command
-
-
-def test_the_command_counts_what_it_did(capsys):
-    assert simulation.main(["--seeds", "0..1", "--hours", "0.1"]) == 0
-    assert "2 seeds, 0.2 hours" in capsys.readouterr().out
-
-
-def test_the_command_names_a_failing_seed(capsys, monkeypatch):
-    monkeypatch.setattr(simulation.SimStream, "_put_media", lambda self, action: None)
-    assert simulation.main(["--seeds", "1", "--hours", "0.2"]) == 1
-    out = capsys.readouterr().out
-    assert "seed 1" in out
-    assert "minimised" in out
+    assert found.violation.lines
