@@ -19,10 +19,14 @@ if TYPE_CHECKING:
         FragmentPersisted,
         FragmentSplit,
         FramesDropped,
+        FrameTooLarge,
         LateErrorAck,
+        NoKeyFrame,
+        Paused,
         Pressure,
         PressureKind,
         Recovered,
+        Resumed,
         RetentionDiffers,
         RoomAvailable,
         Stalled,
@@ -31,8 +35,10 @@ if TYPE_CHECKING:
         StreamFailed,
         StreamReady,
         TagsSkipped,
+        TimesAnchored,
         TimesShifted,
         TrackSilent,
+        Triggered,
     )
     from kvspic.errors import (
         InternalError,
@@ -71,11 +77,13 @@ if TYPE_CHECKING:
         AacTrack,
         BackwardPolicy,
         ClientMetrics,
+        ClockPolicy,
         DropReason,
         FullPolicy,
         H264Track,
         H265Track,
         Health,
+        LongGop,
         MjpegTrack,
         Order,
         PcmTrack,
@@ -89,16 +97,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AacTrack", "AckReceived", "AckType", "AsyncProducer", "AsyncStream", "BackwardPolicy",
-    "BotocoreCredentials", "CallableCredentials", "ClientMetrics", "CredentialFetchError", "Credentials",
-    "CredentialsRotated", "DefaultRetryPolicy", "DropReason", "ErrorAck", "Event", "EventsLost",
-    "FileCredentials", "FragmentEnded", "FragmentPersisted", "FragmentSplit", "FramesDropped", "FullPolicy", "GiveUp",
-    "H264Track", "H265Track", "Health", "InternalError", "IotCredentials", "IotRole", "Keep", "KvsError",
-    "LateErrorAck", "MediaError", "MjpegTrack", "Order", "PcmTrack", "Pressure", "PressureKind", "Producer",
-    "Recovered", "ResetConnection", "ResourceError", "RetentionDiffers", "RetryPolicy", "RetryStream",
-    "RoomAvailable", "ServiceError", "Situation", "Stalled", "StateChanged", "StateError", "StaticCredentials",
-    "StoreFullError", "Stream", "StreamClosed", "StreamFailed", "StreamMetrics", "StreamOptions", "StreamReady",
-    "StreamReport", "StreamState", "StreamStoppedError", "TagsSkipped", "TimedOutError", "TimesShifted",
-    "Track", "TrackSilent", "TrackType", "UnknownTrackError", "UsageError", "__version__",
+    "BotocoreCredentials", "CallableCredentials", "ClientMetrics", "ClockPolicy", "CredentialFetchError",
+    "Credentials", "CredentialsRotated", "DefaultRetryPolicy", "DropReason", "ErrorAck", "Event", "EventsLost",
+    "FileCredentials", "FragmentEnded", "FragmentPersisted", "FragmentSplit", "FrameTooLarge", "FramesDropped",
+    "FullPolicy", "GiveUp", "H264Track", "H265Track", "Health", "InternalError", "IotCredentials", "IotRole",
+    "Keep", "KvsError", "LateErrorAck", "LongGop", "MediaError", "MjpegTrack", "NoKeyFrame", "Order", "Paused",
+    "PcmTrack", "Pressure", "PressureKind", "Producer", "Recovered", "ResetConnection", "ResourceError",
+    "Resumed", "RetentionDiffers", "RetryPolicy", "RetryStream", "RoomAvailable", "ServiceError", "Situation",
+    "Stalled", "StateChanged", "StateError", "StaticCredentials", "StoreFullError", "Stream", "StreamClosed",
+    "StreamFailed", "StreamMetrics", "StreamOptions", "StreamReady", "StreamReport", "StreamState",
+    "StreamStoppedError", "TagsSkipped", "TimedOutError", "TimesAnchored", "TimesShifted", "Track",
+    "TrackSilent", "TrackType", "Triggered", "UnknownTrackError", "UsageError", "__version__",
 ]
 
 __version__ = "0.1.0.dev0"
@@ -106,9 +115,10 @@ __version__ = "0.1.0.dev0"
 HOMES = {
     "kvspic.actions": (
         "AckReceived", "AckType", "CredentialsRotated", "ErrorAck", "Event", "EventsLost", "FragmentEnded",
-        "FragmentPersisted", "FragmentSplit", "FramesDropped", "LateErrorAck", "Pressure", "PressureKind", "Recovered",
-        "RetentionDiffers", "RoomAvailable", "Stalled", "StateChanged", "StreamClosed", "StreamFailed",
-        "StreamReady", "TagsSkipped", "TimesShifted", "TrackSilent",
+        "FragmentPersisted", "FragmentSplit", "FrameTooLarge", "FramesDropped", "LateErrorAck", "NoKeyFrame",
+        "Paused", "Pressure", "PressureKind", "Recovered", "Resumed", "RetentionDiffers", "RoomAvailable",
+        "Stalled", "StateChanged", "StreamClosed", "StreamFailed", "StreamReady", "TagsSkipped",
+        "TimesAnchored", "TimesShifted", "TrackSilent", "Triggered",
     ),
     "kvspic.errors": (
         "InternalError", "KvsError", "MediaError", "ResourceError", "ServiceError", "StateError",
@@ -125,9 +135,9 @@ HOMES = {
         "DefaultRetryPolicy", "GiveUp", "Keep", "ResetConnection", "RetryPolicy", "RetryStream", "Situation",
     ),
     "kvspic.types": (
-        "AacTrack", "BackwardPolicy", "ClientMetrics", "DropReason", "FullPolicy", "H264Track", "H265Track",
-        "Health", "MjpegTrack", "Order", "PcmTrack", "StreamMetrics", "StreamOptions", "StreamReport",
-        "StreamState", "Track", "TrackType",
+        "AacTrack", "BackwardPolicy", "ClientMetrics", "ClockPolicy", "DropReason", "FullPolicy", "H264Track",
+        "H265Track", "Health", "LongGop", "MjpegTrack", "Order", "PcmTrack", "StreamMetrics", "StreamOptions",
+        "StreamReport", "StreamState", "Track", "TrackType",
     ),
 }
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}

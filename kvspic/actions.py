@@ -28,11 +28,15 @@ __all__ = [
     "FragmentEnded",
     "FragmentPersisted",
     "FragmentSplit",
+    "FrameTooLarge",
     "FramesDropped",
     "LateErrorAck",
+    "NoKeyFrame",
+    "Paused",
     "Pressure",
     "PressureKind",
     "Recovered",
+    "Resumed",
     "RetentionDiffers",
     "RoomAvailable",
     "Stalled",
@@ -41,8 +45,10 @@ __all__ = [
     "StreamFailed",
     "StreamReady",
     "TagsSkipped",
+    "TimesAnchored",
     "TimesShifted",
     "TrackSilent",
+    "Triggered",
     "event_of",
 ]
 
@@ -256,10 +262,64 @@ class CredentialsRotated(Event):
 
 @dataclass(frozen=True)
 class TimesShifted(Event):
-    """A track's times went back; ``shift_ns`` was added to them."""
+    """A track's times went back, ``count`` times; ``shift_ns`` was added to them.
+
+    The first time is told at once; if it happens again soon, the others are told together when they are over.
+    """
 
     track: int
     shift_ns: int
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class TimesAnchored(Event):
+    """A track's times cannot be true, or can again: from now on ``offset_ns`` is added to them."""
+
+    track: int
+    offset_ns: int
+
+
+@dataclass(frozen=True)
+class NoKeyFrame(Event):
+    """For ``after_ns`` no key frame came, and ``frames`` were skipped, because nothing can be decoded without one."""
+
+    after_ns: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class FrameTooLarge(Event):
+    """A frame of ``size`` bytes does not fit into a store of ``store_size``; so ``count`` times since the last event.
+
+    What follows it is skipped until a key frame comes, because it cannot be decoded without it. The first is told at
+    once, others not more often than every ten seconds.
+    """
+
+    track: int
+    size: int
+    store_size: int
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Paused(Event):
+    """Nothing is uploaded from now on."""
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    """Uploads go on, with the ``frames`` that were held meanwhile."""
+
+    frames: int
+
+
+@dataclass(frozen=True)
+class Triggered(Event):
+    """The ``frames`` that were held, and what comes within ``duration_ns``, are uploaded."""
+
+    duration_ns: int
+    frames: int
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from kvspic.types import (
     BackwardPolicy,
     Buffer,
     ClientMetrics,
+    ClockPolicy,
     DropReason,
     FullPolicy,
+    LongGop,
     Order,
     StreamMetrics,
     StreamOptions,
@@ -44,6 +46,8 @@ ACTIONS_PER_READ = 64
 TIME_NONE: int = 2**64 - 1
 BUFFER_DEFAULT_HNS = 120 * 10_000_000
 STALE_DEFAULT_HNS = 30 * 10_000_000
+FRAGMENT_MAX_HNS = 20 * 10_000_000  # what the service takes
+FRAGMENT_SIZE_MAX = 48_000_000  # of the 50 MB that it takes; tags, headers and sound come on top
 _AUTH_TOKEN = 1
 _OK = 200
 
@@ -162,6 +166,9 @@ class StreamSetup:
         config.replay_max_hns = hns(options.replay_max)
         config.eofr_idle_hns = 0 if options.fragment_duration else hns(options.end_idle_fragment)
         config.order_window_hns = hns(options.order_window)
+        if options.long_gop == LongGop.SPLIT:
+            config.fragment_duration_max_hns = FRAGMENT_MAX_HNS
+            config.fragment_size_max = FRAGMENT_SIZE_MAX
 
     def _tracks(self, tracks: Sequence[Track]) -> Any:
         made = ffi.new("struct kvs_track_config[]", max(len(tracks), 1))
@@ -190,6 +197,7 @@ def _flags(tracks: Sequence[Track], options: StreamOptions) -> int:
     flags |= lib.KVS_WANT_ACKS * options.want_acks | lib.KVS_ALLOW_CREATE * options.create
     flags |= lib.KVS_RELATIVE_TIMES * options.relative_times | lib.KVS_HAS_TAGS * bool(options.tags)
     flags |= lib.KVS_KEY_FRAME_FRAGMENTS * (not options.fragment_duration)
+    flags |= lib.KVS_CLOCK_TIMECODES * (options.clock == ClockPolicy.ARRIVAL)
     video = [track for track in tracks if track.type == TrackType.VIDEO]
     if tracks and (video[0].independent if video else True):
         flags |= lib.KVS_SPARSE_KEYS
@@ -203,20 +211,24 @@ def _order(tracks: Sequence[Track], options: StreamOptions) -> Order:
 
 
 class Stream:
-    """One stream of a client; made by :meth:`Client.open_stream`. ``gate`` is its own, for ``put_whole`` and
-    ``put_plain``."""
+    """One stream of a client; made by :meth:`Client.open_stream`. ``gate`` is where ``put_whole`` and ``put_plain``
+    put: its own, or a closed one while frames have to go another way."""
 
     def __init__(self, ptr: Any) -> None:
         self._ptr = ptr
-        self.gate = new_gate(ptr)
+        self.gate = self._own_gate = new_gate(ptr)
 
     def set_clock(self, offset_hns: int) -> None:
         """Say by how much the producer's time is ahead of :func:`host_now_hns`."""
-        self.gate.offset_hns = offset_hns
+        self._own_gate.offset_hns = offset_hns
 
     def believe(self, earliest_hns: int, ahead_hns: int) -> None:
         """Let :meth:`put_frame_now` refuse a dts before ``earliest_hns``, or so far ahead of the producer's time."""
-        self.gate.earliest_hns, self.gate.ahead_hns = earliest_hns, ahead_hns
+        self._own_gate.earliest_hns, self._own_gate.ahead_hns = earliest_hns, ahead_hns
+
+    def divert(self, is_diverted: bool) -> None:
+        """Let nothing through ``gate``, which then says ``NULL_ARG``, or all again. :meth:`put_frame_now` puts on."""
+        self.gate = CLOSED_GATE if is_diverted else self._own_gate
 
     def put_frame(
         self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
@@ -239,7 +251,7 @@ class Stream:
             FrameTimestampRangeError: also for a dts that :meth:`believe` excludes.
         """
         view = as_c_bytes(data)
-        check(put_whole(self.gate, view, len(view), pts_ns, dts_ns, duration_ns, track, flags))
+        check(put_whole(self._own_gate, view, len(view), pts_ns, dts_ns, duration_ns, track, flags))
 
     def end_fragment(self, now_hns: int) -> None:
         """End the open fragment; frames are skipped until a key frame comes."""
@@ -323,11 +335,11 @@ class Stream:
 
     def close(self) -> None:
         """Free the stream, with what it buffers, once no call is inside it. Twice is harmless."""
-        self._ptr, self.gate = ffi.NULL, CLOSED_GATE
+        self._ptr, self.gate, self._own_gate = ffi.NULL, CLOSED_GATE, CLOSED_GATE
 
     def leave(self) -> object:
         """Close without freeing: return what keeps the C object alive."""
-        kept = self._ptr, self.gate
+        kept = self._ptr, self._own_gate
         self.close()
         return kept
 

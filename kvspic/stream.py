@@ -8,10 +8,10 @@ since 1970; what happens to them and to everything else is the work of kvspic.dr
 from __future__ import annotations
 
 import asyncio
-import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from kvspic.driver.blocking import LoopThread, call_soon
 from kvspic.driver.stream import StreamWork
 from kvspic.driver.watch import QUEUE_MAX, EventQueue
 from kvspic.driver.work import FORKED, ProducerWork
+from kvspic.intake import Frame, Intake
 from kvspic.types import Buffer, Health, StreamMetrics, StreamOptions, StreamReport
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ CLOSE_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_ON_ERROR_S = 2.0  # of a with block that an exception leaves: what is out by then is out
 KEY, DISCARDABLE, INVISIBLE = 1, 2, 4
 IMAGE, NOTIFICATION = 1, 2
+TIME_RANGE, NO_GATE = (errors.named(name).status for name in ("FRAME_TIMESTAMP_RANGE", "NULL_ARG"))
 
 
 class StreamFace:
@@ -106,11 +108,10 @@ class StreamFace:
                 dts = pts if dts is None else dts
                 flags = KEY * bool(key_frame) | DISCARDABLE * bool(discardable) | INVISIBLE * bool(invisible)
                 status = put_whole(core.gate, view, len(view), pts, dts, duration, track, flags)
-        except OverflowError as error:
-            raise self._explain(error) from None
+        except OverflowError:
+            status = TIME_RANGE
         if status:
-            dts = pts if dts is None else dts
-            self._put_failed(status, functools.partial(core.put_frame_now, view, pts, dts, duration, track, flags))
+            self._put_slowly(status, Frame(data, pts, pts if dts is None else dts, duration, track, flags))
 
     def end_fragment(self) -> None:
         """End the open fragment now, so that it is persisted without waiting for the next key frame.
@@ -139,9 +140,62 @@ class StreamFace:
         """New codec private data of a track; the next key frame opens a new session with it."""
         self._call(self._core.set_cpd, track, cpd)
 
-    def _put_failed(self, status: int, put_again: Callable[[], None]) -> None:
-        """Raise what became of a put, or try again where that can help."""
-        raise self._explain(errors.from_status(status))
+    def pause(self) -> None:
+        """Upload nothing from now on: the open fragment is ended, so that it is persisted, and frames that are put are
+        discarded and counted, or kept in the ring of a stream with ``pre_roll``."""
+        self._open_intake().pause()
+
+    def resume(self) -> None:
+        """Upload again, first what the ring has; without a ring from the next key frame on."""
+        self._open_intake().resume()
+
+    def trigger(self, duration: timedelta) -> None:
+        """Upload what the ring of a stream with ``pre_roll`` has, and all that is put within ``duration`` from now.
+
+        The last group of pictures is finished; then frames go to the ring again. Another trigger makes it longer.
+        """
+        if not self._options.pre_roll or duration <= timedelta(0):
+            text = "trigger() needs a duration above 0 and a stream that was opened with pre_roll"
+            raise errors.named("INVALID_ARG", text)
+        self._open_intake().trigger(duration // timedelta(microseconds=1) * 1000)
+
+    def _open_intake(self) -> Intake:
+        if self._work.intake is None or self._work.is_closed:
+            raise self._why_closed()
+        return self._work.intake
+
+    def _put_slowly(self, status: int, frame: Frame) -> None:
+        """Put a frame that the gate did not take: by the intake, again when there is room, or raise why not."""
+        try:
+            self._put_once(frame, status)
+        except errors.StoreFullError as error:
+            self._put_when_room(frame, error)
+        except errors.FrameTooLargeError:
+            raise self._too_large(frame) from None
+        except (errors.NullArgError, OverflowError) as error:
+            raise self._explain(error) from None
+
+    def _put_once(self, frame: Frame, status: int = 0) -> None:
+        intake = self._work.intake
+        if intake is not None and intake.is_needed:
+            intake.put(*frame)
+        elif intake is not None and intake.keeps_clock and status == TIME_RANGE:
+            intake.put_unbelievable(*frame)
+        elif status in (0, TIME_RANGE, NO_GATE):  # the gate may be open again, or the stream closed: the core says so
+            self._core.put_frame_now(*frame)
+        else:
+            raise errors.from_status(status)
+
+    def _put_when_room(self, frame: Frame, error: errors.StoreFullError) -> None:
+        raise error
+
+    def _too_large(self, frame: Frame) -> errors.KvsError:
+        size, room = memoryview(frame.data).nbytes, self._producer.metrics().store_max
+        room = min(room, self._options.store_size or room)
+        if self._work.intake is not None:
+            self._work.intake.refuse_size(frame.track, size, room)
+        text = f"a frame of {size} bytes does not fit into a store of {room} bytes"
+        return errors.named("FRAME_TOO_LARGE", f"{text}: give a larger store_size, or make smaller pictures")
 
     def _explain(self, error: Exception) -> Exception:
         """The error that the caller of a put should see."""
@@ -211,17 +265,14 @@ class Stream(StreamFace):
     ) -> None:
         self.close(CLOSE_TIMEOUT_S if kind is None else CLOSE_TIMEOUT_ON_ERROR_S)
 
-    def _put_failed(self, status: int, put_again: Callable[[], None]) -> None:
-        error = errors.from_status(status)
-        if not (isinstance(error, errors.StoreFullError) and self._options.offline):
-            raise self._explain(error)
-        if self._thread.is_current:
+    def _put_when_room(self, frame: Frame, error: errors.StoreFullError) -> None:
+        if not self._options.offline or self._thread.is_current:
             raise error  # whoever waits on the loop's thread waits for himself
         end = time.monotonic() + self._put_timeout_s
         while True:
             seen_count = self._work.room_count
             try:
-                return put_again()
+                return self._put_once(frame)
             except errors.StoreFullError:
                 self._check_before_wait()
                 if not self._room.wait(seen_count, end - time.monotonic()):

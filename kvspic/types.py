@@ -23,11 +23,13 @@ __all__ = [
     "BackwardPolicy",
     "Buffer",
     "ClientMetrics",
+    "ClockPolicy",
     "DropReason",
     "FullPolicy",
     "H264Track",
     "H265Track",
     "Health",
+    "LongGop",
     "MjpegTrack",
     "Order",
     "PcmTrack",
@@ -69,6 +71,29 @@ class BackwardPolicy(enum.IntEnum):
     DROP = 1
     SESSION = 2
     ERROR = 3
+
+
+class ClockPolicy(enum.IntEnum):
+    """What becomes of the times of frames, whose source may have a wrong clock or none.
+
+    GIVEN: they go out as they are. ANCHORED: so too while they can be true; times before 2000, more than ten years ago
+    or more than a day ahead are moved so that the frame which brings them is now. ARRIVAL: a frame's time is when it is
+    put.
+    """
+
+    GIVEN = 0
+    ANCHORED = 1
+    ARRIVAL = 2
+
+
+class LongGop(enum.IntEnum):
+    """What becomes of a group of pictures that is longer (20 s) or larger (50 MB) than a fragment may be.
+
+    SPLIT: it goes on in another fragment, which begins without a key frame. KEEP: it is sent as one, and refused.
+    """
+
+    SPLIT = 0
+    KEEP = 1
 
 
 class Order(enum.IntEnum):
@@ -278,6 +303,10 @@ class StreamOptions:
         put_timeout: how long a blocking put waits for room (offline).
         fragment_duration: 0: each key frame begins a fragment; else fragments are cut by time.
         end_idle_fragment: after this long without a frame the open fragment is ended, so that it is persisted.
+        clock: what becomes of times that cannot be true; None: ANCHORED, offline GIVEN.
+        long_gop: what becomes of a group of pictures that is longer or larger than a fragment may be.
+        pre_roll: frames go to a ring of so long, and nothing is uploaded until ``stream.trigger()``.
+        pre_roll_size: bytes that the ring may hold.
         stale_after: sent bytes without any ACK for so long are a stale connection; None: 30 s.
         want_acks: without them a frame is done when it was handed to the network.
     """
@@ -292,7 +321,7 @@ class StreamOptions:
     backward_policy: BackwardPolicy = BackwardPolicy.SHIFT
     put_timeout: timedelta = timedelta(seconds=15)
     fragment_duration: timedelta = ZERO
-    end_idle_fragment: timedelta = timedelta(seconds=20)
+    end_idle_fragment: timedelta = timedelta(seconds=10)
     stale_after: timedelta | None = None
     latency_max: timedelta = ZERO
     replay_max: timedelta = ZERO
@@ -301,6 +330,10 @@ class StreamOptions:
     want_acks: bool = True
     relative_times: bool = False
     kms_key_id: str | None = None
+    clock: ClockPolicy | None = None
+    long_gop: LongGop = LongGop.SPLIT
+    pre_roll: timedelta = ZERO
+    pre_roll_size: int = 32 * 1024 * 1024
 
 
 class StreamKeywords(TypedDict, total=False):
@@ -325,6 +358,10 @@ class StreamKeywords(TypedDict, total=False):
     want_acks: bool
     relative_times: bool
     kms_key_id: str | None
+    clock: ClockPolicy | None
+    long_gop: LongGop
+    pre_roll: timedelta
+    pre_roll_size: int
 
 
 @dataclass(frozen=True)
@@ -407,6 +444,10 @@ class StreamReport:
 
     Done means PERSISTED (RECEIVED for a stream without retention). ACK latency is from the fragment's first byte sent
     to the ACK that made it done, of the last thousand fragments; None before the first.
+
+    Frames that were never put into the ledger: ``frames_held`` wait in the ring of a pause or for a trigger,
+    ``frames_expired`` left it or came during a pause without a ring, ``frames_too_large`` were refused.
+    ``time_offset_ns`` is what is added to the source's times because they cannot be true.
     """
 
     name: str
@@ -427,6 +468,17 @@ class StreamReport:
     ack_latency_ns_p99: int | None
     adds_up: bool
     failure: str = ""
+    frames_held: int = 0
+    frames_expired: int = 0
+    frames_too_large: int = 0
+    times_shifted: int = 0
+    fragments_split: int = 0
+    time_offset_ns: int = 0
+
+    @property
+    def frames_offered(self) -> int:
+        """All frames that were given to the stream and not refused."""
+        return self.frames_put + self.frames_held + self.frames_expired
 
     @property
     def is_complete(self) -> bool:
@@ -444,13 +496,15 @@ class StreamReport:
 
 @dataclass(frozen=True)
 class Health:
-    """How a stream is, in one look. ``since_ns`` is when it became so; ``next_deadline_ns`` when the core acts next."""
+    """How a stream is, in one look. ``since_ns`` is when it became so; ``next_deadline_ns`` when the core acts next;
+    ``time_offset_ns`` what is added to the source's times because they cannot be true."""
 
     state: StreamState
     is_healthy: bool
     reason: str
     since_ns: int
     next_deadline_ns: int | None
+    time_offset_ns: int = 0
 
 
 def hns(duration: timedelta) -> int:

@@ -7,8 +7,9 @@ deadline and leaves the final report.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kvspic import errors
@@ -17,6 +18,7 @@ from kvspic.actions import (
     Action,
     ActionKind,
     Event,
+    FramesDropped,
     PressureKind,
     Recovered,
     StreamFailed,
@@ -24,9 +26,11 @@ from kvspic.actions import (
 )
 from kvspic.core import Stream
 from kvspic.driver.aio import AioDriver, Clock
+from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, ShiftRuns
 from kvspic.driver.orders import StreamOrders
 from kvspic.driver.rules import Recovery
 from kvspic.driver.watch import EventQueue, Latency, Waiters, Watchers
+from kvspic.intake import Intake, IntakeCounts
 from kvspic.retry import ResetConnection, RetryPolicy, RetryStream
 from kvspic.types import DropReason, Health, StreamMetrics, StreamReport, StreamState
 
@@ -70,6 +74,8 @@ class StreamWork:
         self._watchers = Watchers(self.name)
         self._waiters = Waiters()
         self._latency = Latency()
+        self._shift_runs = ShiftRuns()
+        self._key_frames = KeyFrameWatch(self.name)
         self._state = StreamState.NEW
         self._since_hns = self._clock.now_hns()
         self._trouble = ""  # in words while the stream has failed or stalled
@@ -79,6 +85,7 @@ class StreamWork:
         self._final: StreamMetrics | None = None
         self.failure: errors.KvsError | None = None  # why nobody tries again
         self.room_count = 0  # how often room was announced
+        self.intake: Intake | None = None  # what frames may have to go through first; set before the first frame
         self.on_room: Callable[[], None] = lambda: None
         self._table: dict[int, Callable[[Action], None]] = {
             ActionKind.STATE: self._moved,
@@ -86,7 +93,6 @@ class StreamWork:
             ActionKind.FAILED: self._failed,
             ActionKind.CLOSED: self._drained,
             ActionKind.FRAGMENT_DONE: self._fragment_done,
-            ActionKind.DROPPED: self._dropped,
             ActionKind.STALE: self._stale,
             ActionKind.PRESSURE: self._pressure,
             ActionKind.ROOM: self._room,
@@ -118,7 +124,7 @@ class StreamWork:
 
     def report(self) -> StreamReport:
         """The ledger now; after :meth:`close` the final one. Any thread."""
-        found = self.metrics()
+        found, before = self.metrics(), self._intake_counts()
         return StreamReport(
             name=self.name,
             state=found.state,
@@ -138,15 +144,29 @@ class StreamWork:
             ack_latency_ns_p99=self._latency.quantile_ns(0.99),
             adds_up=found.adds_up,
             failure=str(self.failure) if self.failure else self._trouble,
+            frames_held=before.frames_held,
+            frames_expired=before.frames_expired,
+            frames_too_large=before.frames_too_large,
+            times_shifted=found.times_shifted,
+            fragments_split=found.fragments_split,
+            time_offset_ns=before.time_offset_ns,
         )
 
     def health(self, next_deadline_hns: int | None) -> Health:
         """How the stream is now. Any thread."""
-        state = self.metrics().state
+        found, before = self.metrics(), self._intake_counts()
+        state = found.state
         is_up = state in (StreamState.READY, StreamState.PUT_STREAM, StreamState.STREAMING)
-        reason = self._trouble or ("" if is_up else self._orders.last_error or f"the stream is in {state.name}")
-        deadline_ns = None if next_deadline_hns is None else next_deadline_hns * 100
-        return Health(state, is_up and not self._trouble, reason, self._since_hns * 100, deadline_ns)
+        trouble = self._trouble or self._key_frames.reason(found)
+        down = "" if is_up else self._orders.last_error or f"the stream is in {state.name}"
+        return Health(
+            state,
+            is_up and not trouble,
+            trouble or down or before.note,
+            self._since_hns * 100,
+            None if next_deadline_hns is None else next_deadline_hns * 100,
+            before.time_offset_ns,
+        )
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Return when the stream has been ready once.
@@ -179,7 +199,8 @@ class StreamWork:
         found = self.metrics()
         goal = _left(found) + found.frames_buffered
         if end_fragment and found.frames_buffered and not self._is_closing:
-            self._end_fragment()
+            self.end_fragment()
+            self._driver.take_turn()
 
         def is_settled() -> bool:
             return _left(self.metrics()) >= goal or self.failure is not None or self.is_closed
@@ -193,6 +214,13 @@ class StreamWork:
         if self.is_closed:
             raise errors.named("STREAM_STOPPED", f"the stream was closed before {missing} frames were acknowledged")
         raise self._timed_out(f"{missing} frames were not acknowledged within {timeout_s:g} s")
+
+    def end_fragment(self) -> None:
+        """End the open fragment if there is one; any thread."""
+        try:
+            self.core.end_fragment(self._clock.now_hns())
+        except (errors.StateError, errors.UsageError) as error:
+            logger.debug("%s: %s", self.name, error)  # nothing is open, or fragments are cut by time
 
     async def close(self, timeout_s: float) -> StreamReport:
         """Stop, drain for at most ``timeout_s``, free; return the final ledger. A second call waits for the first."""
@@ -216,6 +244,9 @@ class StreamWork:
         self._final = self.core.metrics()
         self._orders.stop()
         self.core.close()
+        if self.intake is not None:
+            self.intake.end()
+        self._tell_all(self._shift_runs.over(None))
         self._watchers.end()
         self._pulse()
         logger.info("closed: %s", self.report())
@@ -243,8 +274,31 @@ class StreamWork:
             handler(action)
         event = event_of(action, self.name)
         if event is not None:
-            self._tell(event)
+            self._tell_edges(event)
         self._pulse()
+
+    def tell_soon(self, event: Event) -> None:
+        """Tell an event that did not come from the core; any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and everybody who would listen
+            self._driver.loop.call_soon_threadsafe(self._tell, event)
+
+    def _tell_edges(self, event: Event) -> None:
+        now_hns = self._clock.now_hns()
+        self._tell_all(self._shift_runs.over(now_hns))
+        if self._shift_runs.tells(event, now_hns):
+            self._tell(event)
+        if isinstance(event, FramesDropped) and self._key_frames.begins(event, self.metrics(), now_hns):
+            self._later(KEY_FRAME_WAIT_HNS, self._miss_key_frame)
+
+    def _miss_key_frame(self, now_hns: int) -> None:
+        event = self._key_frames.look(self.metrics(), now_hns)
+        if event is not None:
+            logger.warning("%s: %s", self.name, self._key_frames.reason(self.metrics()))
+            self._tell(event)
+
+    def _tell_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._tell(event)
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, AckReceived):
@@ -258,8 +312,8 @@ class StreamWork:
 
     def _ready(self, action: Action) -> None:
         self._was_ready = True
-        if not self.core.metrics().frames_buffered:  # else the first fragment that is done tells
-            self._works()
+        if self._trouble and not self.core.metrics().frames_buffered:
+            self._recovered()  # with frames to send, the first fragment that is done tells
 
     def _drained(self, action: Action) -> None:
         self._is_drained = True
@@ -269,32 +323,28 @@ class StreamWork:
 
     def _fragment_done(self, action: Action) -> None:
         self._recovery.fragment_done()
-        self._works()
-
-    def _works(self) -> None:
-        self._orders.last_error = ""  # an old one would be told as the reason of whatever comes next
         if self._trouble:
-            self._trouble = ""
-            self._since_hns = self._clock.now_hns()
-            self._tell(Recovered(self.name))
+            self._recovered()
+
+    def _recovered(self) -> None:
+        self._trouble = ""
+        self._since_hns = self._clock.now_hns()
+        self._tell(Recovered(self.name))
 
     def _stale(self, action: Action) -> None:
         self._trouble = f"nothing was acknowledged for {action.a / HNS_PER_S:.0f} s"
         self._since_hns = self._clock.now_hns()
-        self._recovery.stale(self._clock.now_hns())
+        self._recovery.stale()
 
     def _pressure(self, action: Action) -> None:
         if action.a and action.result == PressureKind.LATENCY:
-            self._recovery.late(self._clock.now_hns())
-
-    def _dropped(self, action: Action) -> None:
-        self._recovery.dropped(DropReason(action.result), self._clock.now_hns())
+            self._recovery.late()
 
     def _failed(self, action: Action) -> None:
         failure = errors.from_status(action.status, self._orders.last_error)
         self._trouble = str(failure)
         self._since_hns = self._clock.now_hns()
-        decision = self._recovery.failed(action, failure, self._clock.now_hns())
+        decision = self._recovery.failed(action, failure)
         is_final = not isinstance(decision, (RetryStream, ResetConnection))
         if is_final:
             self.failure = failure
@@ -305,6 +355,9 @@ class StreamWork:
 
     # ---- helpers
 
+    def _intake_counts(self) -> IntakeCounts:
+        return IntakeCounts() if self.intake is None else self.intake.counts()
+
     def _later(self, after_hns: int, act: Callable[[int], None]) -> None:
         def run() -> None:
             if self._final is None:
@@ -312,13 +365,6 @@ class StreamWork:
                 self._driver.take_turn()
 
         self._driver.loop.call_later(after_hns / HNS_PER_S, run)
-
-    def _end_fragment(self) -> None:
-        try:
-            self.core.end_fragment(self._clock.now_hns())
-        except (errors.StateError, errors.UsageError) as error:
-            logger.debug("%s: %s", self.name, error)  # nothing is open, or fragments are cut by time
-        self._driver.take_turn()
 
     async def _until(self, is_so: Callable[[], bool], timeout_s: float | None) -> bool:
         return await self._waiters.until(is_so, timeout_s)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,9 +22,10 @@ from kvspic.driver.aio import AioDriver, Clock
 from kvspic.driver.orders import OrderSettings, StreamOrders
 from kvspic.driver.stream import StreamParts, StreamWork
 from kvspic.driver.turn import Turn
+from kvspic.intake import Intake, IntakeRules, IntakeWorld
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.retry import DefaultRetryPolicy, RetryPolicy
-from kvspic.types import ClientMetrics, StreamOptions, StreamReport, Track
+from kvspic.types import ClientMetrics, ClockPolicy, StreamOptions, StreamReport, Track, TrackType, hns
 
 if TYPE_CHECKING:
     from kvspic.provider.credentials import CredentialSource
@@ -90,6 +93,7 @@ class ProducerWork:
     ) -> StreamWork:
         """Open a stream; it takes frames at once and becomes ready by itself. ``callbacks`` get all its events."""
         self.check_open()
+        rules = _intake_rules(name, tracks, options)
         self._last_user += 1
         user = self._last_user
         core = self._client.open_stream(StreamSetup(name, tracks, options, user), self.clock.now_hns())
@@ -99,6 +103,7 @@ class ProducerWork:
         )
         work = StreamWork(StreamParts(name, core, orders, self._driver, self.clock, self._policy))
         work.callbacks.extend(callbacks)
+        work.intake = self._intake(work, rules)
         self.streams[user] = work
         self._turn.handlers[user] = work.on_action
         self._driver.take_turn()
@@ -151,6 +156,28 @@ class ProducerWork:
         self.is_closed = self.is_forked = True
         _kept_after_fork.append((self._client, [work.core.leave() for work in self.streams.values()]))
 
+    def _intake(self, work: StreamWork, rules: IntakeRules) -> Intake:
+        core, clock = work.core, self.clock
+
+        def believe(first_ns: int, last_ns: int) -> None:
+            core.believe(first_ns // 100, last_ns // 100 - clock.now_hns())
+
+        intake = Intake(
+            rules,
+            IntakeWorld(
+                put=core.put_frame_now,
+                end_fragment=work.end_fragment,
+                tell=work.tell_soon,
+                believe=believe,
+                wall_ns=time.time_ns,
+                steady_ns=lambda: clock.now_hns() * 100,
+                lock=threading.Lock(),
+            ),
+        )
+        intake.on_change = lambda: core.divert(intake.is_needed)
+        intake.on_change()
+        return intake
+
     def _forget(self, work: StreamWork) -> None:
         for user, found in list(self.streams.items()):
             if found is work:
@@ -172,6 +199,26 @@ class ProducerWork:
         self._fault.__cause__ = error
         for work in self.streams.values():
             work.fail(self._fault)
+
+
+def _intake_rules(name: str, tracks: Sequence[Track], options: StreamOptions) -> IntakeRules:
+    clock = options.clock
+    if clock is None:
+        clock = ClockPolicy.GIVEN if options.offline else ClockPolicy.ANCHORED
+    if options.offline and options.pre_roll:
+        raise errors.named(
+            "INVALID_ARG", "pre_roll is for live streams: leave it out, or open the stream without offline"
+        )
+    if hns(options.pre_roll) < 0 or options.pre_roll_size <= 0:
+        raise errors.named("INVALID_ARG", "pre_roll is a duration of 0 or more, and pre_roll_size is above 0")
+    video = {track.number or index: track for index, track in enumerate(tracks, 1) if track.type == TrackType.VIDEO}
+    return IntakeRules(
+        name,
+        keeps_clock=clock == ClockPolicy.ANCHORED,
+        pre_roll_ns=hns(options.pre_roll) * 100,
+        pre_roll_size=options.pre_roll_size,
+        key_tracks=frozenset(number for number, track in video.items() if not track.independent),
+    )
 
 
 FORKED = "this process was forked after the producer was made: make a producer in the process that uses it"

@@ -10,7 +10,7 @@ from kvspic.actions import Action, ActionKind
 from kvspic.driver.rules import OrderRules
 from kvspic.driver.stream import StreamParts, StreamWork
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, ThrottleBudget, Trouble
+from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, Trouble
 from kvspic.types import DropReason, StreamMetrics, StreamState
 
 
@@ -45,7 +45,7 @@ class Orders:
     def __init__(self, core) -> None:
         self.table = {}
         self.last_error = ""
-        self.rules = OrderRules("door", core, EndpointCache(), ThrottleBudget())
+        self.rules = OrderRules("door", core, EndpointCache())
         self.is_stopped = False
 
     def stop(self) -> None:
@@ -59,16 +59,23 @@ class Driver:
         self.later: list[tuple[float, object]] = []
         self.loop = self
 
+        self.soon: list[object] = []
+
     def call_later(self, delay_s: float, call) -> None:
         self.later.append((delay_s, call))
+
+    def call_soon_threadsafe(self, call, *args) -> None:
+        self.soon.append(lambda: call(*args))
 
     def take_turn(self) -> None:
         """The core says nothing by itself here."""
 
 
 class Clock:
+    hns = 5000
+
     def now_hns(self) -> int:
-        return 5000
+        return self.hns
 
 
 class Policy:
@@ -86,8 +93,8 @@ class Policy:
 class Bench:
     def __init__(self, decision=None) -> None:
         self.core, self.driver, self.policy = Core(), Driver(), Policy(decision)
-        self.orders = Orders(self.core)
-        self.work = StreamWork(StreamParts("door", self.core, self.orders, self.driver, Clock(), self.policy))
+        self.clock, self.orders = Clock(), Orders(self.core)
+        self.work = StreamWork(StreamParts("door", self.core, self.orders, self.driver, self.clock, self.policy))
         self.events: list[actions.Event] = []
         self.work.callbacks.append(self.events.append)
 
@@ -187,6 +194,39 @@ def test_an_idle_stream_recovers_when_it_is_ready_again():
     bench.core.found = metrics(state=StreamState.READY)
     bench.say(ActionKind.READY)
     assert bench.work.health(None).is_healthy
+
+
+def test_a_key_frame_that_does_not_come_is_told_and_seen_in_the_health():
+    bench = Bench()
+    skipped = dict.fromkeys(DropReason, 0) | {DropReason.SKIPPED: 250}
+    bench.core.found = metrics(dropped=skipped | {DropReason.SKIPPED: 1})
+    bench.say(ActionKind.DROPPED, result=DropReason.SKIPPED, b=1)
+    (delay_s, look), = bench.driver.later  # fmt: skip
+    assert delay_s == 10
+    bench.clock.hns += 10 * 10_000_000
+    bench.core.found = metrics(dropped=skipped)
+    look()
+    assert bench.events[-1] == actions.NoKeyFrame("door", 10_000_000_000, 250)
+    assert "ask the encoder for a key frame" in bench.work.health(None).reason
+    assert not bench.work.health(None).is_healthy
+    bench.core.found = metrics(dropped=skipped, fragments_put=1)
+    assert bench.work.health(None).is_healthy
+
+
+def test_shifts_of_times_are_told_once_and_in_sum_when_the_stream_ends():
+    bench = Bench()
+    for _ in range(3):
+        bench.say(ActionKind.TIME_SHIFTED, a=1, b=5)
+    bench.work.shut()
+    assert bench.events == [actions.TimesShifted("door", 1, 500), actions.TimesShifted("door", 1, 1000, count=2)]
+
+
+def test_events_of_other_threads_reach_the_watchers_on_the_loop():
+    bench = Bench()
+    bench.work.tell_soon(actions.Paused("door"))
+    assert bench.events == []
+    bench.driver.soon.pop()()
+    assert bench.events == [actions.Paused("door")]
 
 
 def test_trying_again_is_for_open_streams():

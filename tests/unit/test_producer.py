@@ -223,7 +223,7 @@ def test_a_closed_stream_refuses_frames_and_keeps_its_report(producer):
     ],
 )
 def test_a_wrong_frame_changes_nothing(producer, error, arguments):
-    with producer.open_stream("wrong", TRACKS) as stream:
+    with producer.open_stream("wrong", TRACKS, clock=kvspic.ClockPolicy.GIVEN) as stream:
         with pytest.raises(error):
             stream.put_frame(**({"data": b"x", "pts": BASE_NS, "key_frame": True} | arguments))
         assert stream.report.frames_put == 0

@@ -1,0 +1,85 @@
+"""What happens again and again. Goal: a reader is told when it begins and in sum when it is over, and nothing twice."""
+
+import dataclasses
+
+from kvspic.actions import FramesDropped, NoKeyFrame, StreamReady, TimesShifted
+from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, ShiftRuns
+from kvspic.types import DropReason, StreamMetrics, StreamState
+
+S = 10_000_000
+
+
+def shift(ns, track=1):
+    return TimesShifted("door", track, ns)
+
+
+def test_the_first_shift_is_told_and_the_others_of_its_run_in_sum():
+    runs = ShiftRuns()
+    assert runs.tells(shift(100), 0)
+    assert not runs.tells(shift(50), 5 * S)
+    assert not runs.tells(shift(7), 14 * S)
+    assert list(runs.over(23 * S)) == []
+    assert list(runs.over(24 * S)) == [TimesShifted("door", 1, 57, count=2)]
+    assert runs.tells(shift(1), 24 * S)
+
+
+def test_a_run_of_one_is_told_once():
+    runs = ShiftRuns()
+    assert runs.tells(shift(100), 0)
+    assert list(runs.over(20 * S)) == []
+    assert list(runs.over(None)) == []
+
+
+def test_each_track_has_its_own_run_and_the_end_tells_them_all():
+    runs = ShiftRuns()
+    assert runs.tells(shift(1, track=1), 0)
+    assert runs.tells(shift(1, track=2), 0)
+    assert not runs.tells(shift(2, track=2), 1)
+    assert list(runs.over(None)) == [TimesShifted("door", 2, 2, count=1)]
+
+
+def test_other_events_are_told():
+    assert ShiftRuns().tells(StreamReady("door"), 0)
+
+
+def metrics(skipped, fragments_put=0):
+    names = [field.name for field in dataclasses.fields(StreamMetrics)]
+    dropped = dict.fromkeys(DropReason, 0) | {DropReason.SKIPPED: skipped}
+    blank = dict.fromkeys(names, 0) | {"state": StreamState.STREAMING, "dropped": dropped}
+    return StreamMetrics(**(blank | {"fragments_put": fragments_put}))
+
+
+def skipped(frames, reason=DropReason.SKIPPED):
+    return FramesDropped("door", reason, 0, frames, frames * 10)
+
+
+def test_a_key_frame_that_does_not_come_is_told_with_what_it_cost_and_a_remedy():
+    watch = KeyFrameWatch("door")
+    assert watch.begins(skipped(1), metrics(1), 0)
+    assert watch.reason(metrics(100)) == ""
+    event = watch.look(metrics(300), KEY_FRAME_WAIT_HNS)
+    assert event == NoKeyFrame("door", 10_000_000_000, 300)
+    assert "350 frames were skipped: ask the encoder" in watch.reason(metrics(350))
+    assert watch.reason(metrics(360, fragments_put=1)) == ""
+
+
+def test_a_key_frame_in_time_is_no_event():
+    watch = KeyFrameWatch("door")
+    assert watch.begins(skipped(1), metrics(1), 0)
+    assert watch.look(metrics(200, fragments_put=1), KEY_FRAME_WAIT_HNS) is None
+    assert watch.reason(metrics(200, fragments_put=1)) == ""
+
+
+def test_one_wait_is_watched_once_and_the_next_anew():
+    watch = KeyFrameWatch("door")
+    assert watch.begins(skipped(1), metrics(1), 0)
+    assert not watch.begins(skipped(20), metrics(21), S)
+    assert watch.begins(skipped(1), metrics(22, fragments_put=3), 60 * S)
+    assert watch.look(metrics(25, fragments_put=3), 61 * S) is None  # asked for the wait before
+    assert watch.look(metrics(30, fragments_put=3), 70 * S).frames == 9
+
+
+def test_frames_that_are_dropped_for_other_reasons_are_no_wait():
+    watch = KeyFrameWatch("door")
+    assert not watch.begins(skipped(5, DropReason.STORE_FULL), metrics(0), 0)
+    assert not watch.begins(StreamReady("door"), metrics(0), 0)
