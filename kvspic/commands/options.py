@@ -83,12 +83,13 @@ def _log(count: int) -> None:
         root.addHandler(handler)
 
 
-def open_input(spec: str, fps: float | None, duration_s: float | None) -> Source:
-    """Open what the user names; ``duration_s`` is told to the test pattern, which could go on for ever."""
+def open_input(spec: str, fps: float | None, duration_s: float | None, start: str | None = None) -> Source:
+    """Open what the user names; ``duration_s`` is told to the test pattern, which could go on for ever; ``start`` is
+    when a recording began."""
     is_pattern = spec.partition(":")[0] == TEST_SOURCE and not Path(spec).exists()
     if is_pattern and duration_s is not None:
         spec += ("," if ":" in spec else ":") + f"duration={duration_s:g}"
-    source = open_source(spec, fps=fps)
+    source = open_source(spec, fps=fps, start=start)
     for notice in source.notices:
         click.echo(f"kvspic: {notice}", err=True)
     return source

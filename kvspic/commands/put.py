@@ -22,6 +22,7 @@ from kvspic.commands.options import (
 from kvspic.commands.result import UploadResult
 from kvspic.commands.upload import Upload, UploadPlan
 from kvspic.commands.view import UploadView
+from kvspic.sources.live import LiveSource
 
 __all__ = ["is_live_input", "put"]
 
@@ -41,6 +42,7 @@ class _Wish:
     is_offline: bool | None
     is_json: bool
     fps: float | None
+    start: str | None
     duration: float | None
     store_size: float
     connect_timeout: float
@@ -53,6 +55,7 @@ class _Wish:
   kvspic put testsrc --stream clock --duration 60 --endpoint http://127.0.0.1:8080
   kvspic put rtsp://camera/1 --stream yard --endpoint aws --region eu-central-1
   kvspic put clip.mp4 --stream front-door --offline --json | jq .frames_persisted
+  kvspic put yesterday.mp4 --stream front-door --start 2026-05-01T12:00:00Z
 """
 )
 @click.argument("input")
@@ -69,6 +72,11 @@ class _Wish:
 )
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object at the end and nothing else.")
 @click.option("--fps", type=float, help="Frame rate of a raw stream that has none in it, and of testsrc.")
+@click.option(
+    "--start", metavar="TIME|file",
+    help="When the recording began, for its frames to be stored at that time: with a zone, as in 2026-05-01T12:00:00Z, "
+    "or file for the time that the file itself says. Default: a file ends now.",
+)  # fmt: skip
 @click.option("--duration", type=click.FloatRange(0, min_open=True), help="Put only the first so many seconds.")
 @click.option(
     "--store-size", type=click.FloatRange(1, 1 << 20), default=STORE_MB, show_default=True, metavar="MB",
@@ -110,7 +118,7 @@ def put(**words: Any) -> None:
 
 def _put(wish: _Wish) -> UploadResult:
     check_stream_name(wish.stream)
-    with open_input(wish.input, wish.fps, wish.duration) as source:
+    with open_input(wish.input, wish.fps, wish.duration, wish.start) as source:
         is_live = is_live_input(wish.input) if wish.is_offline is None else not wish.is_offline
         with endpoint_url(wish.endpoint, wish.data_dir) as url:
             upload = Upload(
@@ -125,14 +133,22 @@ def _put(wish: _Wish) -> UploadResult:
                     stall_timeout_s=wish.stall_timeout,
                     store_size=int(wish.store_size * MB),
                     limit_s=wish.duration,
+                    say=_say,
                 )
             )
+            if isinstance(source, LiveSource):
+                source.on_notice = _say
             console = stdout()
             with UploadView(console, upload.status, is_shown=not wish.is_json):
                 result = upload.run()
             if not wish.is_json and result.frames_offered:
                 console.print("\n".join(result.lines()))
             return result
+
+
+def _say(notice: str) -> None:
+    """Print a sentence beside the result, as it comes; any thread."""
+    click.echo(f"kvspic: {notice}", err=True)
 
 
 def is_live_input(spec: str) -> bool:

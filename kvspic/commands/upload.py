@@ -23,7 +23,7 @@ from kvspic.driver.blocking import LoopThread
 from kvspic.producer import AsyncProducer
 from kvspic.sources import Source, SourceFrame
 from kvspic.stream import AsyncStream
-from kvspic.types import StreamMetrics, StreamReport, StreamState
+from kvspic.types import ClockPolicy, StreamMetrics, StreamReport, StreamState
 
 __all__ = ["FirstPersisted", "Upload", "UploadPlan", "UploadStatus"]
 
@@ -42,10 +42,12 @@ class UploadPlan:
 
     Attributes:
         speed: frames are put at so many times the pace of their timestamps; 0: as fast as the link takes them.
-        is_live: times begin now, and a full store drops the oldest fragment; else they end now, and a put waits.
+        is_live: times begin now, and a full store drops the oldest fragment; else they end now, and a put waits. A
+            recording whose start is known keeps its times in both cases.
         connect_timeout_s: give up when nothing was sent by then.
         stall_timeout_s: give up when nothing was sent or acknowledged for so long, though there is something to send.
         limit_s: of media time; None is all of it.
+        say: gets a sentence for the user, when something about the input was noticed; from any thread.
     """
 
     source: Source
@@ -58,6 +60,7 @@ class UploadPlan:
     stall_timeout_s: float = 60.0
     store_size: int = 128 * 1024 * 1024
     limit_s: float | None = None
+    say: Callable[[str], None] = lambda notice: None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class Upload:
         self._latency_ms: float | None = None
         self._offered = 0
         self._put_ns: list[int] = []
+        self._said: set[str] = set()  # what was wrong with frames, each said once
         self._is_reading = False
         self._began_s = time.monotonic()
         self.first_persisted: FirstPersisted | None = None
@@ -190,6 +194,7 @@ class Upload:
             offline=not plan.is_live,
             put_timeout=timedelta(seconds=DAY_S),  # the watch decides
             retention=timedelta(hours=24),
+            clock=None if plan.source.start_ns is None else ClockPolicy.GIVEN,
         )
         try:
             await asyncio.wait_for(settled.wait(), plan.connect_timeout_s)
@@ -235,7 +240,10 @@ class Upload:
         self._is_reading = False
 
     def _base_ns(self) -> int:
-        """What is added to the source's times: a file ends now, something live begins now; in whole milliseconds."""
+        """What is added to the source's times: a file ends now, something live begins now, and a recording whose start
+        is known began then; in whole milliseconds."""
+        if self._plan.source.start_ns is not None:
+            return self._plan.source.start_ns // NS_PER_MS * NS_PER_MS
         length_ns = 0 if self._plan.is_live else self._plan.source.duration_ns or 0
         return (time.time_ns() - length_ns) // NS_PER_MS * NS_PER_MS
 
@@ -253,6 +261,8 @@ class Upload:
             "track": frame.track,
             "key_frame": frame.key_frame,
         }
+        if frame.codec_private is not None:
+            stream.set_codec_private(frame.track, frame.codec_private)
         before_ns = time.perf_counter_ns()
         try:
             stream.put_frame(frame.data, **times)
@@ -261,9 +271,20 @@ class Upload:
                 raise
             thread.run(self._watched(stream.put(frame.data, **times)))
             return
+        except (errors.FrameTooLargeError, errors.MediaError) as error:
+            self._refused_frame(error)
+            return
         self._put_ns.append(time.perf_counter_ns() - before_ns)
         if len(self._put_ns) > PUT_SAMPLES_MAX:
             del self._put_ns[: PUT_SAMPLES_MAX // 2]
+
+    def _refused_frame(self, error: errors.KvsError) -> None:
+        """Go on without a frame that cannot be put; the result counts it as offered, so the upload is not complete."""
+        if not isinstance(error, errors.FrameTooLargeError) and not self._plan.is_live:
+            raise error  # a file that is damaged: the user has to know at once
+        if error.name not in self._said:
+            self._said.add(error.name)
+            self._plan.say(f"A frame was left out, and others may be: {error}.")
 
     # ---- waiting, and giving up
 

@@ -11,7 +11,7 @@ from kvspic.sources.base import (
     UnsupportedCodecError,
 )
 from kvspic.sources.encode import NumpyEncoder, TestPattern, encode_frames
-from kvspic.sources.opening import open_source
+from kvspic.sources.opening import open_file, open_source
 
 __all__ = [
     "MissingDependencyError",
@@ -25,5 +25,6 @@ __all__ = [
     "TestPattern",
     "UnsupportedCodecError",
     "encode_frames",
+    "open_file",
     "open_source",
 ]

@@ -91,7 +91,8 @@ class SourceFrame:
 
     ``key_frame`` is set on video only: where there is no video, whoever puts the frames decides where fragments begin.
     ``discard`` marks what a player drops, such as the priming of an AAC encoder; it is put like any other frame,
-    because a decoder that does not get it makes other samples.
+    because a decoder that does not get it makes other samples. ``codec_private`` is set where the track goes on with
+    other settings, such as another resolution: whoever puts the frames gives it to the stream first.
     """
 
     track: int
@@ -101,6 +102,7 @@ class SourceFrame:
     duration_ns: int
     key_frame: bool
     discard: bool = False
+    codec_private: bytes | None = None
 
 
 @runtime_checkable
@@ -118,6 +120,10 @@ class Source(Protocol):
     @property
     def duration_ns(self) -> int | None:
         """How long the medium is; None where nobody can know, as for a pipe."""
+
+    @property
+    def start_ns(self) -> int | None:
+        """When its time 0 was, in nanoseconds since 1970, if it was opened as a recording; None: whenever it is put."""
 
     @property
     def notices(self) -> tuple[str, ...]:

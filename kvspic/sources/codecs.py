@@ -6,6 +6,7 @@ Pure functions over bytes; nothing here reads a file or knows PyAV. The layouts 
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ __all__ = [
     "h264_has_b_slice",
     "jpeg_size",
     "nal_units",
+    "parameter_sets",
     "parse_adts",
     "wave_format",
 ]
 
 ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 WAVE_ALAW, WAVE_MULAW = 6, 7
+# How a NAL unit's type is read from its first byte, and the types of the sets in the order in which they are sent.
+PARAMETER_SETS = {"video/h264": (0, (7, 8)), "video/h265": (1, (32, 33, 34))}
 B_SLICE_TYPES = (1, 6)  # ITU-T H.264 table 7-6: B, and B for all slices of the picture
 JPEG_SIZE_MARKERS = frozenset((0xC0, 0xC1, 0xC2, 0xC3))
 JPEG_BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
@@ -149,6 +153,27 @@ def nal_units(data: bytes) -> Iterator[int]:
     while place >= 0:
         yield place + 3
         place = data.find(b"\0\0\1", place + 3)
+
+
+def parameter_sets(data: bytes, content_type: str) -> bytes:
+    """Return the parameter sets at the start of an Annex-B access unit, each with a start code of four bytes.
+
+    Empty unless all that a decoder needs are there (ITU-T H.264: SPS and PPS; H.265: VPS too). One that is not followed
+    by another NAL unit may be cut, and does not count.
+    """
+    kinds = PARAMETER_SETS.get(content_type)
+    if kinds is None:
+        return b""
+    shift, wanted = kinds
+    found: dict[bytes, int] = {}
+    places = list(nal_units(data))
+    for place, end in itertools.pairwise(places):
+        kind = data[place] >> shift & (0x1F if shift == 0 else 0x3F)
+        if kind in wanted:
+            found[data[place : end - 3].rstrip(b"\0")] = kind
+    if set(found.values()) != set(wanted):
+        return b""
+    return b"".join(b"\0\0\0\1" + unit for unit in sorted(found, key=lambda unit: (found[unit], unit)))
 
 
 def h264_has_b_slice(data: bytes) -> bool:

@@ -63,6 +63,7 @@ class DemuxedSource:
         self._rate: Fraction | None = None
         self._duration_ns: int | None = None
         self._is_closed = False
+        self.start_ns: int | None = None
         self._av = load_av()
         self._readers: dict[int, Reader] = {}
         try:
@@ -96,6 +97,11 @@ class DemuxedSource:
         if self._duration_ns is None:
             self._duration_ns = self._find_duration()
         return self._duration_ns
+
+    @property
+    def creation_time(self) -> str:
+        """When the medium says it was made, in its own words (ISO 8601, UTC); empty where it says nothing."""
+        return str(self._container.metadata.get("creation_time", ""))
 
     def frames(self) -> Iterator[SourceFrame]:
         """Give each frame once, in file order.

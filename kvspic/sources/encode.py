@@ -133,6 +133,10 @@ class EncodedSource:
         return self._duration_ns
 
     @property
+    def start_ns(self) -> None:
+        """None: it begins when it is put."""
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """Nothing is ever assumed here."""
         return ()

@@ -3,7 +3,8 @@
 When a camera falls silent, reboots or closes the connection, it is connected to again, after pauses that grow to a
 limit, until someone closes the source; each time is a notice. Times go on: a frame after a gap has the time that really
 passed, and the times of a track always rise. After a gap frames begin with a key frame, because nothing before it can
-be decoded. One thread reads; :meth:`LiveSource.close`, ``pause`` and ``resume`` may be called from any other.
+be decoded. A camera that goes on with another resolution says so in a frame's ``codec_private``. One thread reads;
+:meth:`LiveSource.close`, ``pause`` and ``resume`` may be called from any other.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from kvspic.sources.base import SourceError, SourceFrame, SourceOptionError, SourceTrack, load_av, ticks_to_ns
+from kvspic.sources.codecs import parameter_sets
 from kvspic.sources.demux import DemuxedSource
 
 __all__ = ["LiveSettings", "LiveSource", "device_connection", "is_device", "is_rtsp", "rtsp_connection"]
@@ -33,6 +35,8 @@ NOTICES_MAX = 100  # the newest; the count is in ``reconnect_count``
 STEP_NS = 1_000_000  # between two frames of a track whose times do not rise: one Matroska timecode
 SLIP_NS = 100_000_000  # going back by less is a stutter of one frame; by more, the medium's clock was set back
 JUMP_NS = 10_000_000_000  # beyond the time that really passed
+KEY_WAIT_S = 10.0  # without a key frame for longer the user is told
+SETS_SIZE_MAX = 4096  # parameter sets lie before the first slice
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,16 @@ class LiveSource:
         self._is_paused = False
         self._notices: deque[str] = deque(maxlen=NOTICES_MAX)
         self.reconnect_count = 0
+        self.on_notice: Callable[[str], None] = lambda notice: None  # gets each new notice, on the reading thread
         self._connection: _Connection | None = self._open()
         self._tracks = self._connection.tracks
         self._notices.extend(self._connection.notices)
+        self._privates = {track.number: _Private(track) for track in self._tracks}
         self._times = _Times(self._world.monotonic)
 
     @property
     def tracks(self) -> tuple[SourceTrack, ...]:
-        """The tracks, video first; they stay the same over all connections."""
+        """The tracks, video first; over all connections only their codec private data and size may change."""
         return self._tracks
 
     @property
@@ -99,6 +105,10 @@ class LiveSource:
     def duration_ns(self) -> int | None:
         """None: nobody knows when a live source ends."""
         return None
+
+    @property
+    def start_ns(self) -> None:
+        """None: it begins when it is put."""
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -150,6 +160,7 @@ class LiveSource:
         key_track = next((track.number for track in self._tracks if track.kind == "video"), None)
         is_waiting = key_track is not None
         skipped = 0
+        patience = _Patience(self._world.monotonic)
         self._times.begin()
         while not (self._closed.is_set() or self._is_paused):
             frame, trouble = self._read(connection)
@@ -160,11 +171,13 @@ class LiveSource:
                 return
             if is_waiting and not (frame.track == key_track and frame.key_frame):
                 skipped += 1
+                if patience.ends():
+                    self._tell(f"{self._label} {NO_KEY_FRAME}")
                 continue
             if skipped and is_waiting:
                 self._tell(f"{self._label} began with {skipped} frames before a key frame, which were left out.")
             is_waiting = False
-            yield self._times.place(frame)
+            yield self._times.place(self._privates[frame.track].mark(frame))
 
     def _read(self, connection: _Connection) -> tuple[SourceFrame | None, str]:
         """Return the next frame, or None and why there is none."""
@@ -227,9 +240,13 @@ class LiveSource:
                 f"{self.content_type}): open it again."
             )
         if [track.codec_private for track in old] != [track.codec_private for track in new]:
-            self._tell(f"{self._label} came back with other codec settings; if the picture is wrong, open it again.")
+            sizes = f"{old[0].width}x{old[0].height}", f"{new[0].width}x{new[0].height}"
+            what = f"{sizes[1]} instead of {sizes[0]}" if sizes[0] != sizes[1] else "other codec settings"
+            self._tell(f"{self._label} came back with {what}; a new session begins with its next key frame.")
+        for track in new:
+            self._privates[track.number].change(track)
         with self._lock:
-            self._connection = connection
+            self._connection, self._tracks = connection, new
         if self._closed.is_set():
             self._hang_up()
 
@@ -242,6 +259,60 @@ class LiveSource:
     def _tell(self, notice: str) -> None:
         self._notices.append(notice)
         logger.warning("%s", notice)
+        self.on_notice(notice)
+
+
+NO_KEY_FRAME = (
+    f"has given no key frame for {KEY_WAIT_S:g} s, and what comes before one cannot be decoded: let it make one every "
+    "few seconds (its GOP or IDR interval)."
+)
+
+
+class _Patience:
+    """Ends once, when it has lasted for too long."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._end_s: float | None = monotonic() + KEY_WAIT_S
+
+    def ends(self) -> bool:
+        """Whether it ends now."""
+        if self._end_s is None or self._monotonic() < self._end_s:
+            return False
+        self._end_s = None
+        return True
+
+
+class _Private:
+    """The codec private data that a track goes on with: of its connection, or of its key frames if they differ."""
+
+    def __init__(self, track: SourceTrack) -> None:
+        self._track = track
+        self._sets = _sets_of(track)
+        self._changed: bytes | None = None
+
+    def change(self, track: SourceTrack) -> None:
+        """The track has come back."""
+        if track.codec_private != self._track.codec_private:
+            self._changed = track.codec_private
+            self._sets = _sets_of(track)
+        self._track = track
+
+    def mark(self, frame: SourceFrame) -> SourceFrame:
+        """Return the frame, with the private data that the track has from it on if that is new."""
+        if frame.key_frame and self._track.nal == "annexb":
+            sets = parameter_sets(bytes(memoryview(frame.data)[:SETS_SIZE_MAX]), self._track.content_type)
+            if sets and sets != self._sets:
+                self._sets = self._changed = sets
+        if self._changed is None:
+            return frame
+        changed, self._changed = self._changed, None
+        return replace(frame, codec_private=changed)
+
+
+def _sets_of(track: SourceTrack) -> bytes:
+    """The parameter sets of a track's private data, which ends with one."""
+    return parameter_sets((track.codec_private or b"") + b"\0\0\1", track.content_type)
 
 
 class _TracksChangedError(SourceError):
@@ -329,9 +400,7 @@ class _Times:
         pts_ns = max(pts_ns, dts_ns)
         self.last_dts_ns[frame.track] = dts_ns
         self.latest_ns, self.latest_s = max(self.latest_ns, dts_ns), now_s
-        return SourceFrame(
-            frame.track, frame.data, pts_ns, dts_ns, frame.duration_ns, frame.key_frame, frame.discard
-        )  # fmt: skip
+        return replace(frame, pts_ns=pts_ns, dts_ns=dts_ns)
 
     def _is_jump(self, dts_ns: int, now_s: float, track: int) -> bool:
         """Whether the medium's clock was set: back, or ahead of what has really passed."""

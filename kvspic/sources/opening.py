@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,14 +19,31 @@ from kvspic.sources.encode import TEST_PATTERN_NAME, open_test_pattern
 from kvspic.sources.live import LiveSource, device_connection, is_device, is_rtsp, rtsp_connection
 from kvspic.sources.sniff import SNIFF_SIZE, looks_like_text, sniff
 
-__all__ = ["open_source"]
+__all__ = ["open_file", "open_source"]
 
 FPS_MAX = 1000
 URL_MARK = "://"
 URL_TIMEOUTS = (10.0, 10.0)  # seconds to open, seconds for each read
+NS_PER_US = 1000
+DAY_S = 86_400
+FROM_FILE = "file"
+EXAMPLE = "as in 2026-05-01T12:00:00Z"
+NEVER_SET = datetime(2000, 1, 1, tzinfo=timezone.utc)  # containers have 1904 or 1970 where nothing was known
 
 
-def open_source(spec: str | os.PathLike[str] | BinaryIO, *, fps: float | Fraction | None = None) -> Source:
+def open_file(
+    path: str | os.PathLike[str], *, start: datetime | str | None = None, fps: float | Fraction | None = None
+) -> Source:
+    """Open a recording. As :func:`open_source`, but the name is always that of a file."""
+    return _begun(_open_file(Path(path), _rate(fps)), start)
+
+
+def open_source(
+    spec: str | os.PathLike[str] | BinaryIO,
+    *,
+    fps: float | Fraction | None = None,
+    start: datetime | str | None = None,
+) -> Source:
     """Open a medium for reading.
 
     Args:
@@ -34,13 +53,55 @@ def open_source(spec: str | os.PathLike[str] | BinaryIO, *, fps: float | Fractio
             never ends). An ``rtsp://`` URL and a camera never end by themselves: they are connected to again, see
             :class:`kvspic.sources.live.LiveSource`.
         fps: frames a second of a raw stream that does not say it itself, such as Motion JPEG; also that of ``testsrc``.
+        start: when a recording began, for its frames to be stored at that time: a ``datetime`` with a time zone, the
+            same as text (ISO 8601), or ``"file"`` for the time that the file itself says it was made.
 
     Raises:
         SourceError: the medium is missing, unreadable or holds nothing that can be packaged.
-        SourceOptionError: ``fps`` or an option of ``testsrc`` is out of range.
+        SourceOptionError: ``fps``, ``start`` or an option of ``testsrc`` is out of range.
         MissingDependencyError: PyAV is not installed.
     """
-    rate = _rate(fps)
+    return _begun(_open(spec, _rate(fps)), start)
+
+
+def _begun(source: Source, start: datetime | str | None) -> Source:
+    """Say when a recording began."""
+    if start is None:
+        return source
+    try:
+        if not isinstance(source, DemuxedSource):
+            raise SourceOptionError("A start is for recordings; this input is live and begins now: leave it out.")
+        source.start_ns = _start_ns(source, start)
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _start_ns(source: DemuxedSource, start: datetime | str) -> int:
+    if start == FROM_FILE:
+        moment = _moment(source.creation_time or NEVER_SET.isoformat())
+        moment = moment.replace(tzinfo=moment.tzinfo or timezone.utc)
+        if moment <= NEVER_SET:
+            raise SourceOptionError(f"The file does not say when it was made: give its start, {EXAMPLE}.")
+    else:
+        moment = _moment(start) if isinstance(start, str) else start
+    if moment.tzinfo is None:
+        raise SourceOptionError(f"The start {moment.isoformat()} has no time zone: add one, Z for UTC, {EXAMPLE}.")
+    since = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    if since.total_seconds() < 0 or since.total_seconds() > time.time() + DAY_S:
+        raise SourceOptionError(f"The start {moment.isoformat()} lies before 1970 or in the future: check its year.")
+    return since // timedelta(microseconds=1) * NS_PER_US
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
+    except ValueError:
+        raise SourceOptionError(f"The start {text!r} is no time: write date, time and zone, {EXAMPLE}.") from None
+
+
+def _open(spec: str | os.PathLike[str] | BinaryIO, rate: Fraction | None) -> Source:
     if not isinstance(spec, str | os.PathLike):
         return _open_pipe(spec, "The given file object", rate)
     name = os.fspath(spec)

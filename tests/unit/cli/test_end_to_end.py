@@ -104,6 +104,16 @@ def test_duration_puts_only_the_beginning(run, endpoint):
     assert (ran.code, ran.json["frames_put"]) == (0, 50)
 
 
+@pytest.mark.parametrize("pace", ["--offline", "--realtime"])
+def test_a_recording_is_stored_at_its_own_time(run, endpoint, tmp_path, pace):
+    out, stream = tmp_path / "back.mkv", f"then{pace}"
+    words = ("--start", "2019-05-01T12:00:00Z", "--duration", "1", "--endpoint", endpoint.url)
+    assert run("put", BASELINE, "--stream", stream, pace, *words).code == 0
+    assert run("get", stream, "-o", out, "--endpoint", endpoint.url).code == 0
+    with open_source(out, start="file") as source:
+        assert source.start_ns == 1_556_712_000_000_000_000
+
+
 def test_two_processes_put_at_once(endpoint):
     words = [("--stream", f"process-{number}", "--json", "--endpoint", endpoint.url) for number in range(2)]
     started = [start("put", BASELINE, *more) for more in words]

@@ -1,10 +1,12 @@
 """An upload. Goal: it gives up when waiting is in vain, says why, and never before."""
 
+import av
 import pytest
 
 from kvspic.commands.exits import CliError, ExitCode
 from kvspic.commands.upload import Upload, UploadPlan, _Watch
-from kvspic.sources import open_source
+from kvspic.sources import SourceError, SourceFrame, SourceTrack, open_source
+from kvspic.sources.live import LiveSettings, LiveSource
 
 
 class Counters:
@@ -79,3 +81,56 @@ def test_the_status_can_be_asked_before_and_after(endpoint):
         after = upload.status()
     assert (after.metrics.frames_done, after.store_fill, after.trouble) == (25, 0.0, "")
     assert after.latency_ms > 0
+
+
+class Camera:
+    """A source of given frames; ``notices`` and the rest as a live source has them."""
+
+    def __init__(self, frames, tracks=None):
+        self.tracks = tracks or (SourceTrack(1, "video", "V_TEST", "video", None, "video/x-test"),)
+        self._frames = frames
+        self.content_type = "video/x-test"
+        self.duration_ns = self.start_ns = None
+        self.notices = ()
+
+    def frames(self):
+        return iter(self._frames)
+
+
+def picture(number, size=100, key=False, **fields):
+    return SourceFrame(1, bytes(size), number * 40_000_000, number * 40_000_000, 0, key, **fields)
+
+
+def test_a_frame_that_does_not_fit_does_not_end_a_live_upload(endpoint):
+    frames = [picture(number, 3 << 20 if number in (4, 8) else 100, number % 4 == 0) for number in range(20)]
+    said = []
+    plan = UploadPlan(
+        Camera(frames), "too-large", endpoint_url=endpoint.url, is_live=True, store_size=1 << 20, say=said.append
+    )
+    result = Upload(plan).run()
+    assert result.problem is None
+    assert (result.frames_offered, result.frames_put) == (20, 18)
+    assert result.failure().code == ExitCode.INCOMPLETE
+    assert len(said) == 1
+    assert "3145728 bytes does not fit into a store of 1048576 bytes" in said[0]
+
+
+def test_a_camera_that_comes_back_with_another_size_starts_another_session(endpoint, media_dir, tmp_path, run):
+    clips = iter(("h264_baseline_320x240_25fps.mp4", "h264_high_bframes_640x360_25fps.mp4"))
+
+    def connect(_settings):
+        name = next(clips, None)
+        if name is None:
+            raise SourceError("no route")
+        return av.open(str(media_dir / name))
+
+    settings = LiveSettings(pause_min_s=0.01, pause_max_s=0.02, give_up_s=0.05)
+    with LiveSource(connect, "cam", settings) as source:
+        result = Upload(UploadPlan(source, "resized", endpoint_url=endpoint.url, is_live=True)).run()
+    assert "could not be reached again" in str(result.problem)
+    assert run("get", "resized", "-o", tmp_path / "back.mkv", "--endpoint", endpoint.url).code == 0
+    sizes = []
+    for name in ("back.mkv", "back-2.mkv"):
+        with open_source(tmp_path / name) as back:
+            sizes.append((back.tracks[0].width, back.tracks[0].height, sum(1 for _ in back.frames()) > 0))
+    assert sizes == [(320, 240, True), (640, 360, True)]

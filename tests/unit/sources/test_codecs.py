@@ -68,3 +68,30 @@ def test_a_stream_without_b_frames_shows_none(name):
 @given(st.binary(max_size=64))
 def test_any_bytes_have_b_slices_or_not(data):
     assert codecs.h264_has_b_slice(data) in (True, False)
+
+
+@pytest.mark.parametrize("name", [name for name in ANNEXB if not name.startswith("h265")])
+def test_the_parameter_sets_of_h264_are_found_at_the_start_of_a_key_frame(name):
+    first = packets(MEDIA / name)[0].data
+    sets = codecs.parameter_sets(first, "video/h264")
+    assert [sets[place] & 31 for place in codecs.nal_units(sets)] == [7, 8]
+    assert codecs.parameter_sets(first, "video/h265") == b""
+    assert codecs.parameter_sets(first, "video/vp9") == b""
+
+
+def test_the_parameter_sets_of_h265_are_three():
+    sets = codecs.parameter_sets(packets(MEDIA / "h265_main_aud_640x360_25fps.h265")[0].data, "video/h265")
+    assert [sets[place] >> 1 & 63 for place in codecs.nal_units(sets)] == [32, 33, 34]
+
+
+def test_parameter_sets_that_are_cut_or_not_all_there_do_not_count():
+    sps, pps, key = b"\0\0\0\1\x67\1\2\3", b"\0\0\0\1\x68\4", b"\0\0\1\x65\7"
+    assert codecs.parameter_sets(sps + pps + key, "video/h264") == sps + pps
+    assert codecs.parameter_sets(pps + b"\0" + sps + key, "video/h264") == sps + pps
+    for data in (sps + pps, sps + key, pps + key, key, b""):
+        assert codecs.parameter_sets(data, "video/h264") == b""
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_have_parameter_sets_or_not(data):
+    assert isinstance(codecs.parameter_sets(data, "video/h264"), bytes)

@@ -20,6 +20,7 @@ from kvspic.sources.live import LiveSettings, LiveSource, LiveWorld, _PacketCloc
 
 CLIP = "h264_baseline_320x240_25fps.mp4"
 OTHER = "h265_main_opengop_320x240_25fps.mp4"
+BIGGER = "h264_high_bframes_640x360_25fps.mp4"
 MS_NS, SECOND_NS = 1_000_000, 1_000_000_000
 
 
@@ -210,6 +211,53 @@ def test_frames_before_a_key_frame_are_left_out_and_told(media_dir, world, monke
     assert first.key_frame
     assert first.dts_ns == 0
     assert source.notices == ("cam began with 3 frames before a key frame, which were left out.",)
+
+
+def test_a_camera_that_gives_no_key_frame_is_told_of_once_with_a_remedy(media_dir, world, monkeypatch):
+    from kvspic.sources import live
+
+    read = live._Connection.next_frame
+    count = itertools.count()
+
+    def keyless(self):
+        frame = read(self)
+        world.now_s += 0.5
+        return SourceFrame(1, frame.data, frame.pts_ns, frame.dts_ns, 0, next(count) >= 60)
+
+    monkeypatch.setattr(live._Connection, "next_frame", keyless)
+    with LiveSource(Camera(media_dir, CLIP), "cam", world=world) as source:
+        said = []
+        source.on_notice = said.append
+        take(source, 1)
+    assert said == list(source.notices)
+    assert ["no key frame for 10 s" in notice for notice in said] == [True, False]
+    assert "GOP" in said[0]
+
+
+def test_a_camera_that_comes_back_with_another_size_says_so_in_its_first_frame(media_dir, world, clip_length):
+    camera = Camera(media_dir, CLIP, BIGGER)
+    with LiveSource(camera, "cam", world=world) as source:
+        old = source.tracks[0]
+        frames = take(source, clip_length + 5)
+        new = source.tracks[0]
+    assert (old.width, new.width) == (320, 640)
+    assert [frame.codec_private for frame in frames if frame.codec_private] == [new.codec_private]
+    assert frames[clip_length].codec_private == new.codec_private
+    assert frames[clip_length].key_frame
+    assert "640x360 instead of 320x240" in source.notices[0]
+
+
+def test_a_camera_that_changes_its_size_without_a_break_says_so_too(media_dir, world, tmp_path):
+    first, second = (media_dir / name for name in ("h264_baseline_320x240_25fps.h264", "h264_high_640x360_25fps.h264"))
+    (tmp_path / "both.h264").write_bytes(first.read_bytes() + second.read_bytes())
+    with LiveSource(Camera(tmp_path, "both.h264"), "cam", world=world) as source:
+        frames = take(source, 250)
+    changed = [frame for frame in frames if frame.codec_private]
+    assert len(changed) == 1
+    assert changed[0].key_frame
+    assert changed[0].codec_private in bytes(changed[0].data).replace(b"\0\0\1", b"\0\0\0\1").replace(
+        b"\0\0\0\0\1", b"\0\0\0\1"
+    )
 
 
 # ---- the line of time alone

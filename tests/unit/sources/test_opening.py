@@ -3,11 +3,13 @@
 import io
 import shutil
 import sys
+from datetime import datetime, timedelta, timezone
 
+import av
 import pytest
 from unit.sources.clips import BASELINE, MEDIA
 
-from kvspic.sources import SourceError, SourceOptionError, open_source
+from kvspic.sources import SourceError, SourceOptionError, open_file, open_source
 from kvspic.sources.opening import _without_secrets
 
 
@@ -103,3 +105,93 @@ def test_an_address_that_answers_nothing_is_refused_without_its_password():
 def test_only_addresses_have_secrets_to_hide():
     assert _without_secrets("rtsp://a:b@host/live?key=1") == "rtsp://host/live"
     assert _without_secrets("/films/a@b?c.mp4") == "/films/a@b?c.mp4"
+
+
+# ---- when a recording began
+
+MAY_NS = 1_556_712_000_000_000_000  # 2019-05-01T12:00:00Z
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "2019-05-01T12:00:00Z",
+        "2019-05-01 14:00:00+02:00",
+        datetime(2019, 5, 1, 12, tzinfo=timezone.utc),
+        datetime(2019, 5, 1, 14, tzinfo=timezone(timedelta(hours=2))),
+    ],
+)
+def test_a_recording_begins_when_it_is_said_to(start):
+    with open_file(BASELINE, start=start) as source:
+        assert source.start_ns == MAY_NS
+        assert next(source.frames()).pts_ns == 0
+    with open_source(str(BASELINE), start=start) as source:
+        assert source.start_ns == MAY_NS
+
+
+def test_a_recording_begins_at_no_time_unless_it_is_said():
+    with open_file(BASELINE) as source:
+        assert source.start_ns is None
+
+
+def test_microseconds_are_exact():
+    with open_file(BASELINE, start="2019-05-01T12:00:00.123456Z") as source:
+        assert source.start_ns == MAY_NS + 123_456_000
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("2019-05-01T12:00:00", "no time zone"),
+        ("2019-05-01", "no time zone"),
+        (datetime(2019, 5, 1), "no time zone"),
+        ("yesterday", "is no time"),
+        ("", "is no time"),
+        ("1969-12-31T23:59:59Z", "before 1970"),
+        ("2999-01-01T00:00:00Z", "future"),
+    ],
+)
+def test_a_start_that_makes_no_sense_is_refused(start, words):
+    with pytest.raises(SourceOptionError, match=words):
+        open_file(BASELINE, start=start)
+
+
+@pytest.mark.parametrize("spec", ["testsrc", "testsrc:duration=1"])
+def test_what_is_live_begins_now(spec):
+    with pytest.raises(SourceOptionError, match="is for recordings"):
+        open_source(spec, start="2019-05-01T12:00:00Z")
+
+
+def remade(path, created):
+    """The baseline clip in Matroska or MP4, made at ``created``."""
+    with av.open(str(BASELINE)) as source, av.open(str(path), "w") as target:
+        if created:
+            target.metadata["creation_time"] = created
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("name", ["made.mp4", "made.mkv"])
+def test_a_file_can_say_itself_when_it_was_made(tmp_path, name):
+    clip = remade(tmp_path / name, "2019-05-01T12:00:00.000000Z")
+    with open_file(clip, start="file") as source:
+        assert source.start_ns == MAY_NS
+
+
+@pytest.mark.parametrize("created", ["", "1904-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])
+def test_a_file_that_does_not_know_is_refused_with_a_remedy(tmp_path, created):
+    clip = remade(tmp_path / "unknown.mp4", created)
+    with pytest.raises(SourceOptionError, match="does not say when it was made: give its start"):
+        open_file(clip, start="file")
+
+
+def test_a_file_may_have_the_name_of_something_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("-", "testsrc"):
+        shutil.copy(BASELINE, name)
+        with open_file(name) as source:
+            assert source.tracks[0].width == 320
