@@ -275,6 +275,7 @@ int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);
 
 void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns);
 void pressure_check_all(struct kvs_stream *stream);
+uint64_t pressure_unsent(const struct kvs_stream *stream); /* how much media nobody has read yet */
 /* Whether the service owes an ACK on this handle, and since when; after bytes went out and after an ACK. */
 void pressure_note_owed(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
 uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload *upload);

@@ -30,8 +30,7 @@ static void fill_unsent(const struct kvs_stream *stream, struct kvs_stream_metri
     }
     out->bytes_unsent = kvs_hns_sub(view->cum_bytes, from);
     out->frames_unsent = kvs_hns_sub(view->frame_head, frame) + kvs_order_count(&stream->order);
-    if (frame < view->frame_head)
-        out->duration_unsent_hns = kvs_hns_sub(view->end_hns, kvs_view_frame(view, frame)->pts_hns);
+    out->duration_unsent_hns = pressure_unsent(stream);
 }
 
 /* All before the oldest fragment, or, without one, before the oldest frame that waits for its place. */
@@ -58,10 +57,7 @@ static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out
     out->sessions_active = 0;
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++)
         out->sessions_active += stream->uploads[i]->state != KVS_UPLOAD_DEAD;
-    if (!kvs_view_is_empty(&stream->view)) {
-        out->duration_buffered_hns = kvs_hns_sub(stream->view.end_hns,
-                                                 kvs_view_fragment(&stream->view, stream->view.fragment_tail)->pts_hns);
-    }
+    out->duration_buffered_hns = kvs_view_duration_from(&stream->view, stream->view.fragment_tail);
     fill_unsent(stream, out);
     fill_settled(stream, out);
 }

@@ -23,16 +23,18 @@ static int is_under(uint64_t left, uint64_t limit, int was_on)
     return left <= limit / 100u * (was_on ? FREE_OK_PERCENT : FREE_LOW_PERCENT);
 }
 
-static uint64_t unsent_duration(const struct kvs_stream *stream)
+uint64_t pressure_unsent(const struct kvs_stream *stream)
 {
     const struct kvs_view *view = &stream->view;
-    uint64_t frame = view->frame_tail;
+    uint64_t frame = view->frame_tail, fragment = view->fragment_tail;
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
         const struct upload *upload = stream->uploads[i];
-        if (upload->state != KVS_UPLOAD_DEAD && upload->is_bound) frame = kvs_hns_max(frame, upload->at_frame);
+        if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound || upload->at_frame < frame) continue;
+        frame = upload->at_frame;
+        fragment = kvs_hns_max(fragment, upload->at_fragment);
     }
-    if (frame >= view->frame_head) return 0;
-    return kvs_hns_sub(view->end_hns, kvs_view_frame(view, frame)->pts_hns);
+    if (frame >= view->frame_head || fragment >= view->fragment_head) return 0;
+    return kvs_view_duration(view, fragment, kvs_view_frame(view, frame)->pts_hns);
 }
 
 /* A stream knows its own share; the whole store's level is a client metric. */
@@ -51,15 +53,12 @@ void pressure_check_all(struct kvs_stream *stream)
     if (stream->checked_slabs != stream->chain.held_count) check_store(stream);
     uint64_t limit = stream->limits.buffer_duration_hns;
     if (limit != 0) {
-        uint64_t tail = kvs_view_is_empty(&stream->view)
-                            ? stream->view.end_hns
-                            : kvs_view_fragment(&stream->view, stream->view.fragment_tail)->pts_hns;
-        uint64_t left = kvs_hns_sub(limit, kvs_hns_sub(stream->view.end_hns, tail));
+        uint64_t left = kvs_hns_sub(limit, kvs_view_duration_from(&stream->view, stream->view.fragment_tail));
         set(stream, &stream->buffer_pressure, is_under(left, limit, stream->buffer_pressure), KVS_PRESSURE_BUFFER,
             left);
     }
     if (stream->limits.latency_max_hns != 0) {
-        uint64_t unsent = unsent_duration(stream);
+        uint64_t unsent = pressure_unsent(stream);
         int is_on = unsent >
                     (stream->latency_pressure ? stream->limits.latency_max_hns / 2u : stream->limits.latency_max_hns);
         set(stream, &stream->latency_pressure, is_on, KVS_PRESSURE_LATENCY, unsent);

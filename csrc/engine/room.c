@@ -47,7 +47,9 @@ static int is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
     if (stream->limits.frames_max != 0 && view->frame_head - fragment->first_frame >= stream->limits.frames_max)
         return 1;
     if (stream->limits.buffer_duration_hns == 0) return 0;
-    return kvs_hns_sub(end_hns, fragment->pts_hns) > stream->limits.buffer_duration_hns;
+    uint64_t more = end_hns - view->end_hns; /* a break in time, forward or back, is no media */
+    return kvs_view_duration_from(view, oldest) + (more > KVS_VIEW_GAP_HNS ? 0 : more) >
+           stream->limits.buffer_duration_hns;
 }
 
 static uint64_t slabs_for(uint64_t size) { return size / KVS_SLAB_SIZE + (size % KVS_SLAB_SIZE != 0); }

@@ -86,18 +86,14 @@ void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t la
     uint64_t limit = stream->limits.replay_max_hns;
     const struct kvs_view *view = &stream->view;
     if (limit == 0 || first + 1 >= view->fragment_head) return;
-    if (kvs_hns_add(kvs_view_fragment(view, first + 1)->pts_hns, limit) > view->end_hns) return; /* none is so old */
+    if (kvs_view_duration_from(view, first + 1) < limit) return; /* none is so old */
     uint64_t sent = first;
-    while (sent < stream->view.fragment_head && sent <= last &&
-           (kvs_view_fragment(&stream->view, sent)->flags & KVS_FRAGMENT_SENT))
+    while (sent < view->fragment_head && sent <= last && (kvs_view_fragment(view, sent)->flags & KVS_FRAGMENT_SENT))
         sent++;
-    if (sent == first) return;
-    uint64_t end_hns = sent < stream->view.fragment_head ? kvs_view_fragment(&stream->view, sent)->pts_hns
-                                                         : stream->view.end_hns;
+    uint64_t unsent_hns = kvs_view_duration_from(view, sent);
     for (uint64_t i = first; i < sent; i++) {
-        uint64_t fragment_end = i + 1 < stream->view.fragment_head ? kvs_view_fragment(&stream->view, i + 1)->pts_hns
-                                                                   : end_hns;
-        if (kvs_hns_add(fragment_end, limit) > end_hns) break;
+        uint64_t age_hns = i + 1 < sent ? kvs_view_duration_from(view, i + 1) - unsent_hns : 0;
+        if (age_hns < limit) break;
         ledger_drop_fragment(stream, i, KVS_DROP_REPLAY_LIMIT);
     }
     ledger_trim(stream);
@@ -154,7 +150,8 @@ static void announce(struct kvs_stream *stream, struct upload *upload)
     struct kvs_action action = { .kind = KVS_ACTION_DATA, .upload = upload->handle, .c = upload->slot };
     action.a = upload_unsent(stream, upload);
     if (upload->is_bound && upload->at_frame < stream->view.frame_head && upload->at_frame >= stream->view.frame_tail) {
-        action.b = kvs_hns_sub(stream->view.end_hns, kvs_view_frame(&stream->view, upload->at_frame)->pts_hns);
+        action.b = kvs_view_duration(&stream->view, kvs_hns_max(upload->at_fragment, stream->view.fragment_tail),
+                                     kvs_view_frame(&stream->view, upload->at_frame)->pts_hns);
     }
     stream_order(stream, &action);
 }

@@ -84,6 +84,15 @@ void kvs_view_lower_floor(struct kvs_view *view, uint64_t end, uint64_t offset)
     }
 }
 
+/* A fragment that begins far after the end, or, in a new session, before it. */
+static void note_gap(struct kvs_view *view, const struct kvs_fragment *fragment)
+{
+    int is_back = (fragment->flags & KVS_FRAGMENT_NEW_SESSION) != 0 && fragment->pts_hns < view->end_hns;
+    if (!is_back && fragment->pts_hns <= kvs_hns_add(view->end_hns, KVS_VIEW_GAP_HNS)) return;
+    view->cum_gap_hns += fragment->pts_hns - view->end_hns;
+    view->end_hns = fragment->pts_hns;
+}
+
 void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fragment)
 {
     KVS_CHECK(view->fragment_head - view->fragment_tail < view->fragment_capacity);
@@ -97,6 +106,8 @@ void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fr
         uint64_t before = kvs_view_fragment(view, view->fragment_head - 2)->ceiling_offset;
         if (before > slot->ceiling_offset) slot->ceiling_offset = before;
     }
+    note_gap(view, fragment);
+    slot->cum_gap_hns = view->cum_gap_hns;
     slot->cum_bytes = view->cum_bytes;
     slot->cum_payload = view->cum_payload;
     slot->read_hns = KVS_TIME_NONE;

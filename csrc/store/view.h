@@ -10,6 +10,7 @@
 #define KVS_STORE_VIEW_H
 
 #include "base/check.h"
+#include "base/hns.h"
 #include "base/host.h"
 #include "kvspic.h"
 
@@ -31,6 +32,8 @@ enum kvs_fragment_flag {
     KVS_FRAGMENT_RECEIVED = 128
 };
 
+#define KVS_VIEW_GAP_HNS (20 * KVS_HNS_PER_SECOND) /* no fragment is longer: a step of more is a break in time */
+
 struct kvs_fragment {
     uint64_t first_frame;
     uint64_t prefix_offset;  /* tags and cluster header in the chain */
@@ -41,6 +44,7 @@ struct kvs_fragment {
     uint64_t pts_hns;
     uint64_t cum_bytes;   /* packaged bytes of all fragments before it, ever */
     uint64_t cum_payload; /* payload bytes of all frames before it, ever */
+    uint64_t cum_gap_hns; /* of all breaks in time up to its start, ever; modulo 2^64 */
     uint64_t read_hns;    /* when its first byte was last read; KVS_TIME_NONE before */
     uint32_t prefix_size, trailer_size;
     uint32_t format;                    /* which set of tracks (engine/format.h) */
@@ -57,7 +61,8 @@ struct kvs_view {
     uint64_t frame_tail, frame_head;
     uint64_t fragment_tail, fragment_head;
     uint64_t cum_bytes, cum_payload; /* of everything put, ever */
-    uint64_t end_hns;                /* greatest pts + duration put so far */
+    uint64_t end_hns;                /* greatest pts + duration since the last break in time */
+    uint64_t cum_gap_hns;            /* modulo 2^64, because time may go back from one session to the next */
 };
 
 void kvs_view_init(struct kvs_view *view, const struct kvs_host *host);
@@ -89,6 +94,20 @@ static inline uint64_t kvs_view_fragment_payload(const struct kvs_view *view, ui
     int is_newest = number + 1 == view->fragment_head;
     uint64_t end = is_newest ? view->cum_payload : kvs_view_fragment(view, number + 1)->cum_payload;
     return end - kvs_view_fragment(view, number)->cum_payload;
+}
+
+/* How much media is held from the time `pts_hns` of this fragment on. A break in time is no media: an hour between two
+ * fragments counts nothing. */
+static inline uint64_t kvs_view_duration(const struct kvs_view *view, uint64_t number, uint64_t pts_hns)
+{
+    uint64_t gaps = view->cum_gap_hns - kvs_view_fragment(view, number)->cum_gap_hns;
+    uint64_t duration = view->end_hns - pts_hns - gaps;
+    return duration > INT64_MAX ? 0 : duration; /* a picture that is shown after the end */
+}
+static inline uint64_t kvs_view_duration_from(const struct kvs_view *view, uint64_t number)
+{
+    if (number >= view->fragment_head) return 0;
+    return kvs_view_duration(view, number, kvs_view_fragment(view, number)->pts_hns);
 }
 
 /* Makes sure that `count` more frames and fragments fit.   KVS_E_NOMEM: nothing changed */

@@ -93,6 +93,28 @@ static void test_count_and_duration(void)
     service_down(&s);
 }
 
+/* A camera's clock that is set while nothing is sent: the hour between is no media, so nothing has to go for it. */
+static void test_a_break_in_time_is_no_media(void)
+{
+    struct kvs_stream_config config = video_config();
+    struct service s;
+    config.buffer_duration_hns = MS(120000);
+    config.backward_policy = KVS_BACKWARD_SESSION;
+    service_up(&s, NULL);
+    struct kvs_stream *stream = service_open(&s, &config);
+    s.hold = HOLD(KVS_ACTION_PUT_MEDIA);
+    service_put_fragments(&s, stream, 0, 2, 10);
+    service_put_fragments(&s, stream, 3600000, 2, 10); /* an hour on */
+    CHECK_EQ(metrics_of(stream).duration_buffered_hns, MS(2 * 1940));
+    service_put_fragments(&s, stream, 60000, 2, 10); /* and back, in a session of its own */
+    CHECK_EQ(metrics_of(stream).duration_buffered_hns, MS(3 * 1940));
+    CHECK_EQ(metrics_of(stream).duration_unsent_hns, MS(3 * 1940));
+    CHECK_EQ(metrics_of(stream).frames_buffered, 60);
+    service_put_fragments(&s, stream, 62000, 116, 10); /* 121.9 s are held then */
+    CHECK_EQ(dropped_time(stream), 20);
+    service_down(&s);
+}
+
 /* A connection stands still in the middle of a fragment: that one stays, and of the others only as many go as must. */
 static void test_a_stalled_connection_and_the_duration(void)
 {
@@ -333,6 +355,7 @@ int main(void)
 {
     test_the_oldest_fragment_goes_whole();
     test_count_and_duration();
+    test_a_break_in_time_is_no_media();
     test_a_stalled_connection_and_the_duration();
     test_a_stalled_connection_and_the_store();
     test_punched_fragments();
