@@ -82,11 +82,12 @@ class _Connection:
 
 
 class Link:
-    """One link. ``fault_at`` and ``up_at`` are when it broke and came back, on the monotonic clock; 0 before."""
+    """One link. ``fault_at`` and ``up_at`` are when it broke and came back, ``byte_at`` when the client's first byte
+    after that went through, on the monotonic clock; 0 before."""
 
     def __init__(self, name, target_port):
         self.name = name
-        self.fault_at = self.up_at = 0.0
+        self.fault_at = self.up_at = self.byte_at = 0.0
         self.struck = threading.Event()
         self._target_port = target_port
         self._server = None
@@ -173,6 +174,8 @@ class Link:
                     self._count_sent(connection, len(data))
                 while not self._is_closing and (connection.is_dead or (self._kind in stopped_by and self.is_down)):
                     await asyncio.sleep(0.02)
+                if "deaf" not in stopped_by and not self.byte_at and 0 < self.up_at <= time.monotonic():
+                    self.byte_at = time.monotonic()
                 writer.write(data)
                 await writer.drain()
         writer.close()
