@@ -108,3 +108,11 @@ def _the_clock_is_right_again():
     clock = sys.modules.get("kvspic.provider.clock")
     if clock is not None:
         clock.SERVICE_CLOCK.offset_s, clock.SERVICE_CLOCK.is_known = 0.0, False
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_throttled(monkeypatch):
+    """What a test's service has throttled slows no other test down."""
+    orders = sys.modules.get("kvspic.driver.orders")
+    if orders is not None:
+        monkeypatch.setattr(orders, "THROTTLE", orders.ThrottleBudget())

@@ -127,7 +127,7 @@ class Upload:
         self._offered = 0
         self._put_ns: list[int] = []
         self._said: set[str] = set()  # what was wrong with frames, each said once
-        self._is_reading = False
+        self._is_reading = self._was_ready = False
         self._began_s = time.monotonic()
         self.first_persisted: FirstPersisted | None = None
 
@@ -211,8 +211,13 @@ class Upload:
             if self.first_persisted is None and self._stream is not None:
                 sent = self._stream.metrics().bytes_sent
                 self.first_persisted = FirstPersisted(self._offered, sent, self._is_reading)
-        elif isinstance(event, StreamFailed) and event.is_final:
-            self._failure = errors.BY_STATUS.get(event.status, errors.InternalError)(event.status, event.cause)
+        elif isinstance(event, StreamReady):
+            self._was_ready = True
+        elif isinstance(event, StreamFailed):
+            failure = errors.BY_STATUS.get(event.status, errors.InternalError)(event.status, event.cause)
+            has_no_keys = isinstance(failure, errors.NotAuthorizedError) and not self._was_ready
+            if event.is_final or has_no_keys:  # a camera waits for keys to come; who types a command is told
+                self._failure = failure
 
     def _why(self) -> str:
         """What is wrong with the stream now, in words; empty when nothing is."""

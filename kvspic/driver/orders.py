@@ -10,17 +10,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvspic.actions import Action, ActionKind
-from kvspic.core import TIME_NONE, Stream
+from kvspic.core import TIME_NONE, Stream, host_now_hns
 from kvspic.driver.aio import Clock
-from kvspic.driver.rules import OrderRules, UploadBody, described, pause_s
+from kvspic.driver.rules import CallEnd, OrderRules, UploadBody, described
 from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.provider.putmedia import PutMediaHead
 from kvspic.provider.results import ServiceError, ServiceResult
 from kvspic.provider.session import PutMediaOutcome, PutMediaSession
+from kvspic.retry import ThrottleBudget
 
 if TYPE_CHECKING:
     from kvspic.provider.control import ControlPlane
@@ -32,7 +33,11 @@ logger = logging.getLogger("kvspic.orders")
 HNS_PER_S = 10_000_000
 HNS_PER_HOUR = 3600 * HNS_PER_S
 
+T = TypeVar("T")
 Spawn = Callable[[Coroutine[Any, Any, Any], str], "asyncio.Task[Any]"]
+
+THROTTLE = ThrottleBudget()
+"""The one of this process: what a service limits is the calls of an account, whichever producer makes them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class StreamOrders:
         self._plane = plane
         self._spawn = spawn
         self._clock = clock
-        self.rules = OrderRules(settings.name, core, endpoints)
+        self.rules = OrderRules(settings.name, core, endpoints, THROTTLE)
         self._uploads: dict[int, _Upload] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.last_error = ""  # of the last call that failed, in words
@@ -98,7 +103,6 @@ class StreamOrders:
             except ServiceError as error:
                 self.last_error = str(error)
                 logger.debug("%s: %s", self._settings.name, error)
-                await asyncio.sleep(pause_s(error.retry_after_s))
                 fields = {"result": int(error.result)}
             self.rules.answer(action, self._clock.now_hns(), fields)
 
@@ -107,29 +111,46 @@ class StreamOrders:
 
         return handle
 
+    async def _paced(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call of the service when it is this stream's turn; one that fails ends after the wait it asked for."""
+        await _sleep(self.rules.wait_hns(host_now_hns()))
+        began_hns = host_now_hns()
+        try:
+            answer = await call()
+        except ServiceError as error:
+            end = CallEnd(began_hns, error.http_status, error.error_name, error.retry_after_s)
+            await _sleep(self.rules.called(end, host_now_hns()))
+            raise
+        self.rules.called(CallEnd(began_hns, 200), host_now_hns())
+        return answer
+
     async def _describe(self, action: Action) -> dict[str, int]:
-        found = await self._plane.describe_stream(self._settings.name)
+        found = await self._paced(lambda: self._plane.describe_stream(self._settings.name))
         return described(found.status, found.retention_hours)
 
     async def _create(self, action: Action) -> dict[str, int]:
         settings = self._settings
         hours = -(-settings.retention_hns // HNS_PER_HOUR)
-        await self._plane.create_stream(
-            settings.name, retention_hours=hours, media_type=settings.media_type, kms_key_id=settings.kms_key_id
+        await self._paced(
+            lambda: self._plane.create_stream(
+                settings.name, retention_hours=hours, media_type=settings.media_type, kms_key_id=settings.kms_key_id
+            )
         )
         return {}
 
     async def _tag(self, action: Action) -> dict[str, int]:
-        await self._plane.tag_stream(self._settings.name, self._settings.tags)
+        await self._paced(lambda: self._plane.tag_stream(self._settings.name, self._settings.tags))
         return {}
 
     async def _get_endpoint(self, action: Action) -> dict[str, int]:
         now_hns = self._clock.now_hns()
         if not self.rules.has_endpoint(action, now_hns):
-            self.rules.learn_endpoint(await self._plane.get_data_endpoint(self._settings.name), now_hns)
+            url = await self._paced(lambda: self._plane.get_data_endpoint(self._settings.name))
+            self.rules.learn_endpoint(url, now_hns)
         return {}
 
     async def _get_token(self, action: Action) -> dict[str, int]:
+        began_hns = host_now_hns()
         try:
             keys = await self._plane.credentials.get(refresh=self.rules.takes_refresh(action))
         except Exception as error:  # a source of the user's may raise anything; its text may quote keys
@@ -137,6 +158,7 @@ class StreamOrders:
             result = ServiceResult.NOT_AUTHORIZED if has_none else ServiceResult.UNKNOWN  # what fails now may work soon
             is_told = isinstance(error, CredentialFetchError)  # its text is a sentence without secrets
             detail = str(error) if is_told else f"the source raised {type(error).__name__}"
+            self.rules.called(CallEnd(began_hns), host_now_hns())
             raise ServiceError("Getting credentials", result, detail=detail) from None
         return {"expires_hns": self._expiry_hns(keys)}
 
@@ -155,10 +177,14 @@ class StreamOrders:
 
     async def _run_upload(self, action: Action, upload: _Upload) -> None:
         try:
+            await _sleep(self.rules.wait_hns(host_now_hns()))
+            began_hns = host_now_hns()
             outcome = await self._upload(action, upload)
         finally:
             self._uploads.pop(action.upload, None)
             upload.let_go()
+        end = CallEnd(began_hns, outcome.http_status, outcome.error_name, outcome.retry_after_s)
+        pause_hns = self.rules.called(end, host_now_hns())
         if outcome.result != ServiceResult.OK:
             self.last_error = outcome.message
             logger.info("%s: upload %d ended: %s", self._settings.name, action.upload, outcome.message)
@@ -166,7 +192,7 @@ class StreamOrders:
             self.rules.doubt_endpoint()
         if upload.body.is_over:
             return
-        await asyncio.sleep(pause_s(outcome.retry_after_s))
+        await _sleep(pause_hns)
         self.rules.upload_ended(action, upload.is_connected, outcome.result, self._clock.now_hns())
 
     async def _upload(self, action: Action, upload: _Upload) -> PutMediaOutcome:
@@ -257,3 +283,8 @@ class _Upload:
     def _end_if_over(self) -> None:
         if self.body.is_over:
             self.end()
+
+
+async def _sleep(duration_hns: int) -> None:
+    if duration_hns:
+        await asyncio.sleep(duration_hns / HNS_PER_S)

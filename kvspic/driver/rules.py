@@ -9,18 +9,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from kvspic import errors
 from kvspic.actions import Action
 from kvspic.core import Stream, UploadReader
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import Decision, GiveUp, ResetConnection, RetryPolicy, RetryStream, Situation, Trouble
-from kvspic.types import StreamState
+from kvspic.provider.results import is_throttling
+from kvspic.retry import (
+    Decision,
+    GiveUp,
+    ResetConnection,
+    RetryBudget,
+    RetryPolicy,
+    RetryStream,
+    Situation,
+    ThrottleBudget,
+    Trouble,
+)
+from kvspic.types import DropReason, StreamState
 
-__all__ = ["Later", "OrderRules", "Recovery", "UploadBody", "described", "pause_s"]
+__all__ = ["CallEnd", "Later", "OrderRules", "Recovery", "UploadBody", "described"]
 
 logger = logging.getLogger("kvspic.rules")
 
+HNS_PER_S = 10_000_000
 RETRY_AFTER_MAX_S = 30.0  # of what the service asks for; the core's own pauses come on top
 HNS_PER_HOUR = 36_000_000_000
 STATUS_NUMBERS = {"CREATING": 0, "ACTIVE": 1, "UPDATING": 2, "DELETING": 3}
@@ -30,21 +43,32 @@ Later = Callable[[int, Callable[[int], None]], None]
 """Run a step after so many ticks of 100 ns, giving it the time of then; not at all if the stream is gone by then."""
 
 
-def pause_s(retry_after_s: float | None) -> float:
-    """How long an answer to the core waits because the service asked for it."""
-    return min(retry_after_s or 0.0, RETRY_AFTER_MAX_S)
-
-
 def described(status: str, retention_hours: int) -> dict[str, int]:
     """The answer to DescribeStream in the core's fields."""
     return {"status": STATUS_NUMBERS[status], "retention_hns": retention_hours * HNS_PER_HOUR}
 
 
-class OrderRules:
-    """What the orders of one stream share: its endpoint, the wish for other keys, and the way back to the core."""
+@dataclass(frozen=True)
+class CallEnd:
+    """How a call of the service ended; ``http_status`` is 0 when nobody answered. Times by a clock of the process."""
 
-    def __init__(self, name: str, core: Stream, endpoints: EndpointCache) -> None:
+    began_hns: int
+    http_status: int = 0
+    error_name: str = ""
+    retry_after_s: float | None = None
+
+
+class OrderRules:
+    """What the orders of one stream share: its endpoint, the wish for other keys, and the way back to the core.
+
+    ``throttle`` is shared by all streams of the process.
+    """
+
+    def __init__(self, name: str, core: Stream, endpoints: EndpointCache, throttle: ThrottleBudget) -> None:
         self.name = name
+        self.last_call = CallEnd(0)
+        self.lasted_hns = 0  # the last call
+        self._throttle = throttle
         self.endpoint_url = ""  # where uploads go
         self.refresh_next = False  # the next GetToken asks for other keys than the last ones
         self._core = core
@@ -70,6 +94,20 @@ class OrderRules:
         """Whether GetToken has to ask the source for other keys than the last ones; asked once per order."""
         wanted, self.refresh_next = self.refresh_next or action.attempt > 0, False
         return wanted
+
+    def wait_hns(self, now_hns: int) -> int:
+        """How long to wait before the next call."""
+        return self._throttle.take_hns(now_hns)
+
+    def called(self, end: CallEnd, now_hns: int) -> int:
+        """Note how a call ended; return how long its answer to the core waits because the service asked for it."""
+        self.last_call, self.lasted_hns = end, now_hns - end.began_hns
+        pause_hns = int(min(end.retry_after_s or 0.0, RETRY_AFTER_MAX_S) * HNS_PER_S)
+        if is_throttling(end.http_status, end.error_name):
+            self._throttle.throttled(end.began_hns, now_hns, pause_hns)
+        elif end.http_status == 200:
+            self._throttle.accepted(end.began_hns)
+        return pause_hns
 
     def answer(self, action: Action, now_hns: int, fields: dict[str, int]) -> None:
         """Give the core its answer; it may not want it any more, or be FAILED by it, which it reports by an action."""
@@ -135,6 +173,7 @@ class Recovery:
         self._core = core
         self._orders = orders
         self._later = later
+        self._budget = RetryBudget()
         self._attempt = 0
         self._was_streaming = False
         self._was_refreshed = False
@@ -145,15 +184,19 @@ class Recovery:
         self._was_streaming = True
         self._was_refreshed = False
 
-    def stale(self) -> Decision:
+    def stale(self, now_hns: int) -> Decision:
         """Bytes went out and no ACK came."""
-        return self._ask(self._situation(Trouble.STALE))
+        return self._ask(self._situation(Trouble.STALE), now_hns)
 
-    def late(self) -> Decision:
+    def late(self, now_hns: int) -> Decision:
         """What is sent is older than the stream's limit."""
-        return self._ask(self._situation(Trouble.LATENCY))
+        return self._ask(self._situation(Trouble.LATENCY), now_hns)
 
-    def failed(self, action: Action, failure: errors.KvsError) -> Decision:
+    def dropped(self, reason: DropReason, now_hns: int) -> Decision:
+        """Frames left the buffer without being done."""
+        return self._ask(self._situation(Trouble.DROPPED, reason.name), now_hns)
+
+    def failed(self, action: Action, failure: errors.KvsError, now_hns: int) -> Decision:
         """The core gave up; ``failure`` is what its status means."""
         return self._ask(
             Situation(
@@ -162,24 +205,29 @@ class Recovery:
                 status_name=failure.name,
                 status_class=failure.status_class,
                 result=action.result,
+                http_status=self._orders.last_call.http_status,
+                error_name=self._orders.last_call.error_name,
                 attempt=self._attempt,
                 was_streaming=self._was_streaming,
                 credentials_were_refreshed=self._was_refreshed,
-            )
+            ),
+            now_hns,
         )
 
-    def _situation(self, trouble: str) -> Situation:
-        return Situation(trouble, attempt=self._attempt, was_streaming=self._was_streaming)
+    def _situation(self, trouble: str, reason: str = "") -> Situation:
+        return Situation(trouble, reason=reason, attempt=self._attempt, was_streaming=self._was_streaming)
 
-    def _ask(self, situation: Situation) -> Decision:
+    def _ask(self, situation: Situation, now_hns: int) -> Decision:
         decision = self._policy.decide(situation)
-        self._attempt += 1
         if isinstance(decision, ResetConnection):
-            self._soon(0, self._core.reset_connection)
+            self._attempt += 1
+            self._soon(self._budget.take_hns(now_hns), self._core.reset_connection)
         elif isinstance(decision, RetryStream):
+            self._attempt += 1
             self._orders.refresh_next = decision.refresh_credentials
             self._was_refreshed = self._was_refreshed or decision.refresh_credentials
-            self._soon(decision.after_hns, self._try_again)
+            pause_hns = decision.after_hns - self._orders.lasted_hns  # from the begin of the call that failed
+            self._soon(max(pause_hns, self._budget.take_hns(now_hns)), self._try_again)
         elif isinstance(decision, GiveUp):
             logger.info("%s: the retry policy gives up: %s", self._orders.name, decision.cause)
         return decision

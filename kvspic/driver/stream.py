@@ -93,6 +93,7 @@ class StreamWork:
             ActionKind.FAILED: self._failed,
             ActionKind.CLOSED: self._drained,
             ActionKind.FRAGMENT_DONE: self._fragment_done,
+            ActionKind.DROPPED: self._dropped,
             ActionKind.STALE: self._stale,
             ActionKind.PRESSURE: self._pressure,
             ActionKind.ROOM: self._room,
@@ -312,8 +313,8 @@ class StreamWork:
 
     def _ready(self, action: Action) -> None:
         self._was_ready = True
-        if self._trouble and not self.core.metrics().frames_buffered:
-            self._recovered()  # with frames to send, the first fragment that is done tells
+        if not self.core.metrics().frames_buffered:  # else the first fragment that is done tells
+            self._works()
 
     def _drained(self, action: Action) -> None:
         self._is_drained = True
@@ -323,28 +324,32 @@ class StreamWork:
 
     def _fragment_done(self, action: Action) -> None:
         self._recovery.fragment_done()
-        if self._trouble:
-            self._recovered()
+        self._works()
 
-    def _recovered(self) -> None:
-        self._trouble = ""
-        self._since_hns = self._clock.now_hns()
-        self._tell(Recovered(self.name))
+    def _works(self) -> None:
+        self._orders.last_error = ""  # an old one would be told as the reason of whatever comes next
+        if self._trouble:
+            self._trouble = ""
+            self._since_hns = self._clock.now_hns()
+            self._tell(Recovered(self.name))
 
     def _stale(self, action: Action) -> None:
         self._trouble = f"nothing was acknowledged for {action.a / HNS_PER_S:.0f} s"
         self._since_hns = self._clock.now_hns()
-        self._recovery.stale()
+        self._recovery.stale(self._clock.now_hns())
 
     def _pressure(self, action: Action) -> None:
         if action.a and action.result == PressureKind.LATENCY:
-            self._recovery.late()
+            self._recovery.late(self._clock.now_hns())
+
+    def _dropped(self, action: Action) -> None:
+        self._recovery.dropped(DropReason(action.result), self._clock.now_hns())
 
     def _failed(self, action: Action) -> None:
         failure = errors.from_status(action.status, self._orders.last_error)
         self._trouble = str(failure)
         self._since_hns = self._clock.now_hns()
-        decision = self._recovery.failed(action, failure)
+        decision = self._recovery.failed(action, failure, self._clock.now_hns())
         is_final = not isinstance(decision, (RetryStream, ResetConnection))
         if is_final:
             self.failure = failure

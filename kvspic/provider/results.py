@@ -17,6 +17,7 @@ __all__ = [
     "classify",
     "classify_transport",
     "is_credential_problem",
+    "is_throttling",
     "safe_text",
     "safe_url",
     "short_error_name",
@@ -110,6 +111,7 @@ BY_NAME: dict[str, ServiceResult] = {
     "notimplemented": R.NOT_IMPLEMENTED,
     "requestexpired": R.FORBIDDEN,
     "requestlimitexceeded": R.UNKNOWN,
+    "requestthrottled": R.UNKNOWN,
     "requesttimeout": R.REQUEST_TIMEOUT,
     "resourceinuse": R.RESOURCE_IN_USE,
     "resourcenotfound": R.RESOURCE_NOT_FOUND,
@@ -154,6 +156,19 @@ CREDENTIAL_PROBLEMS = frozenset(
         "requestexpired",
         "signaturedoesnotmatch",
         "unrecognizedclient",
+    }
+)
+
+# The caller asks too often, whatever it asks for; a limit of one stream (ConnectionLimitExceeded) is not meant.
+THROTTLING = frozenset(
+    {
+        "clientlimitexceeded",
+        "requestlimitexceeded",
+        "requestthrottled",
+        "slowdown",
+        "throttled",
+        "throttling",
+        "toomanyrequests",
     }
 )
 
@@ -267,6 +282,11 @@ def is_credential_problem(http_status: int, error_name: str) -> bool:
     if error_name:
         return _key(error_name) in CREDENTIAL_PROBLEMS
     return http_status in (401, 403)
+
+
+def is_throttling(http_status: int, error_name: str) -> bool:
+    """Whether the service says that this process calls it too often."""
+    return _key(error_name) in THROTTLING if error_name else http_status == 429
 
 
 def classify_transport(exc: BaseException) -> ServiceResult:

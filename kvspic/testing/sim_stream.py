@@ -7,12 +7,13 @@ mean is :mod:`kvspic.driver.rules`, the same that the driver runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvspic import errors
 from kvspic.actions import Action, ActionKind, PressureKind
 from kvspic.core import Stream
-from kvspic.driver.rules import OrderRules, Recovery, described, pause_s
+from kvspic.driver.rules import CallEnd, OrderRules, Recovery, described
 from kvspic.local.acks import Ack
 from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
 from kvspic.retry import Decision, GiveUp
@@ -43,7 +44,7 @@ class SimStream:
         self.plan = plan
         self.account = account
         self.core = core
-        self.rules = OrderRules(plan.name, core, world.endpoints)
+        self.rules = OrderRules(plan.name, core, world.endpoints, world.throttle)
         self.recovery = Recovery(world.policy, core, self.rules, self._later)
         self.uploads: dict[int, SimUpload] = {}
         self.calls = 0  # outstanding
@@ -105,9 +106,11 @@ class SimStream:
     def _call(self, action: Action, operation: str, request: Mapping[str, Any], take: Take) -> None:
         """Make a call, refresh refused keys once, answer the core once, whatever happens."""
         self.calls += 1
+        clock, began = self.world.clock, CallEnd(0)
 
         def replied(answer: Answer, is_repeat: bool) -> None:
             if answer.fields is not None:
+                self.rules.called(replace(began, http_status=200), clock.now_hns)
                 self._reply(action, take(answer.fields))
                 return
             if is_credential_problem(answer.status, answer.error_name) and answer.trouble is None and not is_repeat:
@@ -117,18 +120,33 @@ class SimStream:
                 result = classify_transport(answer.trouble)
             else:
                 result = classify(answer.status, answer.error_name)
-            pause_hns = int(pause_s(answer.retry_after_s) * HNS_PER_S)
-            self.world.clock.call_later(pause_hns, lambda: self._reply(action, {"result": int(result)}))
+            end = CallEnd(began.began_hns, answer.status, answer.error_name, answer.retry_after_s)
+            pause_hns = self.rules.called(end, clock.now_hns)
+            clock.call_later(pause_hns, lambda: self._reply(action, {"result": int(result)}))
 
         def ask(refresh: bool) -> None:
             keys = self.world.credentials(refresh)
             if keys is None:
+                self.rules.called(began, clock.now_hns)
                 no_keys = {"result": int(ServiceResult.NOT_AUTHORIZED)}
-                self.world.clock.call_later(HNS_PER_S // 100, lambda: self._reply(action, no_keys))
+                clock.call_later(HNS_PER_S // 100, lambda: self._reply(action, no_keys))
                 return
             self.world.service.call(operation, request, keys, lambda answer: replied(answer, refresh))
 
-        ask(False)
+        def begin() -> None:
+            nonlocal began
+            began = CallEnd(clock.now_hns)
+            ask(False)
+
+        self._paced(begin)
+
+    def _paced(self, begin: Callable[[], None]) -> None:
+        """Begin a call of the service when it is this stream's turn."""
+        wait_hns = self.rules.wait_hns(self.world.clock.now_hns)
+        if wait_hns:
+            self.world.clock.call_later(wait_hns, begin)
+        else:
+            begin()
 
     def _reply(self, action: Action, fields: dict[str, int]) -> None:
         self.calls -= 1
@@ -168,6 +186,8 @@ class SimStream:
 
     def _get_token(self, action: Action) -> None:
         keys = self.world.credentials(self.rules.takes_refresh(action), self.plan.name)
+        if keys is None:
+            self.rules.called(CallEnd(self.world.clock.now_hns), self.world.clock.now_hns)
         fields = {"result": int(ServiceResult.NOT_AUTHORIZED)} if keys is None else {"expires_hns": keys.expires_hns}
         self.calls += 1
         self.world.clock.call_later(HNS_PER_S // 100, lambda: self._reply(action, fields))
@@ -179,7 +199,7 @@ class SimStream:
         upload = SimUpload(self, action.upload, action.a, lambda outcome: self._upload_done(action, outcome))
         self.uploads[action.upload] = upload
         upload.action = action
-        upload.begin()
+        self._paced(upload.begin)
 
     def answered_upload(self, upload: SimUpload) -> None:
         """The connection of an upload stands."""
@@ -190,6 +210,8 @@ class SimStream:
         upload = self.uploads.pop(action.upload)
         self.account.uploads_open.discard(action.upload)
         self.world.write(self.plan.name, f"upload {action.upload} ended: {outcome.what}")
+        end = CallEnd(upload.began_hns, outcome.http_status, outcome.error_name, outcome.retry_after_s)
+        pause_hns = self.rules.called(end, self.world.clock.now_hns)
         if outcome.is_doubtful:
             self.rules.doubt_endpoint()
         if upload.body.is_over or self.is_freed:
@@ -200,7 +222,7 @@ class SimStream:
             self.calls -= 1
             self.rules.upload_ended(action, upload.is_connected, outcome.result, self.world.clock.now_hns)
 
-        self.world.clock.call_later(int(pause_s(outcome.retry_after_s) * HNS_PER_S), tell)
+        self.world.clock.call_later(pause_hns, tell)
 
     def told_of_ack(self, ack: Ack) -> None:
         """An ACK has reached the core."""
@@ -224,6 +246,7 @@ class SimStream:
 
     def _dropped(self, action: Action) -> None:
         self.world.accounts.dropped(self.account, action.result, action.b)
+        self.recovery.dropped(DropReason(action.result), self.world.clock.now_hns)
 
     def _shifted(self, action: Action) -> None:
         self.account.is_shifted = True
@@ -233,15 +256,15 @@ class SimStream:
         self.on_closed()
 
     def _stale(self, action: Action) -> None:
-        self._decided("stale", self.recovery.stale())
+        self._decided("stale", self.recovery.stale(self.world.clock.now_hns))
 
     def _pressure(self, action: Action) -> None:
         if action.a and action.result == PressureKind.LATENCY:
-            self._decided("late", self.recovery.late())
+            self._decided("late", self.recovery.late(self.world.clock.now_hns))
 
     def _failed(self, action: Action) -> None:
         failure = errors.from_status(action.status, "")
-        self._decided(failure.name, self.recovery.failed(action, failure))
+        self._decided(failure.name, self.recovery.failed(action, failure, self.world.clock.now_hns))
 
     def _decided(self, trouble: str, decision: Decision) -> None:
         self.is_given_up = self.is_given_up or isinstance(decision, GiveUp)

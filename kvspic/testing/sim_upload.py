@@ -41,6 +41,8 @@ class Outcome:
     what: str
     is_doubtful: bool = False  # the endpoint may be a wrong one
     retry_after_s: int = 0
+    http_status: int = 0
+    error_name: str = ""
 
 
 class SimUpload:
@@ -50,6 +52,7 @@ class SimUpload:
         self._stream = stream
         self._world = stream.world
         self.number = number
+        self.began_hns = stream.world.clock.now_hns
         self._start_ms = start_ms
         self._done = done
         self.body = UploadBody(stream.core, number, READ_SIZE)
@@ -72,7 +75,10 @@ class SimUpload:
         return self._log
 
     def begin(self, refresh: bool = False) -> None:
-        """Get keys, connect."""
+        """Get keys, connect; nothing of it where the core has left the upload meanwhile."""
+        if self._is_finished:
+            return
+        self.began_hns = self._world.clock.now_hns
         keys = self._world.credentials(refresh)
         self._arm(OPEN_HNS, lambda: self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "opening took too long")))
         if keys is None:
@@ -192,7 +198,8 @@ class SimUpload:
             self._world.credentials(True)
             result = ServiceResult.UNKNOWN
         doubtful = status in (403, 404)
-        self._finish(Outcome(result, f"refused: {status} {error_name}", doubtful, retry_after_s))
+        what = f"refused: {status} {error_name}"
+        self._finish(Outcome(result, what, doubtful, retry_after_s, status, error_name))
 
     def ack(self, line: bytes, ack: Ack) -> None:
         """An ACK, or the first part of one."""

@@ -20,7 +20,7 @@ from kvspic.local.faults import FaultKind, FaultScript
 from kvspic.local.model import Service
 from kvspic.local.settings import Settings
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import DefaultRetryPolicy
+from kvspic.retry import DefaultRetryPolicy, ThrottleBudget
 from kvspic.testing.clock import SimClock
 from kvspic.testing.sim_checks import Accounts, Violation
 from kvspic.testing.sim_network import Network
@@ -71,6 +71,7 @@ class World:
         script = FaultScript(plan.faults, BEGIN_HNS)
         self.service = SimService(self.clock, self.network, Service(settings), script, self.accounts)
         self.policy = DefaultRetryPolicy(SimRandom(plan.seed, "policy").unit)
+        self.throttle = ThrottleBudget()
         self.endpoints = EndpointCache()
         self.touched: dict[SimStream, None] = {}
         self.lives: dict[int, SimStream] = {}

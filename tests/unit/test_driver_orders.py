@@ -8,6 +8,7 @@ import pytest
 from kvspic import errors
 from kvspic.actions import Action, ActionKind
 from kvspic.core import TIME_NONE
+from kvspic.driver import orders as driver_orders
 from kvspic.driver.aio import Clock
 from kvspic.driver.orders import OrderSettings, StreamOrders
 from kvspic.provider.control import StreamDescription
@@ -148,6 +149,21 @@ def test_a_call_that_fails_is_a_result(kind):
     bench = Bench(failure=ServiceError("It", ServiceResult.RESOURCE_NOT_FOUND, http_status=404))
     assert bench.carry_out(order(kind)) == [{"result": 404}]
     assert bench.orders.last_error.startswith("It failed (HTTP 404)")
+
+
+def test_an_answer_waits_as_long_as_the_service_asked_and_so_does_the_next_call_when_it_throttled(monkeypatch):
+    waits = []
+
+    async def sleep(duration_hns: int) -> None:
+        waits.append(round(duration_hns / 10_000_000))
+
+    monkeypatch.setattr(driver_orders, "_sleep", sleep)
+    throttled = {"error_name": "ThrottlingException", "http_status": 400, "retry_after_s": 3.0}
+    bench = Bench(failure=ServiceError("It", ServiceResult.UNKNOWN, **throttled))
+    bench.carry_out(order(ActionKind.DESCRIBE_STREAM))
+    bench.plane.failure = None
+    bench.carry_out(order(ActionKind.TAG_STREAM))
+    assert waits == [0, 3, 3]
 
 
 def test_keys_that_never_expire_are_answered_so():

@@ -4,12 +4,13 @@ import pytest
 
 from kvspic import errors
 from kvspic.actions import Action, ActionKind
-from kvspic.driver.rules import OrderRules, Recovery, UploadBody, described, pause_s
+from kvspic.driver.rules import CallEnd, OrderRules, Recovery, UploadBody, described
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, Trouble
-from kvspic.types import StreamState
+from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, ThrottleBudget, Trouble
+from kvspic.types import DropReason, StreamState
 
 NOW = 1000
+HNS_PER_S = 10_000_000
 
 
 class Core:
@@ -53,9 +54,32 @@ def order(kind: ActionKind = ActionKind.GET_DATA_ENDPOINT, **fields: int) -> Act
     return Action(kind, 0, 0, 0, 1, 77, 5, 0, 0, 0, 0, b"")._replace(**fields)
 
 
+def rules_of(core: Core, fresh_hns: int = 1000, throttle: ThrottleBudget | None = None) -> OrderRules:
+    return OrderRules("door", core, EndpointCache(fresh_hns=fresh_hns), throttle or ThrottleBudget())
+
+
 @pytest.mark.parametrize(("asked_s", "waited_s"), [(None, 0.0), (0, 0.0), (7.5, 7.5), (86400.0, 30.0)])
 def test_the_service_may_ask_for_a_pause_within_reason(asked_s, waited_s):
-    assert pause_s(asked_s) == waited_s
+    assert rules_of(Core()).called(CallEnd(NOW, 503, retry_after_s=asked_s), NOW) == waited_s * HNS_PER_S
+
+
+def test_streams_that_are_throttled_wait_for_each_other_until_calls_are_accepted_again():
+    throttle = ThrottleBudget()
+    first, second = rules_of(Core(), throttle=throttle), rules_of(Core(), throttle=throttle)
+    assert [first.wait_hns(NOW), second.wait_hns(NOW)] == [0, 0]
+    first.called(CallEnd(NOW, 400, "ThrottlingException", retry_after_s=2.0), NOW + 5)
+    waits = [rules.wait_hns(NOW + 5) / HNS_PER_S for rules in (second, first, second)]
+    assert waits == pytest.approx([2.0, 2.05, 2.1])
+    for _ in range(30):
+        second.called(CallEnd(NOW + 6, 200), NOW + 7)
+    later = NOW + 5 * HNS_PER_S
+    assert [first.wait_hns(later), second.wait_hns(later)] == [0, 0]
+
+
+def test_a_refusal_that_is_no_throttling_concerns_its_stream_alone():
+    throttle = ThrottleBudget()
+    rules_of(Core(), throttle=throttle).called(CallEnd(NOW, 503, "", retry_after_s=20.0), NOW)
+    assert rules_of(Core(), throttle=throttle).wait_hns(NOW) == 0
 
 
 def test_a_description_becomes_the_cores_numbers():
@@ -63,7 +87,7 @@ def test_a_description_becomes_the_cores_numbers():
 
 
 def test_an_endpoint_is_known_until_it_is_doubted_old_or_the_order_is_repeated():
-    rules = OrderRules("door", Core(), EndpointCache(fresh_hns=100))
+    rules = rules_of(Core(), 100)
     assert not rules.has_endpoint(order(), NOW)
     rules.learn_endpoint("https://a.example", NOW)
     assert rules.has_endpoint(order(), NOW + 99)
@@ -77,7 +101,7 @@ def test_an_endpoint_is_known_until_it_is_doubted_old_or_the_order_is_repeated()
 
 
 def test_other_keys_are_wanted_once_after_a_refusal_and_when_getting_them_failed():
-    rules = OrderRules("door", Core(), EndpointCache())
+    rules = rules_of(Core())
     assert not rules.takes_refresh(order())
     rules.refresh_next = True
     assert [rules.takes_refresh(order()), rules.takes_refresh(order())] == [True, False]
@@ -88,13 +112,13 @@ def test_other_keys_are_wanted_once_after_a_refusal_and_when_getting_them_failed
 def test_an_answer_that_the_core_does_not_want_hurts_nobody(name):
     core = Core()
     core.refusal = errors.named(name)
-    OrderRules("door", core, EndpointCache()).answer(order(), NOW, {"result": 404})
+    rules_of(core).answer(order(), NOW, {"result": 404})
     assert core.calls == [("answer", 77, {"result": 404})]
 
 
 def test_an_upload_that_never_stood_is_an_order_that_failed():
     core = Core()
-    rules = OrderRules("door", core, EndpointCache())
+    rules = rules_of(core)
     rules.upload_ended(order(), False, 599, NOW)
     rules.upload_ended(order(), True, 200, NOW)
     core.refusal = errors.named("UNKNOWN_UPLOAD")
@@ -154,12 +178,12 @@ class Policy:
 class Bench:
     def __init__(self, decision) -> None:
         self.core, self.policy, self.later = Core(), Policy(decision), []
-        self.orders = OrderRules("door", self.core, EndpointCache())
+        self.orders = rules_of(self.core)
         self.recovery = Recovery(self.policy, self.core, self.orders, lambda *call: self.later.append(call))
 
     def fail(self, name="NOT_AUTHORIZED"):
         failure = errors.named(name)
-        return self.recovery.failed(order(ActionKind.FAILED, status=failure.status, result=403), failure)
+        return self.recovery.failed(order(ActionKind.FAILED, status=failure.status, result=403), failure, NOW)
 
     def run(self) -> list[tuple[object, ...]]:
         for after_hns, act in self.later:
@@ -183,7 +207,7 @@ def test_a_stream_that_went_on_by_itself_is_not_tried_again():
 
 def test_a_stall_may_reset_the_connection_and_a_stream_stopped_meanwhile_is_left_alone():
     bench = Bench(ResetConnection())
-    bench.recovery.stale()
+    bench.recovery.stale(NOW)
     bench.core.refusal = errors.named("STREAM_STOPPED")
     assert bench.run() == [("reset connection", NOW)]
 
@@ -192,7 +216,7 @@ def test_a_stall_may_reset_the_connection_and_a_stream_stopped_meanwhile_is_left
 def test_keeping_and_giving_up_do_nothing(decision):
     bench = Bench(decision)
     bench.fail()
-    bench.recovery.late()
+    bench.recovery.late(NOW)
     assert bench.run() == []
 
 
@@ -202,10 +226,50 @@ def test_the_policy_hears_how_often_and_how_well_it_went_so_far():
     bench.fail()
     bench.recovery.fragment_done()
     bench.fail()
-    bench.recovery.stale()
+    bench.recovery.stale(NOW)
     asked = bench.policy.asked
     assert [situation.attempt for situation in asked] == [0, 1, 0, 1]
     assert [situation.was_streaming for situation in asked] == [False, False, True, True]
     assert [situation.credentials_were_refreshed for situation in asked] == [False, True, False, False]
     assert [situation.trouble for situation in asked] == [Trouble.FAILED] * 3 + [Trouble.STALE]
     assert (asked[0].status_name, asked[0].result) == ("NOT_AUTHORIZED", 403)
+
+
+def test_the_policy_hears_what_the_service_answered():
+    bench = Bench(Keep())
+    bench.orders.called(CallEnd(NOW, 403, "AccessDeniedException"), NOW)
+    bench.fail()
+    bench.orders.called(CallEnd(NOW), NOW)
+    bench.fail()
+    asked = [(situation.http_status, situation.error_name) for situation in bench.policy.asked]
+    assert asked == [(403, "AccessDeniedException"), (0, "")]
+
+
+def test_the_policy_hears_of_dropped_frames_and_their_reason():
+    bench = Bench(Keep())
+    bench.recovery.dropped(DropReason.STORE_FULL, NOW)
+    assert [(one.trouble, one.reason) for one in bench.policy.asked] == [(Trouble.DROPPED, "STORE_FULL")]
+
+
+def test_what_was_only_told_does_not_count_as_a_try():
+    bench = Bench(Keep())
+    bench.recovery.late(NOW)
+    bench.recovery.dropped(DropReason.STORE_FULL, NOW)
+    bench.fail()
+    assert bench.policy.asked[-1].attempt == 0
+
+
+def test_a_call_that_took_long_to_fail_was_a_pause_itself():
+    bench = Bench(RetryStream(50))
+    bench.orders.called(CallEnd(NOW - 30), NOW)
+    bench.fail()
+    bench.orders.called(CallEnd(NOW - 60), NOW)
+    bench.fail()
+    assert [after_hns for after_hns, _ in bench.later] == [20, 0]
+
+
+def test_a_policy_that_never_pauses_has_a_budget_of_tries():
+    bench = Bench(RetryStream(0))
+    for _ in range(13):
+        bench.fail()
+    assert [after_hns / HNS_PER_S for after_hns, _ in bench.later] == pytest.approx([0] * 10 + [2.5, 5.0, 7.5])

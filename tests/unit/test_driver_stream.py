@@ -10,7 +10,7 @@ from kvspic.actions import Action, ActionKind
 from kvspic.driver.rules import OrderRules
 from kvspic.driver.stream import StreamParts, StreamWork
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, Trouble
+from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, ThrottleBudget, Trouble
 from kvspic.types import DropReason, StreamMetrics, StreamState
 
 
@@ -45,7 +45,7 @@ class Orders:
     def __init__(self, core) -> None:
         self.table = {}
         self.last_error = ""
-        self.rules = OrderRules("door", core, EndpointCache())
+        self.rules = OrderRules("door", core, EndpointCache(), ThrottleBudget())
         self.is_stopped = False
 
     def stop(self) -> None:

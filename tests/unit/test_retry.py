@@ -3,7 +3,17 @@
 import pytest
 
 from kvspic.errors import StatusClass
-from kvspic.retry import DefaultRetryPolicy, GiveUp, Keep, ResetConnection, RetryStream, Situation, Trouble
+from kvspic.retry import (
+    DefaultRetryPolicy,
+    GiveUp,
+    Keep,
+    ResetConnection,
+    RetryBudget,
+    RetryStream,
+    Situation,
+    ThrottleBudget,
+    Trouble,
+)
 
 HNS_PER_S = 10_000_000
 
@@ -13,7 +23,7 @@ def policy(fraction: float = 0.5) -> DefaultRetryPolicy:
 
 
 def failed(status_name: str, **more) -> Situation:
-    return Situation(Trouble.FAILED, -500, status_name, StatusClass.SERVICE, **more)
+    return Situation(Trouble.FAILED, -500, status_name, StatusClass.SERVICE, **{"http_status": 403, **more})
 
 
 @pytest.mark.parametrize("attempt", [0, 1, 5, 100, 10_000])
@@ -42,6 +52,17 @@ def test_refused_keys_are_refreshed_once_before_giving_up():
     assert second == GiveUp("NOT_AUTHORIZED")
 
 
+@pytest.mark.parametrize("was_streaming", [False, True])
+def test_nobody_is_given_up_for_keys_that_the_service_has_not_seen(was_streaming):
+    """The link is down, the clock not set yet, or the credential helper not started."""
+    told = {"http_status": 0, "credentials_were_refreshed": True, "was_streaming": was_streaming}
+    for attempt in (1, 100):
+        decision = policy().decide(failed("NOT_AUTHORIZED", attempt=attempt, **told))
+        assert isinstance(decision, RetryStream)
+        assert decision.refresh_credentials
+        assert decision.after_hns <= 5 * HNS_PER_S
+
+
 @pytest.mark.parametrize("status_name", ["BAD_REQUEST", "NOT_FOUND", "STREAM_DELETING", "SERVICE_LIMIT"])
 def test_a_wrong_setting_is_given_up_at_once(status_name):
     assert policy().decide(failed(status_name)) == GiveUp(status_name)
@@ -57,5 +78,48 @@ def test_a_stale_connection_is_replaced():
     assert policy().decide(Situation(Trouble.STALE)) == ResetConnection()
 
 
-def test_a_slow_connection_is_kept():
-    assert policy().decide(Situation(Trouble.LATENCY)) == Keep()
+@pytest.mark.parametrize("trouble", [Trouble.LATENCY, Trouble.DROPPED])
+def test_a_slow_connection_is_kept(trouble):
+    """A new one would send once more what was late already."""
+    assert policy().decide(Situation(trouble)) == Keep()
+
+
+def test_a_budget_allows_some_tries_at_once_and_then_one_at_a_time():
+    budget = RetryBudget(size=3, refill_s=2.0)
+    assert [budget.take_hns(0) for _ in range(5)] == [0, 0, 0, 2 * HNS_PER_S, 4 * HNS_PER_S]
+    assert budget.take_hns(10 * HNS_PER_S) == 0
+
+
+def test_a_budget_never_waits_longer_than_a_try_takes_to_come_back():
+    budget, now_hns = RetryBudget(), 0
+    for _ in range(1000):
+        wait_hns = budget.take_hns(now_hns)
+        assert wait_hns <= 2.5 * HNS_PER_S
+        now_hns += wait_hns
+
+
+def test_throttled_calls_double_the_distance_up_to_a_second():
+    throttle, now_hns, waits = ThrottleBudget(), 0, []
+    for _ in range(7):
+        throttle.throttled(now_hns, now_hns + 1, 0)
+        now_hns += 10 * HNS_PER_S
+        throttle.take_hns(now_hns)
+        waits.append(throttle.take_hns(now_hns) / HNS_PER_S)
+    assert waits == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_calls_that_were_under_way_count_once():
+    throttle = ThrottleBudget()
+    for _ in range(100):
+        throttle.throttled(0, 5, 0)
+    throttle.take_hns(HNS_PER_S)
+    assert throttle.take_hns(HNS_PER_S) == HNS_PER_S // 20
+
+
+def test_nothing_is_limited_until_something_is_throttled_and_soon_after_nothing_is():
+    throttle = ThrottleBudget()
+    assert [throttle.take_hns(0) for _ in range(100)] == [0] * 100
+    throttle.throttled(0, 1, 0)
+    for _ in range(20):
+        throttle.accepted(2)
+    assert [throttle.take_hns(HNS_PER_S) for _ in range(100)] == [0] * 100
