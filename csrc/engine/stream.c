@@ -85,8 +85,12 @@ static void put_media(struct kvs_stream *stream, uint64_t now_hns)
     if (status != KVS_OK) stream_fail(stream, KVS_STREAM_EV_SPENT, status, KVS_RESULT_UNKNOWN, now_hns);
 }
 
-/* A state further along the way re-arms the budget; DESCRIBE to CREATE may lead back to DESCRIBE and does not. */
-static int is_progress(uint32_t old_state, uint32_t state) { return state > old_state && state != KVS_STREAM_CREATE; }
+/* A state further along the way re-arms the budget; DESCRIBE to CREATE may lead back to DESCRIBE and does not, and to
+ * fail is none. */
+static int is_progress(uint32_t old_state, uint32_t state)
+{
+    return state > old_state && state < KVS_STREAM_STOPPED && state != KVS_STREAM_CREATE;
+}
 
 void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns)
 {

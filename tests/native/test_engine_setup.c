@@ -197,6 +197,21 @@ static void test_the_budget_is_five_repeats(void)
     HELD("CS-20 CS-92");
 }
 
+static void test_a_spent_budget_does_not_come_back_by_asking_again(void)
+{
+    struct service s;
+    struct kvs_stream *stream = open_with(&s, D, KVS_RESULT_UNKNOWN, 6 + 2);
+    CHECK_STATE(stream, FAILED);
+    CHECK_EQ(kvs_stream_retry(stream, s.now_hns), KVS_OK);
+    service_turn(&s);
+    CHECK_STATE(stream, FAILED);
+    CHECK_EQ(s.count[D], 6 + 2); /* a try and one repeat */
+    CHECK_EQ(kvs_stream_retry(stream, s.now_hns), KVS_OK);
+    service_turn(&s);
+    CHECK_EQ(s.count[KVS_ACTION_READY], 1);
+    service_down(&s);
+}
+
 static void test_tags_never_stop_a_stream(void)
 {
     static const uint32_t wire[] = { 0, 408, 504, 598, 599, 10006, 10007, 10008, 10009 };
@@ -392,6 +407,7 @@ int main(void)
     test_a_retryable_answer_is_one_more_call();
     test_a_final_answer_is_final();
     test_the_budget_is_five_repeats();
+    test_a_spent_budget_does_not_come_back_by_asking_again();
     test_tags_never_stop_a_stream();
     test_created_by_somebody_else();
     test_not_found_after_our_own_create_is_retried();
