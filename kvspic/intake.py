@@ -216,7 +216,6 @@ class IntakeCounts:
 
     frames_held: int = 0
     frames_expired: int = 0
-    frames_too_large: int = 0
     time_offset_ns: int = 0
     note: str = ""  # for health: why nothing goes out although nothing is wrong
 
@@ -253,7 +252,7 @@ class Intake:
         if self._open_until_ns != FOR_EVER_NS and self._steady_ns() >= self._open_until_ns:
             why = "paused" if self._is_paused else "waiting for a trigger"
             note = f"{why}: {ring.frames_held} frames are held, nothing is uploaded"
-        return IntakeCounts(ring.frames_held, ring.frames_expired, self._too_large.count, self._clocks.shift_ns, note)
+        return IntakeCounts(ring.frames_held, ring.frames_expired, self._clocks.shift_ns, note)
 
     def put(self, data: Buffer, pts: int, dts: int, duration: int, track: int, flags: int) -> None:
         """Take a frame: on to the core, into the ring, or out. Raises what the core does; the frame is then nowhere."""

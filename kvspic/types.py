@@ -446,7 +446,9 @@ class StreamReport:
     to the ACK that made it done, of the last thousand fragments; None before the first.
 
     Frames that were never put into the ledger: ``frames_held`` wait in the ring of a pause or for a trigger,
-    ``frames_expired`` left it or came during a pause without a ring, ``frames_too_large`` were refused.
+    ``frames_expired`` left it or came during a pause without a ring, ``frames_too_large`` were refused. What was done
+    about others: ``times_shifted`` and ``times_bumped`` count times that went back or repeated, ``fragments_split``
+    groups of pictures that were too long for one, ``tracks_silent`` how often a track was left out.
     ``time_offset_ns`` is what is added to the source's times because they cannot be true.
     """
 
@@ -471,6 +473,8 @@ class StreamReport:
     frames_held: int = 0
     frames_expired: int = 0
     frames_too_large: int = 0
+    tracks_silent: int = 0
+    times_bumped: int = 0
     times_shifted: int = 0
     fragments_split: int = 0
     time_offset_ns: int = 0

@@ -197,6 +197,62 @@ def test_a_frame_that_does_not_fit_is_told_with_sizes_and_the_stream_goes_on(pro
     assert (report.frames_too_large, report.frames_put, report.frames_done) == (1, 10, 10)
 
 
+def test_what_follows_a_frame_that_does_not_fit_is_skipped_until_the_next_key_frame(producer):
+    now = time.time_ns()
+    with opened(producer, "follows", store_size=1 << 20) as (stream, _):
+        put(stream, 7, base=now)
+        with pytest.raises(errors.FrameTooLargeError):
+            stream.put_frame(bytes(2_000_000), pts=now + 7 * S // 5)
+        put(stream, 7, base=now, first=8)
+    report = stream.report
+    assert report.dropped[kvspic.DropReason.SKIPPED] == 2  # 8 and 9
+    assert (report.frames_put, report.frames_done) == (14, 12)
+
+
+def test_a_silent_track_is_left_out_and_counted(producer):
+    now = time.time_ns()
+    with opened(producer, "silent", TWO_TRACKS, order_window=timedelta(milliseconds=1)) as (stream, events):
+        for number in range(80):
+            stream.put_frame(b"v", pts=now + number * S // 10, key_frame=number % 10 == 0)
+            if number < 15 or number >= 50:
+                stream.put_frame(b"a", pts=now + number * S // 10, track=2)
+            if number == 49:
+                events.wait(kvspic.TrackSilent)  # for as long as frames are held for sound
+    assert [event.is_left_out for event in events.of(kvspic.TrackSilent)] == [True, False]
+    assert stream.report.tracks_silent == 1
+    assert stream.report.frames_done == stream.report.frames_put == 125
+
+
+def test_sixty_megabytes_in_one_group_are_persisted_in_fragments_that_the_service_takes(url):
+    now = time.time_ns() - 15 * S
+    with kvspic.Producer(endpoint_url=url, store_size=128 << 20) as producer:
+        with opened(producer, "heavy") as (stream, events):
+            for number in range(15):
+                stream.put_frame(number.to_bytes(4, "big") * 1_000_000, pts=now + number * S, key_frame=number == 0)
+        report = stream.report
+    assert (report.frames_done, report.fragments_split) == (15, 1)
+    assert [event.count for event in events.of(kvspic.FragmentSplit)] == [1]
+    assert [round(one - now / S) for one in fragments(url, "heavy")] == [0, 11]
+
+
+def test_whatever_many_threads_do_each_frame_offered_is_somewhere(producer):
+    now = time.time_ns()
+    with opened(producer, "threads", pre_roll=timedelta(hours=1), pre_roll_size=20_000) as (stream, _):
+        threads = [threading.Thread(target=put, args=(stream, 300), kwargs={"base": now}) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            stream.trigger(timedelta(milliseconds=1))
+            stream.pause()
+            stream.resume()
+        for thread in threads:
+            thread.join()
+        report = stream.report
+    assert report.frames_offered == 900
+    assert report.adds_up
+    assert stream.report.frames_offered == 900
+
+
 # ---- pause, resume, pre-roll
 
 
@@ -279,4 +335,4 @@ def test_a_closed_stream_can_not_be_paused_and_refuses_frames_whatever_its_way(p
 def test_every_counter_of_the_report_is_there(producer):
     with opened(producer, "report") as (stream, _):
         names = {field.name for field in dataclasses.fields(stream.report)}
-    assert names >= {"frames_held", "frames_expired", "frames_too_large", "times_shifted", "fragments_split"}
+    assert names >= {"frames_held", "frames_expired", "frames_too_large", "times_shifted", "times_bumped"}

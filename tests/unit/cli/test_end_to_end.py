@@ -114,6 +114,12 @@ def test_a_recording_is_stored_at_its_own_time(run, endpoint, tmp_path, pace):
         assert source.start_ns == 1_556_712_000_000_000_000
 
 
+def test_a_minute_without_a_second_key_frame_comes_back_as_it_was_put(run, tmp_path):
+    ran = run("demo", "testsrc:width=64,height=48,fps=10,gop=1000,duration=60", "--speed", "0", "--data-dir", tmp_path)
+    assert ran.code == 0, ran.err
+    assert "600 frames are equal; 3 fragments" in ran.out
+
+
 def test_two_processes_put_at_once(endpoint):
     words = [("--stream", f"process-{number}", "--json", "--endpoint", endpoint.url) for number in range(2)]
     started = [start("put", BASELINE, *more) for more in words]

@@ -4,9 +4,14 @@ import av
 import pytest
 
 from kvspic.commands.exits import CliError, ExitCode
+from kvspic.commands.get import fetch_to_file
+from kvspic.commands.media_log import MediaLog, compare, read_joined
+from kvspic.commands.options import stdout
 from kvspic.commands.upload import Upload, UploadPlan, _Watch
 from kvspic.sources import SourceError, SourceFrame, SourceTrack, open_source
 from kvspic.sources.live import LiveSettings, LiveSource
+
+NS = 1_000_000_000
 
 
 class Counters:
@@ -134,3 +139,20 @@ def test_a_camera_that_comes_back_with_another_size_starts_another_session(endpo
         with open_source(tmp_path / name) as back:
             sizes.append((back.tracks[0].width, back.tracks[0].height, sum(1 for _ in back.frames()) > 0))
     assert sizes == [(320, 240, True), (640, 360, True)]
+
+
+def test_sixty_megabytes_of_one_group_come_back_as_they_were_put(endpoint, tmp_path):
+    frames = [
+        SourceFrame(1, number.to_bytes(4, "big") * 1_000_000, number * NS, number * NS, NS, number == 0)
+        for number in range(15)
+    ]
+    put, back = MediaLog(), MediaLog()
+    camera = Camera(frames)
+    plan = UploadPlan(camera, "sixty", endpoint_url=endpoint.url)
+    result = Upload(plan, lambda frame, base_ns: put.add_source(camera.tracks[0], frame, base_ns)).run()
+    assert result.is_complete
+    report = fetch_to_file(stdout(), "sixty", tmp_path / "back.mkv", (endpoint.url, None))
+    assert sum(part.fragments for part in report.parts) == 2
+    with (tmp_path / "back.mkv").open("rb") as file:
+        read_joined(iter(lambda: file.read(1 << 20), b""), report.parts[0].start_ms, back)
+    assert compare(put, back).is_equal
