@@ -26,20 +26,21 @@ WARM_UP = 30
 
 
 class Wire:
-    """Notes when the kernel has bytes; stands in for ``Transport.send``."""
+    """Notes when the kernel has bytes; stands in for ``Transport.send_now``."""
 
     def __init__(self) -> None:
         self.sent_ns: list[int] = []
-        self._send = Transport.send
+        self._send_now = Transport.send_now
 
     def install(self) -> None:
         wire = self
 
-        async def send(transport: Transport, view: Any) -> None:
-            await wire._send(transport, view)
+        def send_now(transport: Transport, view: Any) -> bool:
+            is_sent = wire._send_now(transport, view)
             wire.sent_ns.append(time.perf_counter_ns())
+            return is_sent
 
-        Transport.send = send  # type: ignore[method-assign]
+        Transport.send_now = send_now  # type: ignore[method-assign]
 
 
 def first_after(sent_ns: list[int], moments_ns: list[int]) -> list[float]:

@@ -83,6 +83,7 @@ class Client:
         self.wake_fd = self._handle.wake_fd
         self._actions = ffi.new("struct kvs_action[]", ACTIONS_PER_READ)
         self._action_bytes = memoryview(ffi.buffer(self._actions))
+        self._reader = UploadReader()
 
     def next_actions(self) -> list[Action]:
         """Take what the core says, oldest first; an empty list when there is nothing. One thread at a time."""
@@ -117,7 +118,7 @@ class Client:
         client_ptr = self._handle.ptr
         out = ffi.new("struct kvs_stream **")
         check(lib.kvs_stream_new(client_ptr, setup.config, now_hns, out))
-        return Stream(keep_stream(client_ptr, out[0]))
+        return Stream(keep_stream(client_ptr, out[0]), self._reader)
 
     def metrics(self) -> ClientMetrics:
         """The counters of the client and its store."""
@@ -212,10 +213,12 @@ def _order(tracks: Sequence[Track], options: StreamOptions) -> Order:
 
 class Stream:
     """One stream of a client; made by :meth:`Client.open_stream`. ``gate`` is where ``put_whole`` and ``put_plain``
-    put: its own, or a closed one while frames have to go another way."""
+    put: its own, or a closed one while frames have to go another way. ``reader`` is one for all streams of the client,
+    so that its buffer is paid for once."""
 
-    def __init__(self, ptr: Any) -> None:
+    def __init__(self, ptr: Any, reader: UploadReader) -> None:
         self._ptr = ptr
+        self.reader = reader
         self.gate = self._own_gate = new_gate(ptr)
 
     def set_clock(self, offset_hns: int) -> None:
@@ -348,7 +351,7 @@ METRIC_NAMES = tuple(name for name in StreamMetrics.__dataclass_fields__ if name
 
 
 class UploadReader:
-    """The buffer of one upload, reused for each read; ``view`` shows it as bytes."""
+    """A buffer for reads of uploads, one at a time; ``view`` shows it as bytes until the next read."""
 
     def __init__(self, size: int = 65536) -> None:
         self.size = size

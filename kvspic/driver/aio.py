@@ -1,13 +1,15 @@
 """The driver on asyncio: turns on one event loop, whenever the core wakes it or a deadline has come.
 
-The core wakes the loop by a byte on a socket, from whatever thread changed it; the loop awaits ``sock_recv``, which
-every event loop has. All tasks are kept by strong references; an exception that nobody expected ends the driver and
-reaches whoever asks it for anything next, nothing is swallowed.
+The core wakes the loop by a byte on a socket, from whatever thread changed it; the turn is taken in the loop's own
+callback, where it has ``add_reader``, else in a task that awaits ``sock_recv``. All tasks are kept by strong
+references; an exception that nobody expected ends the driver and reaches whoever asks it for anything next, nothing is
+swallowed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -51,6 +53,7 @@ class AioDriver:
         self._wake.setblocking(False)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_hns = 0  # when it fires
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
         self._is_turning = False
@@ -66,7 +69,10 @@ class AioDriver:
     def start(self) -> None:
         """Take the first turn and go on; call it on the loop's thread."""
         self._loop = asyncio.get_running_loop()
-        self.spawn(self._listen(), "kvspic-driver")
+        try:
+            self._loop.add_reader(self._wake, self._woken)
+        except NotImplementedError:  # the Proactor loop of Windows
+            self.spawn(self._listen(), "kvspic-driver")
         self.take_turn()
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -95,6 +101,7 @@ class AioDriver:
         """End all tasks and take no more turns. Twice is harmless."""
         self._is_closed = True
         self._disarm()
+        self._stop_listening()
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
         for task in tasks:
@@ -106,11 +113,31 @@ class AioDriver:
         while await self.loop.sock_recv(self._wake, WAKE_SIZE):
             self.take_turn()
 
+    def _woken(self) -> None:
+        try:
+            is_open = bool(self._wake.recv(WAKE_SIZE))
+        except (BlockingIOError, InterruptedError):
+            return
+        if is_open:
+            self.take_turn()
+        else:
+            self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        if self._loop is not None and self._wake.fileno() >= 0:
+            with contextlib.suppress(NotImplementedError):
+                self._loop.remove_reader(self._wake)
+
     def _arm(self, deadline_hns: int | None) -> None:
-        self._disarm()
-        if deadline_hns is not None:
+        """Have a timer that fires by the deadline. One that fires earlier may stay: deadlines of a stream move with
+        each frame, and a turn too early costs less than a timer for each frame."""
+        if deadline_hns is None:
+            self._disarm()
+        elif self._timer is None or deadline_hns < self._timer_hns:
+            self._disarm()
             delay_s = max(0.0, (deadline_hns - self._clock.now_hns()) / 10_000_000)
             self._timer = self.loop.call_later(delay_s, self._on_deadline)
+            self._timer_hns = deadline_hns
 
     def _on_deadline(self) -> None:
         self._timer = None

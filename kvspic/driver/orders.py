@@ -226,7 +226,7 @@ class StreamOrders:
     def _data(self, action: Action) -> None:
         upload = self._uploads.get(action.upload)
         if upload is not None:
-            upload.more.set()
+            upload.more()
 
     def _upload_end(self, action: Action) -> None:
         upload = self._uploads.get(action.upload)
@@ -244,41 +244,37 @@ class _Upload:
 
     def __init__(self, core: Stream, number: int, clock: Clock) -> None:
         self._clock = clock
-        self.body = UploadBody(core, number)
-        self.more = asyncio.Event()
+        self.body = UploadBody(core, number, core.reader)
         self.session: PutMediaSession | None = None
         self.is_connected = False
 
     def end(self) -> None:
         """Close the connection; the core does not want to hear of it."""
         self.body.is_over = True
-        self.more.set()
         if self.session is not None:
             self.session.stop()
 
     def let_go(self) -> None:
-        """The session has ended: its buffers go now, not when the collector finds the circle of session and upload."""
+        """The session has ended: it goes now, not when the collector finds the circle of session and upload."""
         self.session = None
-        self.body.let_go()
 
-    async def next_body(self) -> memoryview | None:
-        """The next bytes of the body, valid until the next call; None at its end."""
-        while True:
-            self.more.clear()
-            piece = self.body.read(self._clock.now_hns())
-            if piece is None:
-                self._end_if_over()
-                self.body.let_go()
-                return None
-            if piece:
-                return piece
-            await self.more.wait()
+    def next_body(self) -> memoryview | None:
+        """The next bytes of the body, valid until any upload of the producer reads; empty for now, None at its end."""
+        piece = self.body.read(self._clock.now_hns())
+        if piece is None:
+            self._end_if_over()
+        return piece
+
+    def more(self) -> None:
+        """There may be something to read."""
+        if self.session is not None:
+            self.session.more()
 
     def take_acks(self, data: bytes) -> None:
         """Bytes of the answer. What they free, or end, may let the body go on."""
         self.body.take_acks(data, self._clock.now_hns())
         self._end_if_over()
-        self.more.set()
+        self.more()
 
     def _end_if_over(self) -> None:
         if self.body.is_over:

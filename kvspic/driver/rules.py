@@ -128,28 +128,26 @@ class OrderRules:
 
 
 class UploadBody:
-    """One upload handle: body bytes out of the core, ACK bytes into it."""
+    """One upload handle: body bytes out of the core, ACK bytes into it. Any number of uploads may share a reader."""
 
-    def __init__(self, core: Stream, number: int, size: int = 65536) -> None:
+    def __init__(self, core: Stream, number: int, reader: UploadReader) -> None:
         self._core = core
         self._number = number
-        self._size = size  # of one read
-        self._reader: UploadReader | None = None
+        self._reader = reader
         self._is_read = False  # READ_END was seen: the body ends after what was given out
         self.is_over = False  # the core is done with the handle, or we are closing
 
     def read(self, now_hns: int) -> memoryview | None:
-        """The next bytes, valid until the next call; empty when more may come later, None at the end."""
+        """The next bytes, valid until anybody uses the reader; empty when more may come later, None at the end."""
         if self._is_read or self.is_over:
             return None
-        reader = self._reader = self._reader or UploadReader(self._size)
         try:
-            count, state = self._core.upload_read(self._number, reader, now_hns)
+            count, state = self._core.upload_read(self._number, self._reader, now_hns)
         except (errors.UnknownUploadError, errors.NullArgError):
             self.is_over = True
             return None
         self._is_read = state == READ_END
-        return reader.view[:count] if count or not self._is_read else None
+        return self._reader.view[:count] if count or not self._is_read else None
 
     def take_acks(self, data: bytes, now_hns: int) -> None:
         """Bytes of the answer. What they free, or end, may let the body go on."""
@@ -159,10 +157,6 @@ class UploadBody:
             logger.warning("upload %d: %s", self._number, error)  # counted in the metrics; the rest goes on
         except (errors.UnknownUploadError, errors.NullArgError):
             self.is_over = True
-
-    def let_go(self) -> None:
-        """Give the buffer back."""
-        self._reader = None
 
 
 class Recovery:

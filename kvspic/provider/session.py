@@ -1,8 +1,10 @@
 """One PutMedia session from connect to the end of the answer, with the body going up while ACKs come down.
 
 A writing task pulls the body and sends it, a reading task passes ACK bytes on as they arrive; a reader that meets the
-end, a refusal, a timer or :meth:`PutMediaSession.stop` ends both. Every wait has a limit, except the two that belong
-to the caller: for body bytes, and for ACKs while the body is open (the core watches those).
+end, a refusal, a timer or :meth:`PutMediaSession.stop` ends both. While the writing task waits for body bytes,
+:meth:`PutMediaSession.more` sends new ones itself: no task has to be woken for what the kernel takes at once. Every
+wait has a limit, except the two that belong to the caller: for body bytes, and for ACKs while the body is open (the
+core watches those).
 
 Expired, unknown or skewed credentials are dealt with here: the keys are refreshed, the clock is corrected, and the
 upload is sent once more from its first byte, as long as no more than ``REPEAT_MAX`` bytes had gone out.
@@ -33,12 +35,14 @@ from kvspic.provider.results import (
 )
 from kvspic.provider.transport import Transport, UnsupportedProtocol, open_put_media
 
-__all__ = ["EndedBy", "PutMediaOutcome", "PutMediaSession", "PutMediaTarget", "SessionTimeouts", "run_put_media"]
+__all__ = ["EndedBy", "PutMediaOutcome", "PutMediaSession", "PutMediaTarget", "SessionTimeouts"]
 
 REPEAT_MAX = 256 * 1024  # body bytes kept until the answer's head is here; a 403 comes within a round trip
 LINGER_S = 30.0  # the service itself gives up after 30 s without a byte
 
-NextBody = Callable[[], Awaitable["memoryview | bytes | None"]]
+PIECES_MAX = 16  # sent in one go; then others have their turn
+
+NextBody = Callable[[], "memoryview | bytes | None"]
 OpenTransport = Callable[[], Awaitable[Transport]]
 
 
@@ -115,33 +119,12 @@ class PutMediaTarget:
         )
 
 
-async def run_put_media(
-    *,
-    target: PutMediaTarget,
-    head: PutMediaHead,
-    next_body: NextBody,
-    on_ack_bytes: Callable[[bytes], None],
-    on_connected: Callable[[], None] = lambda: None,
-    linger_s: float = LINGER_S,
-) -> PutMediaOutcome:
-    """Run one session; see :class:`PutMediaSession`. Cancelling it closes the connection at once."""
-    session = PutMediaSession(
-        target=target,
-        head=head,
-        next_body=next_body,
-        on_ack_bytes=on_ack_bytes,
-        on_connected=on_connected,
-        linger_s=linger_s,
-    )
-    return await session.run()
-
-
 class PutMediaSession:
-    """One upload. Make it, await :meth:`run` once; :meth:`stop` ends it early.
+    """One upload. Make it, await :meth:`run` once; :meth:`stop` ends it early, cancelling closes its connection too.
 
     Args:
-        next_body: awaited for each piece of the body: a view that stays valid until the next call (b"" asks again),
-            or None at the end. It may be cancelled while it waits; it must not lose bytes by that.
+        next_body: called for each piece of the body: a view that is copied before the call after next, b"" when there
+            is nothing until :meth:`more` is called, or None at the end.
         on_ack_bytes: called with each piece of the ACK stream as it arrives.
         on_connected: called once, when the connection stands and the request head is on its way. The service answers
             only after it has read some of the body, so this is not yet an acceptance.
@@ -175,6 +158,11 @@ class PutMediaSession:
         self._is_stopped = True
         if self._attempt is not None:
             self._attempt.finish(EndedBy.STOPPED)
+
+    def more(self) -> None:
+        """There may be more of the body, or its end; from the loop's thread. What the kernel takes is sent at once."""
+        if self._attempt is not None:
+            self._attempt.more()
 
     async def run(self) -> PutMediaOutcome:
         """The whole session; errors of the network and the service are in the outcome, never raised.
@@ -224,6 +212,9 @@ class _Attempt:
         self._answer: Head | None = None
         self._end: End | None = None
         self._failure: Exception | None = None
+        self._transport: Transport | None = None
+        self._idle: asyncio.Future[None] | None = None  # the writing task waits for body bytes
+        self._unsent_size = 0  # of body bytes in the transport's rest
 
     def finish(self, ended_by: EndedBy) -> None:
         """End the attempt for the first reason that comes; later ones do not count."""
@@ -274,6 +265,7 @@ class _Attempt:
             raise
 
     async def _exchange(self, transport: Transport, request: bytes) -> EndedBy:
+        self._transport = transport
         for work in (self._read(transport), self._write(transport, request)):
             task = self._loop.create_task(work)
             task.add_done_callback(self._task_ended)
@@ -303,52 +295,87 @@ class _Attempt:
             return
         on_connected, self._session.on_connected = self._session.on_connected, lambda: None
         on_connected()
-        piece: memoryview | bytes | None = bytes(self._session.kept or b"")
-        while piece is not None:
-            if not await self._send_piece(transport, piece):
-                return
-            piece = None if self._session.body_is_over else await self._session.next_body()
-            self._keep(piece)
-        await self._send_end(transport)
-
-    async def _send_piece(self, transport: Transport, piece: memoryview | bytes) -> bool:
-        size = memoryview(piece).nbytes
-        if not size:
-            await asyncio.sleep(0)  # whoever has nothing to send must not keep the loop busy
-            return True
-        if self._answer is None and self._timer is None:
-            self._arm(self._target.timeouts.head_s, EndedBy.TIMEOUT)
-        limit = self._loop.call_later(self._target.timeouts.write_s, self.finish, EndedBy.TIMEOUT)
         try:
-            await transport.send(self._http.body(piece))
-        except OSError as error:
-            self._write_failed(error)
-            return False
-        finally:
-            limit.cancel()
-        self._session.bytes_sent += size
-        return True
-
-    def _keep(self, piece: memoryview | bytes | None) -> None:
-        """Remember the body while a refusal of the credentials may still come."""
-        if piece is None:
-            self._session.body_is_over = True
-            return
-        kept = self._session.kept
-        if kept is None:
-            return
-        if self._answer is not None or len(kept) + memoryview(piece).nbytes > REPEAT_MAX:
-            self._session.kept = None
-        else:
-            kept += piece
-
-    async def _send_end(self, transport: Transport) -> None:
-        try:
+            await self._send_body(transport)
             await transport.send(self._http.end_of_body())
         except OSError as error:
             self._write_failed(error)
         else:
             self._arm(self._session.linger_s, EndedBy.TIMEOUT)
+
+    async def _send_body(self, transport: Transport) -> None:
+        session = self._session
+        if session.kept:
+            self._send_piece(transport, bytes(session.kept))
+        while True:
+            await self._send_rest(transport)
+            if session.body_is_over:
+                return
+            if self._send_some(transport):
+                await asyncio.sleep(0)
+            elif not (self._unsent_size or session.body_is_over):
+                self._idle = self._loop.create_future()
+                await self._idle
+
+    def more(self) -> None:
+        """Send what there is now, if the writing task waits for it; wake the task only for what it has to wait for."""
+        idle, transport = self._idle, self._transport
+        if idle is None or transport is None or idle.done() or self._over.done():
+            return
+        self._idle = None  # while next_body runs
+        try:
+            if not self._send_some(transport) and not self._unsent_size and not self._session.body_is_over:
+                self._idle = idle
+                return
+        except Exception as error:  # the writing task's, as if it had called
+            idle.set_exception(error)
+        else:
+            idle.set_result(None)
+
+    def _send_some(self, transport: Transport) -> bool:
+        """Send pieces while there are any and the kernel takes them; return True if there may be more of both."""
+        session = self._session
+        for _ in range(PIECES_MAX):
+            piece = session.next_body()
+            if piece is None:
+                session.body_is_over = True
+                return False
+            if not len(piece):
+                return False
+            self._keep(piece)
+            self._send_piece(transport, piece)
+            if self._unsent_size:
+                return False
+        return True
+
+    def _send_piece(self, transport: Transport, piece: memoryview | bytes) -> None:
+        if self._answer is None and self._timer is None:
+            self._arm(self._target.timeouts.head_s, EndedBy.TIMEOUT)
+        if transport.send_now(self._http.body(piece)):
+            self._session.bytes_sent += len(piece)
+        else:
+            self._unsent_size = len(piece)
+
+    async def _send_rest(self, transport: Transport) -> None:
+        if not self._unsent_size:
+            return
+        limit = self._loop.call_later(self._target.timeouts.write_s, self.finish, EndedBy.TIMEOUT)
+        try:
+            await transport.send_rest()
+        finally:
+            limit.cancel()
+        self._session.bytes_sent += self._unsent_size
+        self._unsent_size = 0
+
+    def _keep(self, piece: memoryview | bytes) -> None:
+        """Remember the body while a refusal of the credentials may still come."""
+        kept = self._session.kept
+        if kept is None:
+            return
+        if self._answer is not None or len(kept) + len(piece) > REPEAT_MAX:
+            self._session.kept = None
+        else:
+            kept += piece
 
     def _write_failed(self, error: OSError) -> None:
         """The reason may be waiting in the receive buffer: read on for a moment."""

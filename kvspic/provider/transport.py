@@ -1,9 +1,9 @@
 """One full-duplex byte connection to a data endpoint: a non-blocking socket, plain or TLS.
 
 TLS runs in memory (ssl.MemoryBIO) beside the socket, because an asyncio Transport would keep the caller's view after
-``write`` returned and drops what the server sent once a write failed. Here ``send`` returns when the kernel has the
-bytes, so the caller may reuse its buffer; ``receive`` goes on after a failed ``send``. Only ``loop.sock_*`` is used:
-every event loop has it, the Proactor one included. One sending and one receiving task may run at the same time.
+``write`` returned and drops what the server sent once a write failed. Here ``send_now`` gives the kernel what it takes
+at once and keeps a copy of the rest, so the caller may reuse its buffer; ``receive`` goes on after a failed ``send``.
+Waiting is left to ``loop.sock_*``, which every event loop has. One sending and one receiving task may run side by side.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 RECEIVE_SIZE = 16 * 1024  # an answer is a few hundred bytes per fragment; also the largest TLS record
-ENCRYPT_SIZE = 64 * 1024  # of plain bytes at a time, which bounds the ciphertext held in memory
+ENCRYPT_SIZE = 16 * 1024  # of plain bytes at a time, one TLS record: OpenSSL's buffers never shrink again
 KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))  # a dead idle peer shows in 30 s
 
 Address = tuple[socket.AddressFamily, Any]
@@ -51,17 +51,36 @@ class Transport:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
+        self._rest = b""  # what the kernel has not taken yet
         self._busy_count = 0
         self._is_closed = False
 
-    async def send(self, view: memoryview | bytes) -> None:
-        """Return once the kernel has every byte; the view is the caller's again.
+    def send_now(self, view: memoryview | bytes) -> bool:
+        """Send what the kernel takes at once and keep a copy of the rest for :meth:`send_rest`; the view is the
+        caller's again. Return whether there is no rest. Not while there is one.
 
         Raises:
             OSError: the connection is broken. :meth:`receive` still delivers what the server had sent.
         """
-        with self._in_use():
-            await self._loop.sock_sendall(self._sock, view)
+        self._check_open()
+        try:
+            count = self._sock.send(view)
+        except (BlockingIOError, InterruptedError):
+            count = 0
+        self._rest = b"" if count == len(view) else bytes(view[count:])
+        return not self._rest
+
+    async def send_rest(self) -> None:
+        """Return once the kernel has every byte; OSError as in :meth:`send_now`."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            with self._in_use():
+                await self._loop.sock_sendall(self._sock, rest)
+
+    async def send(self, view: memoryview | bytes) -> None:
+        """Both."""
+        if not self.send_now(view):
+            await self.send_rest()
 
     async def receive(self) -> bytes:
         """The next bytes, b"" once the server sends no more. May be cancelled; nothing is lost by that.
@@ -90,10 +109,13 @@ class Transport:
     def _say_goodbye(self) -> None:
         """TLS says that it ends; plain TCP has nothing to say."""
 
-    @contextlib.contextmanager
-    def _in_use(self) -> Iterator[None]:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise ConnectionAbortedError("the connection was closed on this side")
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        self._check_open()
         self._busy_count += 1
         try:
             yield
@@ -127,11 +149,14 @@ class TlsTransport(Transport):
                 await self._flush()
                 return
 
-    async def send(self, view: memoryview | bytes) -> None:
-        with self._in_use(), memoryview(view) as whole:
+    def send_now(self, view: memoryview | bytes) -> bool:
+        self._check_open()
+        sealed = []
+        with memoryview(view) as whole:
             for start in range(0, len(whole), ENCRYPT_SIZE):
                 self._tls.write(whole[start : start + ENCRYPT_SIZE])
-                await self._flush()
+                sealed.append(self._outgoing.read())
+        return super().send_now(sealed[0] if len(sealed) == 1 else b"".join(sealed))
 
     async def receive(self) -> bytes:
         # Answers to a peer's key update are left in `outgoing`: they go out in front of the next bytes sent, which
@@ -152,8 +177,8 @@ class TlsTransport(Transport):
             self._incoming.write_eof()
 
     async def _flush(self) -> None:
-        if self._outgoing.pending:
-            await super().send(self._outgoing.read())
+        if self._outgoing.pending and not super().send_now(self._outgoing.read()):
+            await self.send_rest()
 
     def _say_goodbye(self) -> None:
         with contextlib.suppress(OSError, ValueError):  # ssl.SSLError is an OSError

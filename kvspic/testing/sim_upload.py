@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvspic.actions import Action
+from kvspic.core import UploadReader
 from kvspic.driver.rules import UploadBody
 from kvspic.local.acks import Ack
 from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
@@ -55,7 +56,7 @@ class SimUpload:
         self.began_hns = stream.world.clock.now_hns
         self._start_ms = start_ms
         self._done = done
-        self.body = UploadBody(stream.core, number, READ_SIZE)
+        self.body = UploadBody(stream.core, number, UploadReader(READ_SIZE))
         self.is_connected = self._has_head = self._is_read = self._is_finished = False
         self._is_waiting = False
         self._marks: list[tuple[int, int]] = []

@@ -10,7 +10,7 @@ from unit.provider.uploads import HEAD, QUICK, make_upload
 
 from kvspic.provider.credentials import CallableCredentials, Credentials
 from kvspic.provider.results import ServiceResult
-from kvspic.provider.session import REPEAT_MAX, EndedBy, PutMediaSession, PutMediaTarget, SessionTimeouts, run_put_media
+from kvspic.provider.session import REPEAT_MAX, EndedBy, PutMediaSession, PutMediaTarget, SessionTimeouts
 
 PIECE = b"m" * 65536
 REFUSAL = json_answer(400, {"Message": "Too many."}, "x-amzn-ErrorType: ConnectionLimitExceededException")
@@ -35,12 +35,7 @@ def upload_to(script, *pieces, wire=(None, None), endless=False, **options):
             upload = make_upload(url, tls=wire[1], **options)
             upload.put(*pieces)
             if endless:
-
-                async def next_body():
-                    await asyncio.sleep(0)
-                    return memoryview(pieces[-1])
-
-                upload.session.next_body = next_body
+                upload.session.next_body = lambda: memoryview(pieces[-1])
             return upload, await upload.session.run()
 
     return run_watched(story())
@@ -327,17 +322,11 @@ def test_an_impossible_header_is_an_invalid_argument():
     async def script(peer):
         await peer.reader.read()
 
-    async def nothing():
-        await asyncio.Event().wait()
-
     async def story():
         async with loopback_server(script) as url:
-            return await run_put_media(
-                target=PutMediaTarget(url, "us-east-1", make_upload(url).session.target.credentials),
-                head=type(HEAD)("door\r\nx-evil: 1", 0),
-                next_body=nothing,
-                on_ack_bytes=lambda data: None,
-            )
+            upload = make_upload(url)
+            upload.session.head = type(HEAD)("door\r\nx-evil: 1", 0)
+            return await upload.session.run()
 
     assert run_watched(story()).result is ServiceResult.INVALID_ARG
 
@@ -455,7 +444,7 @@ def test_a_source_without_keys_is_told_and_quotes_nothing():
         session = PutMediaSession(
             target=PutMediaTarget("http://127.0.0.1:9", "us-east-1", CallableCredentials(broken), timeouts=QUICK),
             head=HEAD,
-            next_body=asyncio.Event().wait,
+            next_body=lambda: b"",
             on_ack_bytes=lambda data: None,
         )
         return await session.run()

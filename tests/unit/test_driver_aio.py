@@ -104,6 +104,58 @@ def test_a_deadline_gives_a_turn():
     asyncio.run(run())
 
 
+def test_a_deadline_that_moves_away_keeps_its_timer_and_is_not_missed():
+    async def run():
+        bench = Bench()
+        bench.core.deadline_hns = bench.clock.now_hns() + 50_000
+        async with bench:
+            first = bench.driver._timer
+            for _ in range(3):
+                bench.core.deadline_hns += 10_000
+                bench.driver.take_turn()
+            assert bench.driver._timer is first
+            due_hns = bench.core.deadline_hns
+            await bench.until(lambda: bench.core.poke_count)
+            assert bench.clock.now_hns() >= due_hns
+
+    asyncio.run(run())
+
+
+def test_a_deadline_that_comes_nearer_gets_another_timer():
+    async def run():
+        bench = Bench()
+        bench.core.deadline_hns = bench.clock.now_hns() + 36_000_000_000
+        async with bench:
+            bench.core.deadline_hns = bench.clock.now_hns() + 10_000
+            bench.driver.take_turn()
+            await bench.until(lambda: bench.core.poke_count)
+
+    asyncio.run(run())
+
+
+def test_a_loop_without_readers_is_woken_by_a_task():
+    async def run():
+        loop = asyncio.get_running_loop()
+        bench = Bench()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "add_reader", no_readers)
+            patch.setattr(loop, "remove_reader", no_readers)
+            bench.driver.start()
+            patch.undo()
+            bench.core.actions.append(notice())
+            bench.ours.send(b"\1")
+            await bench.until(lambda: bench.seen)
+            patch.setattr(loop, "remove_reader", no_readers)
+            await bench.driver.close()
+        bench.ours.close()
+        bench.theirs.close()
+
+    def no_readers(*_):
+        raise NotImplementedError
+
+    asyncio.run(run())
+
+
 def test_an_exception_of_a_handler_ends_the_driver_and_is_told():
     async def run():
         async with Bench() as bench:

@@ -25,6 +25,8 @@ KEYS = Credentials("AK", "SK")
 class Core:
     """A stream that writes down what it is told."""
 
+    reader = None
+
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, int]]] = []
         self.ended: list[tuple[int, int]] = []

@@ -4,6 +4,7 @@ import pytest
 
 from kvspic import errors
 from kvspic.actions import Action, ActionKind
+from kvspic.core import UploadReader
 from kvspic.driver.rules import CallEnd, OrderRules, Recovery, UploadBody, described
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, ThrottleBudget, Trouble
@@ -132,7 +133,7 @@ def test_an_upload_that_never_stood_is_an_order_that_failed():
 def test_a_body_goes_on_until_the_core_says_its_end():
     core = Core()
     core.pieces = [(3, 0), (0, 1), (4, 3)]
-    body = UploadBody(core, 5, 16)
+    body = UploadBody(core, 5, UploadReader(16))
     sizes = [None if piece is None else len(piece) for piece in (body.read(NOW) for _ in range(5))]
     assert sizes == [3, 0, 4, None, None]
     assert len(core.calls) == 3
@@ -141,14 +142,14 @@ def test_a_body_goes_on_until_the_core_says_its_end():
 def test_a_body_that_ends_without_a_byte_is_over_at_once():
     core = Core()
     core.pieces = [(0, 3)]
-    assert UploadBody(core, 5).read(NOW) is None
+    assert UploadBody(core, 5, UploadReader()).read(NOW) is None
 
 
 @pytest.mark.parametrize("name", ["UNKNOWN_UPLOAD", "NULL_ARG"])
 def test_a_handle_that_the_core_has_given_up_is_over(name):
     core = Core()
     core.refusal = errors.named(name)
-    reading, hearing = UploadBody(core, 5), UploadBody(core, 5)
+    reading, hearing = UploadBody(core, 5, UploadReader()), UploadBody(core, 5, UploadReader())
     assert reading.read(NOW) is None
     hearing.take_acks(b"{}", NOW)
     assert reading.is_over
@@ -158,7 +159,7 @@ def test_a_handle_that_the_core_has_given_up_is_over(name):
 def test_an_ack_that_makes_no_sense_does_not_end_the_upload():
     core = Core()
     core.refusal = errors.named("ACK_KEY_START")
-    body = UploadBody(core, 5)
+    body = UploadBody(core, 5, UploadReader())
     body.take_acks(b"}{", NOW)
     assert not body.is_over
 

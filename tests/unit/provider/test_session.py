@@ -1,12 +1,15 @@
 """PutMedia sessions. Goal: the body goes up while ACKs come down, over TCP and TLS, and each end has its outcome."""
 
 import asyncio
+import socket
+from dataclasses import replace
 
 from unit.provider.servers import ACCEPTED, LAST_CHUNK, ack, chunk, loopback_server, run_watched
 from unit.provider.uploads import make_upload
 
 from kvspic.provider.results import ServiceResult
-from kvspic.provider.session import EndedBy
+from kvspic.provider.session import EndedBy, SessionTimeouts
+from kvspic.provider.transport import open_put_media
 
 
 def test_acks_arrive_while_the_body_is_still_going_up(wire):
@@ -89,3 +92,89 @@ def test_megabytes_go_up_unchanged_while_acks_flow(wire):
     assert outcome.ended_by is EndedBy.BODY
     assert outcome.bytes_sent == 32 * len(piece)
     assert upload.acks.count(b"RECEIVED") == 32
+
+
+def test_uploads_that_share_one_buffer_never_mix_or_change_their_bytes(wire):
+    """The kernel takes little at once, so pieces are sent in parts; the buffer is filled anew meanwhile."""
+    server_tls, client_tls = wire
+    shared = bytearray(50_000)
+    count, bodies, waits = 100, {}, []
+
+    def piece_of(stream, number):
+        return bytes([stream, number, stream ^ number, 255 - number]) * (len(shared) // 4)
+
+    async def script(peer):
+        await peer.read_head()
+        body = await peer.read_chunks()
+        bodies[body[0]] = body
+        await peer.say(ACCEPTED + LAST_CHUNK)
+
+    def filler(stream):
+        numbers = iter(range(count))
+
+        def next_body():
+            number = next(numbers, None)
+            if number is None:
+                return None
+            shared[:] = piece_of(stream, number)
+            return memoryview(shared)
+
+        return next_body
+
+    def narrow(url, tls):
+        async def connect():
+            transport = await open_put_media(url, ssl_context=tls)
+            transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            send_rest = transport.send_rest
+
+            async def counted():
+                waits.append(1)
+                await send_rest()
+
+            transport.send_rest = counted
+            return transport
+
+        return connect
+
+    async def story():
+        async with loopback_server(script, server_tls) as url:
+            uploads = [make_upload(url, tls=client_tls, linger_s=5, timeouts=SessionTimeouts()) for _ in (1, 2)]
+            for stream, upload in enumerate(uploads, 1):
+                upload.session.next_body = filler(stream)
+                upload.session.target = replace(upload.session.target, open_transport=narrow(url, client_tls))
+            return await asyncio.gather(*(upload.session.run() for upload in uploads))
+
+    outcomes = run_watched(story(), 30)
+    assert len(waits) > count
+    for outcome in outcomes:
+        assert outcome.ended_by is EndedBy.BODY
+        assert outcome.bytes_sent == count * len(shared)
+    for stream in (1, 2):
+        assert bodies[stream] == b"".join(piece_of(stream, number) for number in range(count))
+
+
+def test_what_comes_while_the_session_waits_is_with_the_kernel_before_more_returns(wire):
+    server_tls, client_tls = wire
+
+    async def script(peer):
+        await peer.read_head()
+        await peer.say(ACCEPTED)
+        await peer.read_chunks()
+        await peer.say(LAST_CHUNK)
+
+    async def story():
+        async with loopback_server(script, server_tls) as url:
+            upload = make_upload(url, tls=client_tls)
+            running = asyncio.ensure_future(upload.session.run())
+            upload.put(b"first")
+            while upload.session.bytes_sent != 5:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            upload.put(b"second")
+            sent = upload.session.bytes_sent
+            upload.put(None)
+            return sent, await running
+
+    sent, outcome = run_watched(story())
+    assert sent == 11
+    assert outcome.ended_by is EndedBy.BODY

@@ -94,11 +94,7 @@ def test_a_missing_stream_refuses_the_upload_however_much_is_sent(tmp_path):
         upload = make_upload(endpoint.url, credentials=KEYS)
         piece = b"m" * 65536
 
-        async def next_body():
-            await asyncio.sleep(0)
-            return memoryview(piece)
-
-        upload.session.next_body = next_body
+        upload.session.next_body = lambda: memoryview(piece)
         return await upload.session.run()
 
     outcome = with_endpoint(tmp_path, story, "door", lingering_seconds=0)

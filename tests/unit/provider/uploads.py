@@ -1,6 +1,7 @@
 """An upload against a scripted server: pieces in, ACK bytes and the outcome out."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 
 from kvspic.provider.credentials import StaticCredentials
@@ -18,7 +19,7 @@ QUICK = SessionTimeouts(connect_s=1.0, head_s=0.2, refusal_s=0.2)
 class Upload:
     """A session whose body comes from :meth:`put`; ``acks`` holds what came back so far."""
 
-    pieces: asyncio.Queue = field(default_factory=asyncio.Queue)
+    pieces: deque = field(default_factory=deque)
     acks: bytearray = field(default_factory=bytearray)
     connected_count: int = 0
     session: PutMediaSession | None = None
@@ -26,11 +27,11 @@ class Upload:
 
     def put(self, *pieces):
         """bytes, or None for the end of the body."""
-        for piece in pieces:
-            self.pieces.put_nowait(piece)
+        self.pieces.extend(pieces)
+        self.session.more()
 
-    async def next_body(self):
-        piece = await self.pieces.get()
+    def next_body(self):
+        piece = self.pieces.popleft() if self.pieces else b""
         return memoryview(piece) if piece else piece
 
     def on_ack_bytes(self, data):
