@@ -234,7 +234,8 @@ void session_abort(struct kvs_stream *stream, struct upload *upload, uint32_t re
 void session_abort_open(struct kvs_stream *stream, uint32_t result);
 void session_abort_all(struct kvs_stream *stream, uint32_t result);
 void session_remove(struct kvs_stream *stream, struct upload *upload);
-void session_announce(struct kvs_stream *stream); /* tells waiting readers that there are bytes */
+void session_announce(struct kvs_stream *stream);     /* tells waiting readers that there are bytes */
+int session_is_told(const struct kvs_stream *stream); /* of what a put brings, by the caller */
 void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
 void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
 void session_limit(struct kvs_stream *stream, uint64_t last); /* open ends stop at this fragment */

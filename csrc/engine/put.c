@@ -371,7 +371,7 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
         ledger_trim(stream);
     }
     pressure_check(stream);
-    session_announce(stream);
+    if (!session_is_told(stream)) session_announce(stream);
     return KVS_OK;
 }
 

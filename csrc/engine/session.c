@@ -179,6 +179,15 @@ static int has_news(const struct kvs_stream *stream, const struct upload *upload
     }
 }
 
+/* With a second upload, or one that is to end, the news is not the caller's to guess. */
+int session_is_told(const struct kvs_stream *stream)
+{
+    const struct upload *upload = stream->uploads[0];
+    if (!(stream->flags & KVS_PUT_TELLS) || upload == NULL || stream->uploads[1] != NULL) return 0;
+    int is_open = upload->state == KVS_UPLOAD_READY || upload->state == KVS_UPLOAD_STREAMING;
+    return is_open && upload->last == KVS_TIME_NONE;
+}
+
 void session_announce(struct kvs_stream *stream)
 {
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {

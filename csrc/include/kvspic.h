@@ -178,7 +178,9 @@ enum kvs_stream_flag {
     KVS_HAS_TAGS = 1u << 7,            /* issue TAG_STREAM on the way */
     KVS_SPARSE_KEYS = 1u << 8,         /* frames need no others (audio alone, JPEG): one is flagged as key 2 s or more
                                         * after the last, whatever the caller flags */
-    KVS_FORMAT_LOCKED = 1u << 9        /* kvs_stream_set_cpd is refused while streaming */
+    KVS_FORMAT_LOCKED = 1u << 9,       /* kvs_stream_set_cpd is refused while streaming */
+    KVS_PUT_TELLS = 1u << 10           /* who puts tells the reader of the stream's one upload: no KVS_ACTION_DATA for
+                                        * what a put brought, only for what comes without one */
 };
 enum kvs_nal_flag { KVS_NAL_ANNEXB_TO_AVCC = 8, KVS_NAL_AVCC_TO_ANNEXB = 16, KVS_NAL_ANNEXB_CPD = 32 };
 /* How frames of several tracks are ordered. CUT holds frames only around fragment edges and opens fragments at video

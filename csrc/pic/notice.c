@@ -100,7 +100,7 @@ static void tell_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 du
 /* What is unsent is `bytes` and lasts `duration`, or, where one of them is 0, is asked for. */
 static void tell_unsent(struct pic_stream *stream, const struct pic_upload *upload, UINT64 duration, UINT64 bytes)
 {
-    stream->wants_data_notice = 0;
+    if (upload == pic_upload_open(stream)) stream->wants_data_notice = 0;
     if (upload == NULL || stream->client->callbacks.streamDataAvailableFn == NULL) return;
     UPLOAD_HANDLE handle = upload->handle;
     pic_unlock(stream->client);

@@ -10,7 +10,7 @@
 static uint32_t flags_of(const StreamInfo *info)
 {
     const StreamCaps *caps = &info->streamCaps;
-    uint32_t flags = KVS_FORMAT_LOCKED;
+    uint32_t flags = KVS_FORMAT_LOCKED | KVS_PUT_TELLS;
     if (caps->keyFrameFragmentation) flags |= KVS_KEY_FRAME_FRAGMENTS;
     if (!caps->frameTimecodes) flags |= KVS_CLOCK_TIMECODES;
     if (!caps->absoluteFragmentTimes) flags |= KVS_RELATIVE_TIMES;

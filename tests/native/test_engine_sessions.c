@@ -57,6 +57,35 @@ static void test_a_locked_format_is_refused_while_streaming(void)
     service_down(&s);
 }
 
+/* Who puts tells the reader: only what comes without a put is announced, and nothing is lost by it. */
+static void test_a_caller_that_tells_its_reader_is_spared_the_action(void)
+{
+    struct kvs_stream_config config = video_config();
+    struct service s;
+    config.flags |= KVS_PUT_TELLS;
+    service_up(&s, NULL);
+    struct kvs_stream *stream = service_open(&s, &config);
+    service_put(&s, stream, 0, KVS_FRAME_KEY);
+    service_turn(&s);
+    uint32_t told = s.count[KVS_ACTION_DATA];
+    CHECK_EQ(told, 1); /* the session is new: the put came before it */
+    for (uint32_t i = 1; i < 5; i++) {
+        service_put(&s, stream, 100u * i, 0);
+        service_turn(&s);
+        CHECK_EQ(s.count[KVS_ACTION_DATA], told);
+        session_read_all(&s, newest(&s));
+    }
+    CHECK_EQ(kvs_stream_end_fragment(stream, s.now_hns), KVS_OK);
+    service_turn(&s);
+    CHECK_EQ(s.count[KVS_ACTION_DATA], told + 1);
+    service_put(&s, stream, 1000, KVS_FRAME_KEY);
+    CHECK(service_drain(&s, stream));
+    struct mkv_seen seen = session_seen(newest(&s));
+    CHECK_EQ(seen.block_count, 6);
+    mkv_forget(&seen);
+    service_down(&s);
+}
+
 /* The first fragment of a new format is dropped before it was sent: the next one still needs the new header. */
 static void test_the_first_fragment_of_a_format_is_dropped(void)
 {
@@ -357,6 +386,7 @@ int main(void)
 {
     test_new_codec_private_data_opens_a_session();
     test_a_locked_format_is_refused_while_streaming();
+    test_a_caller_that_tells_its_reader_is_spared_the_action();
     test_the_first_fragment_of_a_format_is_dropped();
     test_the_first_fragment_after_a_step_back_is_dropped();
     test_a_reader_that_waits_while_the_ring_grows();
