@@ -130,4 +130,4 @@ def growth_lines(figures: Iterable[Figure]) -> Iterator[str]:
 def summary(figures: Iterable[Figure]) -> str:
     """How many goals there are and how many are reached."""
     found = [reached for reached in map(has_reached, figures) if reached is not None]
-    return f"{sum(found)} of {len(found)} figures with a goal reach it"
+    return f"{sum(found)} of {len(found)} figures with a goal reach it" if found else "none of these figures has a goal"
