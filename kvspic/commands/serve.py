@@ -37,7 +37,7 @@ def parse_key(text: str) -> tuple[str, str]:
 @click.command(
     epilog=f"""{EXAMPLES}
   kvspic serve
-  kvspic serve --faults faults.json
+  printf -- "- {{kind: cut, after_bytes: 9000, count: 1}}" > faults.yaml; kvspic serve --faults faults.yaml
   kvspic serve --port 0 --data-dir /var/lib/kvspic
   KVSPIC_ACCESS_KEY=AKEXAMPLE:secret kvspic serve
   aws kinesisvideo list-streams --endpoint-url http://127.0.0.1:8080
@@ -58,7 +58,9 @@ def parse_key(text: str) -> tuple[str, str]:
 )  # fmt: skip
 @click.option(
     "--faults", "faults_file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-    help="Let go wrong what this JSON file says, such as [{\"kind\": \"cut\", \"after_bytes\": 9000, \"count\": 1}].",
+    help="Let go wrong what this YAML or JSON file says, e.g. - {kind: restart, begin_s: 10, delay_s: 3}; its kinds "
+    "are refuse, unreachable, answer, delay, cut, silence, stall, throttle, error-ack, delay-acks, reorder-acks, "
+    "drop-acks, expire-tokens and restart (docs/faults.md).",
 )  # fmt: skip
 @verbose_option
 def serve(

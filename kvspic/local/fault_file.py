@@ -1,10 +1,10 @@
-"""A file of faults: JSON text to :class:`~kvspic.local.faults.Fault` objects. Pure.
+"""A file of faults: YAML or JSON text to :class:`~kvspic.local.faults.Fault` objects. Pure.
 
-    {"faults": [{"kind": "cut", "operation": "PutMedia", "after_bytes": 20000, "count": 1},
-                {"kind": "restart", "begin_ms": 10000, "delay_ms": 3000}]}
+    - {kind: cut, operation: PutMedia, after_bytes: 20000, count: 1}
+    - {kind: restart, begin_s: 10, delay_ms: 300}
 
-A list without the object around it is fine too. Members are the fields of ``Fault``; times may be given in ``_ms``.
-JSON is also YAML, so a YAML tool can write such a file, but no YAML is read here: that would cost a dependency.
+A mapping with the list as its member ``faults`` is fine too. Members are the fields of ``Fault``; times may be given in
+``_s`` and ``_ms``. JSON is read without PyYAML. ``docs/faults.md`` has an example of each kind.
 """
 
 from __future__ import annotations
@@ -21,21 +21,33 @@ def faults_of_text(text: str) -> list[Fault]:
     """Read faults from the text of a file.
 
     Raises:
-        FaultError: it is not JSON, has another form, or one of its faults cannot be; says which.
+        FaultError: it is no YAML, has another form, or one of its faults cannot be; says which.
     """
-    try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FaultError(f"the file of faults is no JSON ({error}); give a list of objects.") from None
+    found = _parsed(text)
     if isinstance(found, dict) and set(found) == {"faults"}:
         found = found["faults"]
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise FaultError('the file of faults is a list of objects, or {"faults": [...]} with one.')
+        raise FaultError("the file of faults is a list of mappings, such as - {kind: cut, after_bytes: 9000}.")
     return [_numbered(number, members) for number, members in enumerate(found, 1)]
 
 
-def _numbered(number: int, members: dict[str, Any]) -> Fault:
+def _parsed(text: str) -> Any:
     try:
-        return fault_of(members)
+        return json.loads(text)  # first, because JSON indented by tabs is no YAML
+    except (ValueError, RecursionError):
+        pass
+    try:
+        import yaml
+    except ImportError:
+        raise FaultError("the file of faults is no JSON, and YAML needs PyYAML: pip install 'kvspic[local]'.") from None
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise FaultError(f"the file of faults is neither YAML nor JSON ({' '.join(str(error).split())}).") from None
+
+
+def _numbered(number: int, members: dict[Any, Any]) -> Fault:
+    try:
+        return fault_of({str(key): value for key, value in members.items()})
     except FaultError as error:
         raise FaultError(f"fault {number}: {error}") from None

@@ -13,10 +13,11 @@ from enum import Enum
 from typing import Any
 
 from kvspic.local.acks import AckError
-from kvspic.local.settings import HNS_PER_MS
+from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND
 
 __all__ = ["ANY", "PUT_MEDIA", "Fault", "FaultError", "FaultKind", "FaultScript", "fault_of"]
 
+UNITS_HNS = {"s": HNS_PER_SECOND, "ms": HNS_PER_MS}
 ANY = "*"
 PUT_MEDIA = "PutMedia"
 
@@ -125,7 +126,8 @@ class FaultScript:
 
 
 def fault_of(members: Mapping[str, Any]) -> Fault:
-    """Make a fault from plain values, as a file has them; a member ``delay_ms`` stands for ``delay_hns`` and so on.
+    """Make a fault from plain values, as a file has them; ``delay_s`` and ``delay_ms`` stand for ``delay_hns`` and so
+    on, ``error_id`` may be a name of :class:`~kvspic.local.acks.AckError`.
 
     Raises:
         FaultError: a member that faults do not have, or a value that cannot be.
@@ -134,8 +136,11 @@ def fault_of(members: Mapping[str, Any]) -> Fault:
     values: dict[str, Any] = {}
     for key, value in members.items():
         name = key.replace("-", "_")
-        if name.endswith("_ms"):
-            name, value = name[:-3] + "_hns", _integer(key, value) * HNS_PER_MS
+        stem, _, unit = name.rpartition("_")
+        if name not in names and unit in UNITS_HNS:
+            name, value = f"{stem}_hns", round(_number(key, value) * UNITS_HNS[unit])
+        if name == "error_id" and isinstance(value, str) and value in AckError.__members__:
+            value = int(AckError[value])
         if name not in names:
             raise FaultError(f"a fault has no member {key}; it has {', '.join(sorted(names))}.")
         values[name] = value
@@ -147,7 +152,16 @@ def fault_of(members: Mapping[str, Any]) -> Fault:
     for name in (*_NUMBERS, "status", "error_id"):
         if name in values:
             values[name] = _integer(name, values[name])
+    for name in ("operation", "stream", "error_name"):
+        if not isinstance(values.get(name, ""), str):
+            raise FaultError(f"{name} of a fault is a text; put it into quotes.")
     return Fault(**values)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e9:
+        raise FaultError(f"{name} of a fault is a number.")
+    return value
 
 
 def _integer(name: str, value: Any) -> int:

@@ -7,7 +7,12 @@ import sys
 from tidy.project import ROOT
 
 SUITE = """
+import itertools
+import json
 import sys
+from datetime import timedelta
+
+import pytest
 
 def test_nothing_of_kvspic_is_loaded_before_the_fixture_is_used():
     assert "kvspic" not in sys.modules
@@ -25,8 +30,41 @@ def test_what_is_put_is_stored_and_faults_strike(kvspic_endpoint):
     assert stream.metrics().sessions == 2
     assert len({fragment.producer_hns for fragment in kvspic_endpoint.fragments("cam")}) == 4
 
+KINDS = {
+    "refuse": {"count": 1},
+    "unreachable": {"count": 1},
+    "answer": {"status": 500, "error_name": "InternalFailure", "count": 1},
+    "delay": {"delay_ms": 50},
+    "cut": {"after_bytes": 300, "count": 1},
+    "silence": {"after_bytes": 300, "count": 1},
+    "stall": {"delay_ms": 50},
+    "throttle": {"bytes_per_s": 20000},
+    "error-ack": {"error_id": "INTERNAL_ERROR", "count": 1},
+    "delay-acks": {"delay_ms": 50},
+    "reorder-acks": {},
+    "drop-acks": {"count": 1},
+    "expire-tokens": {},
+    "restart": {"delay_ms": 50},
+}
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_gets_over_each_kind_of_fault(kvspic_endpoint, kind):
+    import kvspic
+    from kvspic.local.fault_file import faults_of_text
+    from kvspic.provider.credentials import CallableCredentials, Credentials
+    numbers = itertools.count()
+    fault = {"kind": kind, "operation": "PutMedia", **KINDS[kind]}
+    track = kvspic.Track("V_TEST", "video/x-test")
+    keys = CallableCredentials(lambda: Credentials(f"KEY{next(numbers)}", "secret"))
+    with kvspic.Producer(endpoint_url=kvspic_endpoint.url, credentials=keys) as producer:
+        with producer.open_stream("cam", [track], stale_after=timedelta(seconds=0.5)) as stream:
+            kvspic_endpoint.faults.add(*faults_of_text(json.dumps([fault])))
+            for number in range(4):
+                stream.put_frame(bytes(200), pts=1_700_000_000_000_000_000 + number * 10**9, key_frame=True)
+    assert stream.report.is_complete
+    assert len({fragment.producer_hns for fragment in kvspic_endpoint.fragments("cam")}) == 4
+
 def test_each_test_has_an_endpoint_of_its_own(kvspic_endpoint):
-    import pytest
     with pytest.raises(Exception, match="not found"):
         kvspic_endpoint.fragments("cam")
 """
@@ -40,7 +78,7 @@ def test_the_fixture_serves_a_suite(tmp_path):
         command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=60
     )
     assert run.returncode == 0, run.stdout
-    assert "3 passed" in run.stdout
+    assert "17 passed" in run.stdout
 
 
 def test_the_plugin_is_an_entry_point_of_the_package():

@@ -7,12 +7,14 @@ from botocore.exceptions import ClientError
 from unit.cli.commands import start
 from unit.local.aws import client
 
-FAULTS = '[{"kind": "answer", "operation": "ListStreams", "status": 503, "error_name": "SlowDown", "count": 1}]'
+JSON = '[{"kind": "answer", "operation": "ListStreams", "status": 503, "error_name": "SlowDown", "count": 1}]'
+YAML = "- {kind: answer, operation: ListStreams, status: 503, error_name: SlowDown, count: 1}\n"
 
 
-def test_faults_of_a_file_strike(tmp_path):
-    path = tmp_path / "faults.json"
-    path.write_text(FAULTS, encoding="utf-8")
+@pytest.mark.parametrize("text", [YAML, JSON], ids=["yaml", "json"])
+def test_faults_of_a_file_strike(tmp_path, text):
+    path = tmp_path / "faults"
+    path.write_text(text, encoding="utf-8")
     process = start("serve", "--port", "0", "--data-dir", tmp_path / "data", "--faults", path)
     try:
         control = client("kinesisvideo", process.stdout.readline().split()[-1])
@@ -26,7 +28,7 @@ def test_faults_of_a_file_strike(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("[", "no JSON"), ('[{"kind": "explode"}]', "fault 1"), (None, "cannot be read")]
+    ("text", "words"), [("[", "neither YAML nor JSON"), ('[{"kind": "explode"}]', "fault 1"), (None, "cannot be read")]
 )
 def test_a_wrong_file_is_a_usage_error(run, tmp_path, text, words):
     path = tmp_path / "faults.json"
