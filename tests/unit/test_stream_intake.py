@@ -175,7 +175,7 @@ def test_a_long_group_that_is_kept_is_refused_by_the_service(producer):
 
 def test_an_hour_between_two_frames_of_a_group_is_no_fragment_of_an_hour(producer, url):
     now = time.time_ns()
-    with opened(producer, "gap", buffer_duration=timedelta(hours=2)) as (stream, _):
+    with opened(producer, "gap") as (stream, _):
         put(stream, 3, base=now - 3600 * S, gop=1000)
         put(stream, 3, base=now, first=3, gop=1000)
     assert stream.report.frames_done == 6
