@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         StreamReady,
         TagsSkipped,
         TimesAnchored,
+        TimesRepeated,
         TimesShifted,
         TrackSilent,
         Triggered,
@@ -106,8 +107,8 @@ __all__ = [
     "Resumed", "RetentionDiffers", "RetryPolicy", "RetryStream", "RoomAvailable", "ServiceError", "Situation",
     "Stalled", "StateChanged", "StateError", "StaticCredentials", "StoreFullError", "Stream", "StreamClosed",
     "StreamFailed", "StreamMetrics", "StreamOptions", "StreamReady", "StreamReport", "StreamState",
-    "StreamStoppedError", "TagsSkipped", "TimedOutError", "TimesAnchored", "TimesShifted", "Track",
-    "TrackSilent", "TrackType", "Triggered", "UnknownTrackError", "UsageError", "__version__",
+    "StreamStoppedError", "TagsSkipped", "TimedOutError", "TimesAnchored", "TimesRepeated", "TimesShifted",
+    "Track", "TrackSilent", "TrackType", "Triggered", "UnknownTrackError", "UsageError", "__version__",
 ]
 
 __version__ = "0.1.0.dev0"
@@ -118,7 +119,7 @@ HOMES = {
         "FragmentPersisted", "FragmentSplit", "FrameTooLarge", "FramesDropped", "LateErrorAck", "NoKeyFrame",
         "Paused", "Pressure", "PressureKind", "Recovered", "Resumed", "RetentionDiffers", "RoomAvailable",
         "Stalled", "StateChanged", "StreamClosed", "StreamFailed", "StreamReady", "TagsSkipped",
-        "TimesAnchored", "TimesShifted", "TrackSilent", "Triggered",
+        "TimesAnchored", "TimesRepeated", "TimesShifted", "TrackSilent", "Triggered",
     ),
     "kvspic.errors": (
         "InternalError", "KvsError", "MediaError", "ResourceError", "ServiceError", "StateError",

@@ -46,6 +46,7 @@ __all__ = [
     "StreamReady",
     "TagsSkipped",
     "TimesAnchored",
+    "TimesRepeated",
     "TimesShifted",
     "TrackSilent",
     "Triggered",
@@ -270,6 +271,16 @@ class TimesShifted(Event):
     track: int
     shift_ns: int
     count: int = 1
+
+
+@dataclass(frozen=True)
+class TimesRepeated(Event):
+    """``count`` frames had the time of the one before in their track; each was moved to the next millisecond.
+
+    Told not more often than every ten seconds.
+    """
+
+    count: int
 
 
 @dataclass(frozen=True)

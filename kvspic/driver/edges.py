@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from kvspic.actions import Event, FramesDropped, NoKeyFrame, TimesShifted
+from kvspic.actions import Event, FramesDropped, NoKeyFrame, TimesRepeated, TimesShifted
 from kvspic.types import DropReason, StreamMetrics
 
-__all__ = ["KEY_FRAME_WAIT_HNS", "KeyFrameWatch", "ShiftRuns"]
+__all__ = ["KEY_FRAME_WAIT_HNS", "KeyFrameWatch", "RepeatWatch", "ShiftRuns"]
 
 QUIET_HNS = 10 * 10_000_000  # after so long without another one a run is over
 KEY_FRAME_WAIT_HNS = 10 * 10_000_000
@@ -51,6 +51,23 @@ class ShiftRuns:
             del self._runs[track]
             if run.rest.count:
                 yield run.rest
+
+
+class RepeatWatch:
+    """Tells of a counter that rises, not more often than every ten seconds."""
+
+    def __init__(self, stream_name: str) -> None:
+        self._name = stream_name
+        self._told = 0
+        self._told_hns: int | None = None
+
+    def look(self, times_bumped: int, now_hns: int | None) -> Event | None:
+        """Return an event if it is time to tell; ``now_hns`` None: it is, because the stream ends."""
+        count = times_bumped - self._told
+        if not count or (now_hns is not None and self._told_hns is not None and now_hns < self._told_hns + QUIET_HNS):
+            return None
+        self._told, self._told_hns = times_bumped, now_hns
+        return TimesRepeated(self._name, count)
 
 
 class KeyFrameWatch:

@@ -26,7 +26,7 @@ from kvspic.actions import (
 )
 from kvspic.core import Stream
 from kvspic.driver.aio import AioDriver, Clock
-from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, ShiftRuns
+from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, RepeatWatch, ShiftRuns
 from kvspic.driver.orders import StreamOrders
 from kvspic.driver.rules import Recovery
 from kvspic.driver.watch import EventQueue, Latency, Waiters, Watchers
@@ -75,6 +75,7 @@ class StreamWork:
         self._waiters = Waiters()
         self._latency = Latency()
         self._shift_runs = ShiftRuns()
+        self._repeats = RepeatWatch(self.name)
         self._key_frames = KeyFrameWatch(self.name)
         self._state = StreamState.NEW
         self._since_hns = self._clock.now_hns()
@@ -250,6 +251,7 @@ class StreamWork:
         if self.intake is not None:
             self.intake.end()
         self._tell_all(self._shift_runs.over(None))
+        self._tell_repeats(None)
         self._watchers.end()
         self._pulse()
         logger.info("closed: %s", self.report())
@@ -293,6 +295,11 @@ class StreamWork:
         if isinstance(event, FramesDropped) and self._key_frames.begins(event, self.metrics(), now_hns):
             self._later(KEY_FRAME_WAIT_HNS, self._miss_key_frame)
 
+    def _tell_repeats(self, now_hns: int | None) -> None:
+        event = self._repeats.look(self.metrics().times_bumped, now_hns)
+        if event is not None:
+            self._tell(event)
+
     def _miss_key_frame(self, now_hns: int) -> None:
         event = self._key_frames.look(self.metrics(), now_hns)
         if event is not None:
@@ -326,6 +333,7 @@ class StreamWork:
 
     def _fragment_done(self, action: Action) -> None:
         self._recovery.fragment_done()
+        self._tell_repeats(self._clock.now_hns())
         self._works()
 
     def _works(self) -> None:

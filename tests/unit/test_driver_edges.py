@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from kvspic.actions import FramesDropped, NoKeyFrame, StreamReady, TimesShifted
-from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, ShiftRuns
+from kvspic.actions import FramesDropped, NoKeyFrame, StreamReady, TimesRepeated, TimesShifted
+from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, RepeatWatch, ShiftRuns
 from kvspic.types import DropReason, StreamMetrics, StreamState
 
 S = 10_000_000
@@ -40,6 +40,16 @@ def test_each_track_has_its_own_run_and_the_end_tells_them_all():
 
 def test_other_events_are_told():
     assert ShiftRuns().tells(StreamReady("door"), 0)
+
+
+def test_repeated_times_are_told_at_once_then_every_ten_seconds_and_at_the_end():
+    watch = RepeatWatch("door")
+    assert watch.look(0, 0) is None
+    assert watch.look(3, 0) == TimesRepeated("door", 3)
+    assert watch.look(9, 9 * S) is None
+    assert watch.look(10, 10 * S) == TimesRepeated("door", 7)
+    assert watch.look(12, None) == TimesRepeated("door", 2)
+    assert watch.look(12, None) is None
 
 
 def metrics(skipped, fragments_put=0):

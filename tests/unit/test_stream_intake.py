@@ -154,6 +154,16 @@ def test_times_that_go_back_again_and_again_are_told_at_the_beginning_and_at_the
     assert [event.count for event in events.of(kvspic.TimesShifted)] == [1, 2]
 
 
+def test_times_that_repeat_are_told_in_sum(producer, url):
+    now = time.time_ns()
+    with opened(producer, "repeat") as (stream, events):
+        for number in range(20):
+            stream.put_frame(b"x", pts=now + number // 2 * S // 10, key_frame=number % 10 == 0)
+    assert (stream.report.times_bumped, stream.report.frames_done) == (10, 20)
+    assert sum(event.count for event in events.of(kvspic.TimesRepeated)) == 10
+    assert len(events.of(kvspic.TimesRepeated)) <= 2
+
+
 # ---- long groups of pictures
 
 
