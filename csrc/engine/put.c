@@ -105,7 +105,7 @@ static void set_key(struct kvs_stream *stream, struct put *put)
 {
     if ((stream->flags & KVS_SPARSE_KEYS) && is_lead(stream, put->track)) {
         uint64_t last = stream->last_key_pts_hns;
-        int is_due = stream->skip_until_key || last == KVS_TIME_NONE ||
+        int is_due = stream->skip_until_key || put->is_new_session || last == KVS_TIME_NONE ||
                      put->pts_hns >= kvs_hns_add(last, SPARSE_KEY_GAP_HNS);
         put->flags = is_due ? put->flags | KVS_FRAME_KEY : put->flags & ~(uint32_t)KVS_FRAME_KEY;
     }
@@ -145,6 +145,7 @@ static void note_opened(struct kvs_stream *stream, const struct put *put)
 static int is_skipped(const struct kvs_stream *stream, const struct put *put)
 {
     if (is_key(put)) return 0;
+    if (put->is_new_session && is_lead(stream, put->track)) return 1; /* a session begins with a key frame */
     if (stream->skip_arrivals && is_lead(stream, put->track)) return 1;
     if (!stream->skip_until_key) return 0;
     if (stream->order.mode == KVS_ORDER_NONE) return 1;

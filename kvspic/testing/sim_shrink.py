@@ -116,7 +116,7 @@ def _smaller_streams(stream: StreamPlan) -> Iterable[StreamPlan]:
         yield from (
             replace(stream, bursts=(*bursts[:index], less, *bursts[index + 1 :])) for less in _smaller_bursts(burst)
         )
-    yield from _plainer(stream)
+    yield from (less for less in _plainer(stream) if less.video_hns or less.audio_hns)
 
 
 def _plainer(item: Any) -> Iterable[Any]:

@@ -145,6 +145,13 @@ def test_a_key_frame_dropped_behind_a_held_one_takes_its_own_group_along():
     simulation.run_plan(plan(seed=2128, bursts=(Burst(2_210_000, 689_363_674),), store_size=STORE, huge=154, **changes))
 
 
+def test_a_clock_that_goes_back_while_a_fragment_is_open_begins_a_session_with_a_key_frame():
+    """Audio alone, cut by time: the source pauses with its fragment open and comes back 31 s earlier (seed 110333)."""
+    bursts = (Burst(10 * HNS_PER_S, 13 * HNS_PER_S, jump_hns=132 * HNS_PER_S), Burst(114 * HNS_PER_S, 117 * HNS_PER_S))
+    changes = {"video_hns": 0, "audio_hns": 985 * HNS_PER_MS, "backward_policy": BackwardPolicy.SESSION}
+    simulation.run_plan(plan(bursts=bursts, fragment_s=4, **changes))
+
+
 # ---- deeds of the user
 
 
