@@ -39,6 +39,11 @@ __all__ = [
     "Resumed",
     "RetentionDiffers",
     "RoomAvailable",
+    "SpoolDamaged",
+    "SpoolDropped",
+    "SpoolFailed",
+    "SpoolRecovered",
+    "Spooling",
     "Stalled",
     "StateChanged",
     "StreamClosed",
@@ -379,6 +384,51 @@ class EventsLost(Event):
     """So many events found no room: the reader was too slow, or the core's queue was full."""
 
     count: int
+
+
+@dataclass(frozen=True)
+class Spooling(Event):
+    """Memory is full: frames go to the spool's files only (``begins``), or everything there has been read again."""
+
+    begins: bool
+
+
+@dataclass(frozen=True)
+class SpoolRecovered(Event):
+    """An earlier process left frames in the spool, and they are being sent now.
+
+    ``frames_stored`` of what it left were not sent again, because the service has them; ``is_checked`` False: it could
+    not be asked, so some may be sent twice, with the same times. ``frames_missing`` were put and are in no file.
+    """
+
+    frames: int
+    size: int
+    frames_stored: int
+    frames_missing: int
+    is_checked: bool
+
+
+@dataclass(frozen=True)
+class SpoolDropped(Event):
+    """The spool was full, and its oldest file went: ``frames`` are lost, ``frames_in_memory`` are only there now."""
+
+    frames: int
+    size: int
+    frames_in_memory: int
+
+
+@dataclass(frozen=True)
+class SpoolDamaged(Event):
+    """So many frames of the spool could not be read back, or were refused when they were."""
+
+    frames: int
+
+
+@dataclass(frozen=True)
+class SpoolFailed(Event):
+    """The spool cannot be written: the stream goes on in memory, and the spool is tried again."""
+
+    cause: str
 
 
 def _ns(ticks: int) -> int:

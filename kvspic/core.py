@@ -9,6 +9,7 @@ when the last call inside it has returned.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 from kvspic._lib import ClientHandle, check, ffi, keep_stream, lib, new_gate, new_struct
@@ -333,7 +334,7 @@ class Stream:
         check(lib.kvs_stream_metrics(self._ptr, found))
         values: dict[str, Any] = {name: int(getattr(found, name)) for name in METRIC_NAMES}
         values["state"] = StreamState(values["state"])
-        dropped = {reason: int(found.frames_dropped[reason]) for reason in DropReason}
+        dropped = {reason: int(found.frames_dropped[reason]) if reason < DROPS else 0 for reason in DropReason}
         return StreamMetrics(dropped=dropped, frames_settled=tuple(found.frames_settled), **values)
 
     def close(self) -> None:
@@ -347,7 +348,13 @@ class Stream:
         return kept
 
 
-METRIC_NAMES = tuple(name for name in StreamMetrics.__dataclass_fields__ if name not in ("dropped", "frames_settled"))
+DROPS = int(lib.KVS_DROP_COUNT)  # what comes after is the spool's
+# The fields with a default are the spool's.
+METRIC_NAMES = tuple(
+    found.name
+    for found in fields(StreamMetrics)
+    if found.default is MISSING and found.name not in ("dropped", "frames_settled")
+)
 
 
 class UploadReader:

@@ -11,9 +11,11 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
+    import os
+
     from typing_extensions import Buffer
 else:
     Buffer = Any
@@ -125,7 +127,7 @@ class StreamState(enum.IntEnum):
 
 
 class DropReason(enum.IntEnum):
-    """Why frames left the ledger without being done; the numbers are the core's."""
+    """Why frames left the ledger without being done; the numbers are the core's, from 100 on the spool's."""
 
     STORE_FULL = 0
     BUFFER_DURATION = 1
@@ -135,6 +137,8 @@ class DropReason(enum.IntEnum):
     RESET = 5
     BACKWARD = 6
     LATE = 7
+    SPOOL_FULL = 100
+    SPOOL_LOST = 101  # could not be written, could not be read back, or was refused when it was
 
 
 @dataclass(frozen=True)
@@ -309,6 +313,11 @@ class StreamOptions:
         pre_roll_size: bytes that the ring may hold.
         stale_after: sent bytes without any ACK for so long are a stale connection; None: 30 s.
         want_acks: without them a frame is done when it was handed to the network.
+        spool: a directory where frames also live in files until they are done: what a process that was killed, or
+            closed too soon, left there is sent by the next one; and what memory cannot hold waits there.
+            ``full_policy`` and ``buffer_duration`` do not count then.
+        spool_size: bytes of those files; beyond it the oldest go (offline: the put waits).
+        spool_durability: "process" survives SIGKILL, "disk" also a power cut, but for the open fragment.
     """
 
     retention: timedelta = timedelta(hours=24)
@@ -334,6 +343,9 @@ class StreamOptions:
     long_gop: LongGop = LongGop.SPLIT
     pre_roll: timedelta = ZERO
     pre_roll_size: int = 32 * 1024 * 1024
+    spool: str | os.PathLike[str] | None = None
+    spool_size: int = 1 << 30
+    spool_durability: Literal["process", "disk"] = "process"
 
 
 class StreamKeywords(TypedDict, total=False):
@@ -362,11 +374,15 @@ class StreamKeywords(TypedDict, total=False):
     long_gop: LongGop
     pre_roll: timedelta
     pre_roll_size: int
+    spool: str | os.PathLike[str] | None
+    spool_size: int
+    spool_durability: Literal["process", "disk"]
 
 
 @dataclass(frozen=True)
 class StreamMetrics:
-    """The core's counters of one stream. ``frames_put`` is always done + dropped + buffered; the same for bytes."""
+    """The core's counters of one stream, and its spool's. ``frames_put`` is always done + dropped + buffered + spooled;
+    the same for bytes."""
 
     state: StreamState
     failure: int
@@ -413,6 +429,13 @@ class StreamMetrics:
     tracks_silent: int
     times_bumped: int
     frames_settled: tuple[int, ...]  # per track, as opened: frames put, from the first on, that are owed no more
+    # Of the spool; 0 without one.
+    frames_spooled: int = 0  # on disk only
+    bytes_spooled: int = 0
+    frames_recovered: int = 0  # of frames_put: left by an earlier process
+    spool_used: int = 0  # bytes of files
+    spool_failures: int = 0
+    spool_damages: int = 0
 
     @property
     def frames_dropped(self) -> int:
@@ -422,8 +445,8 @@ class StreamMetrics:
     @property
     def adds_up(self) -> bool:
         """Whether the ledger's sums hold; False is a fault of the library."""
-        frames = self.frames_done + self.frames_dropped + self.frames_buffered
-        size = self.bytes_done + self.bytes_dropped + self.bytes_buffered
+        frames = self.frames_done + self.frames_dropped + self.frames_buffered + self.frames_spooled
+        size = self.bytes_done + self.bytes_dropped + self.bytes_buffered + self.bytes_spooled
         return frames == self.frames_put and size == self.bytes_put
 
 
@@ -440,7 +463,8 @@ class ClientMetrics:
 
 @dataclass(frozen=True)
 class StreamReport:
-    """The ledger of a stream: every frame put is done, dropped for a reason, or still buffered.
+    """The ledger of a stream: every frame put is done, dropped for a reason, still buffered, or (``frames_spooled``)
+    in the spool only. ``frames_recovered`` of those put were left there by an earlier process.
 
     Done means PERSISTED (RECEIVED for a stream without retention). ACK latency is from the fragment's first byte sent
     to the ACK that made it done, of the last thousand fragments; None before the first.
@@ -470,6 +494,9 @@ class StreamReport:
     ack_latency_ns_p99: int | None
     adds_up: bool
     failure: str = ""
+    frames_spooled: int = 0
+    bytes_spooled: int = 0
+    frames_recovered: int = 0
     frames_held: int = 0
     frames_expired: int = 0
     frames_too_large: int = 0
@@ -492,9 +519,10 @@ class StreamReport:
     def __str__(self) -> str:
         reasons = ", ".join(f"{reason.name.lower()} {count}" for reason, count in self.dropped.items() if count)
         why = f" ({reasons})" if reasons else ""
+        spooled = f" + {self.frames_spooled} spooled" if self.frames_spooled else ""
         return (
             f"{self.name}: {self.frames_put} frames put = {self.frames_done} done + {self.frames_dropped} dropped{why} "
-            f"+ {self.frames_buffered} buffered; {self.fragments_done} fragments, {self.bytes_sent} bytes sent"
+            f"+ {self.frames_buffered} buffered{spooled}; {self.fragments_done} fragments, {self.bytes_sent} bytes sent"
         )
 
 
