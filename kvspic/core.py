@@ -32,6 +32,7 @@ from kvspic.types import (
 )
 
 __all__ = [
+    "CLOSED_GATE",
     "TIME_NONE",
     "Client",
     "Stream",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvspic.actions import Event
 from kvspic.driver.blocking import LoopThread, call_soon
+from kvspic.driver.spooling import open_spool
 from kvspic.driver.stream import StreamWork
 from kvspic.driver.work import STORE_DEFAULT, ProducerSettings, ProducerWork
 from kvspic.stream import CLOSE_TIMEOUT_ON_ERROR_S, CLOSE_TIMEOUT_S, AsyncStream, Stream, StreamFace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncProducer", "AsyncStream", "Producer", "Stream"]
 
 READY_TIMEOUT_S = 30.0
+Callback = Callable[[Event], None]
 
 
 class _ProducerFace:
@@ -248,7 +250,7 @@ async def _open_ready(
     """Open a stream and wait until it is ready, or not (``timeout_s`` None); on failure nothing is left open."""
     name, tracks, options, on_event = what
     callbacks = [] if on_event is None else [on_event]
-    work = producer.open_stream(name, [track_of(track) for track in tracks], options, callbacks)
+    work = await _open_work(producer, name, [track_of(track) for track in tracks], options, callbacks)
     face = make(work)
     if timeout_s is None:
         return face
@@ -258,6 +260,19 @@ async def _open_ready(
         await producer.close_stream(work, 0)
         raise
     return face
+
+
+async def _open_work(
+    producer: ProducerWork, name: str, tracks: list[Track], options: StreamOptions, callbacks: list[Callback]
+) -> StreamWork:
+    if options.spool is None:
+        return producer.open_stream(name, tracks, options, callbacks)
+    spool = await asyncio.get_running_loop().run_in_executor(None, open_spool, name, tracks, options)
+    try:
+        return producer.open_stream(name, tracks, options, callbacks, spool)
+    except BaseException:
+        spool.leave()
+        raise
 
 
 async def _abandon(work: ProducerWork, thread: LoopThread) -> None:

@@ -45,7 +45,8 @@ class StreamFace:
         self._producer = producer
         self._work = work
         self._options = options
-        self._core = work.core
+        self._spool = None if work.spooling is None else work.spooling.spool
+        self._core = self._spool or work.core
 
     @property
     def name(self) -> str:

@@ -29,9 +29,11 @@ from kvspic.driver.aio import AioDriver, Clock
 from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, RepeatWatch, ShiftRuns
 from kvspic.driver.orders import StreamOrders
 from kvspic.driver.rules import Recovery
+from kvspic.driver.spooling import SpoolWork, Told
 from kvspic.driver.watch import EventQueue, Latency, Waiters, Watchers
 from kvspic.intake import Intake, IntakeCounts
 from kvspic.retry import ResetConnection, RetryPolicy, RetryStream
+from kvspic.spool.spool import Spool
 from kvspic.types import DropReason, Health, StreamMetrics, StreamReport, StreamState
 
 __all__ = ["StreamParts", "StreamWork"]
@@ -46,6 +48,8 @@ FROM_BUFFER = (
     DropReason.ERROR_ACK,
     DropReason.REPLAY_LIMIT,
     DropReason.RESET,
+    DropReason.SPOOL_FULL,
+    DropReason.SPOOL_LOST,
 )
 
 
@@ -59,6 +63,7 @@ class StreamParts:
     driver: AioDriver
     clock: Clock
     policy: RetryPolicy
+    spooling: SpoolWork | None = None
 
 
 class StreamWork:
@@ -67,6 +72,7 @@ class StreamWork:
     def __init__(self, parts: StreamParts) -> None:
         self.name = parts.name
         self.core = parts.core
+        self.spooling = parts.spooling
         self._orders = parts.orders
         self._driver = parts.driver
         self._clock = parts.clock
@@ -109,6 +115,16 @@ class StreamWork:
         return self._final is not None
 
     @property
+    def sink(self) -> Stream | Spool:
+        """What takes frames: the core, or the spool before it."""
+        return self.core if self.spooling is None else self.spooling.spool
+
+    @property
+    def told(self) -> Told:
+        """Whom the spool tells."""
+        return Told(self._tell, self.room, self._pulse)
+
+    @property
     def callbacks(self) -> list[Callable[[Event], None]]:
         """Functions that get every event, on the loop's thread."""
         return self._watchers.callbacks
@@ -120,7 +136,7 @@ class StreamWork:
     def metrics(self) -> StreamMetrics:
         """The counters now; after :meth:`close` the final ones. Any thread."""
         try:
-            return self._final or self.core.metrics()
+            return self._final or self.sink.metrics()
         except errors.NullArgError:  # closed by another thread just now
             return self._closed_metrics()
 
@@ -154,6 +170,9 @@ class StreamWork:
             times_shifted=found.times_shifted,
             fragments_split=found.fragments_split,
             time_offset_ns=before.time_offset_ns,
+            frames_spooled=found.frames_spooled,
+            bytes_spooled=found.bytes_spooled,
+            frames_recovered=found.frames_recovered,
         )
 
     def health(self, next_deadline_hns: int | None) -> Health:
@@ -161,7 +180,8 @@ class StreamWork:
         found, before = self.metrics(), self._intake_counts()
         state = found.state
         is_up = state in (StreamState.READY, StreamState.PUT_STREAM, StreamState.STREAMING)
-        trouble = self._trouble or self._key_frames.reason(found)
+        spool = "" if self.spooling is None else self.spooling.spool.trouble
+        trouble = self._trouble or spool or self._key_frames.reason(found)
         down = "" if is_up else self._orders.last_error or f"the stream is in {state.name}"
         return Health(
             state,
@@ -188,6 +208,8 @@ class StreamWork:
         """Let the puts that wait for room try again."""
         self.room_count += 1
         self.on_room()
+        if self.spooling is not None:
+            self.spooling.stir()
 
     async def wait_room(self, seen_count: int, timeout_s: float) -> bool:
         """Return True when room was announced since ``room_count`` was ``seen_count``."""
@@ -201,8 +223,8 @@ class StreamWork:
             KvsError: the policy gave up; TimedOutError: not in time.
         """
         found = self.metrics()
-        goal = _left(found) + found.frames_buffered
-        if end_fragment and found.frames_buffered and not self._is_closing:
+        goal = _left(found) + found.frames_buffered + found.frames_spooled
+        if end_fragment and goal > _left(found) and not self._is_closing:
             self.end_fragment()
             self._driver.take_turn()
 
@@ -222,7 +244,7 @@ class StreamWork:
     def end_fragment(self) -> None:
         """End the open fragment if there is one; any thread."""
         try:
-            self.core.end_fragment(self._clock.now_hns())
+            self.sink.end_fragment(self._clock.now_hns())
         except (errors.StateError, errors.UsageError) as error:
             logger.debug("%s: %s", self.name, error)  # nothing is open, or fragments are cut by time
 
@@ -232,10 +254,13 @@ class StreamWork:
             await self._until(lambda: self.is_closed, None)
             return self.report()
         self._is_closing = True
+        end_s = self._driver.loop.time() + timeout_s
         try:
+            await self._feed_all(timeout_s)
             self.core.stop(self._clock.now_hns())
             self._driver.take_turn()
-            await self._until(lambda: self._is_drained or self.failure is not None, timeout_s)
+            left_s = end_s - self._driver.loop.time()
+            await self._until(lambda: self._is_drained or self.failure is not None, left_s)
         finally:
             self.shut()
         return self.report()
@@ -245,7 +270,7 @@ class StreamWork:
         if self._final is not None:
             return
         self._is_closing = True
-        self._final = self.core.metrics()
+        self._final = self.core.metrics() if self.spooling is None else self._end_spool(self.spooling)
         self._orders.stop()
         self.core.close()
         if self.intake is not None:
@@ -255,6 +280,12 @@ class StreamWork:
         self._watchers.end()
         self._pulse()
         logger.info("closed: %s", self.report())
+
+    def leave(self) -> object:
+        """In a forked child: use nothing that is the parent's; return what has to be kept."""
+        if self.spooling is not None:
+            self.spooling.spool.leave()
+        return self.core.leave()
 
     def fail(self, failure: errors.KvsError) -> None:
         """Nobody will try again: everybody who waits is told."""
@@ -270,6 +301,17 @@ class StreamWork:
         self.core.retry(self._clock.now_hns())
         self._driver.take_turn()
 
+    async def _feed_all(self, timeout_s: float) -> None:
+        """Take no more frames, and let the core have those that are on disk only."""
+        spooling = self.spooling
+        if spooling is not None:
+            spooling.spool.stop()
+            await self._until(lambda: spooling.spool.is_fed or self.failure is not None, timeout_s)
+
+    def _end_spool(self, spooling: SpoolWork) -> StreamMetrics:
+        spooling.end()
+        return spooling.spool.finish()
+
     # ---- what the core says
 
     def on_action(self, action: Action) -> None:
@@ -280,6 +322,8 @@ class StreamWork:
         event = event_of(action, self.name)
         if event is not None:
             self._tell_edges(event)
+        if self.spooling is not None:
+            self.spooling.on_action(action)
         self._pulse()
 
     def tell_soon(self, event: Event) -> None:

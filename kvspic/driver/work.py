@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from kvspic import errors
@@ -20,6 +21,7 @@ from kvspic.actions import ORDERS, Action, ActionKind, Event
 from kvspic.core import Client, StreamSetup
 from kvspic.driver.aio import AioDriver, Clock
 from kvspic.driver.orders import OrderSettings, StreamOrders
+from kvspic.driver.spooling import SpoolWork, core_options
 from kvspic.driver.stream import StreamParts, StreamWork
 from kvspic.driver.turn import Turn
 from kvspic.intake import Intake, IntakeRules, IntakeWorld
@@ -29,6 +31,7 @@ from kvspic.types import ClientMetrics, ClockPolicy, StreamOptions, StreamReport
 
 if TYPE_CHECKING:
     from kvspic.provider.credentials import CredentialSource
+    from kvspic.spool.spool import Spool
 
 __all__ = ["FORKED", "STORE_DEFAULT", "ProducerSettings", "ProducerWork"]
 
@@ -89,21 +92,33 @@ class ProducerWork:
         return self._driver.loop
 
     def open_stream(
-        self, name: str, tracks: Sequence[Track], options: StreamOptions, callbacks: Sequence[Callback] = ()
+        self,
+        name: str,
+        tracks: Sequence[Track],
+        options: StreamOptions,
+        callbacks: Sequence[Callback] = (),
+        spool: Spool | None = None,
     ) -> StreamWork:
-        """Open a stream; it takes frames at once and becomes ready by itself. ``callbacks`` get all its events."""
+        """Open a stream; it takes frames at once and becomes ready by itself. ``callbacks`` get all its events.
+
+        ``spool`` is what :func:`open_spool` made; it is the stream's from then on, unless this raises.
+        """
         self.check_open()
         rules = _intake_rules(name, tracks, options)
         self._last_user += 1
         user = self._last_user
-        core = self._client.open_stream(StreamSetup(name, tracks, options, user), self.clock.now_hns())
+        told = options if spool is None else core_options(options)
+        core = self._client.open_stream(StreamSetup(name, tracks, told, user), self.clock.now_hns())
         core.set_clock(self.clock.offset_hns)
         orders = StreamOrders(
             _order_settings(name, tracks, options), core, self._plane, self._endpoints, self._driver.spawn, self.clock
         )
-        work = StreamWork(StreamParts(name, core, orders, self._driver, self.clock, self._policy))
+        spooling = None if spool is None else SpoolWork(spool, core, self._plane, self._driver, self.clock)
+        work = StreamWork(StreamParts(name, core, orders, self._driver, self.clock, self._policy, spooling))
         work.callbacks.extend(callbacks)
         work.intake = self._intake(work, rules)
+        if spooling is not None:
+            spooling.start(work.told, options.end_idle_fragment if not options.fragment_duration else timedelta(0))
         self.streams[user] = work
         self._turn.handlers[user] = work.on_action
         self._driver.take_turn()
@@ -154,18 +169,18 @@ class ProducerWork:
     def forget_in_child(self) -> None:
         """In a forked child: touch nothing that the parent uses; the memory is kept until the child ends."""
         self.is_closed = self.is_forked = True
-        _kept_after_fork.append((self._client, [work.core.leave() for work in self.streams.values()]))
+        _kept_after_fork.append((self._client, [work.leave() for work in self.streams.values()]))
 
     def _intake(self, work: StreamWork, rules: IntakeRules) -> Intake:
-        core, clock = work.core, self.clock
+        core, sink, clock = work.core, work.sink, self.clock
 
         def believe(first_ns: int, last_ns: int) -> None:
-            core.believe(first_ns // 100, last_ns // 100 - clock.now_hns())
+            sink.believe(first_ns // 100, last_ns // 100 - clock.now_hns())
 
         intake = Intake(
             rules,
             IntakeWorld(
-                put=core.put_frame_now,
+                put=sink.put_frame_now,
                 end_fragment=work.end_fragment,
                 tell=work.tell_soon,
                 believe=believe,

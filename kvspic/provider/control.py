@@ -162,11 +162,14 @@ class ControlPlane:
             )
         return self._region
 
-    async def list_fragments(self, name: str) -> list[FragmentInfo]:
-        """Every stored fragment, all pages, in the order of their numbers (as integers)."""
+    async def list_fragments(self, name: str, produced_hns: tuple[int, int] | None = None) -> list[FragmentInfo]:
+        """Every stored fragment, all pages, in the order of their numbers (as integers); ``produced_hns``: only those
+        with a producer time in this range."""
         until = datetime.datetime.fromtimestamp(self.clock.now(), datetime.timezone.utc) + datetime.timedelta(days=1)
-        span = {"StartTimestamp": EPOCH, "EndTimestamp": until}
-        selector = {"FragmentSelectorType": "SERVER_TIMESTAMP", "TimestampRange": span}
+        first, last = (EPOCH, until) if produced_hns is None else (_moment(produced_hns[0]), _moment(produced_hns[1]))
+        span = {"StartTimestamp": first, "EndTimestamp": last}
+        kind = "SERVER_TIMESTAMP" if produced_hns is None else "PRODUCER_TIMESTAMP"
+        selector = {"FragmentSelectorType": kind, "TimestampRange": span}
         params: dict[str, Any] = {"FragmentSelector": selector}
         found: list[FragmentInfo] = []
         for _ in range(PAGES_MAX):
@@ -299,6 +302,10 @@ def _fragment(entry: Mapping[str, Any]) -> FragmentInfo:
         server_time_hns=_hns(entry.get("ServerTimestamp")),
         duration_hns=int(entry.get("FragmentLengthInMilliseconds") or 0) * 10_000,
     )
+
+
+def _moment(time_hns: int) -> datetime.datetime:
+    return EPOCH + datetime.timedelta(microseconds=time_hns // 10)
 
 
 def _hns(moment: datetime.datetime | None) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from kvspic import errors
 from kvspic.actions import Event, SpoolDamaged, SpoolDropped, SpoolFailed, Spooling, SpoolRecovered
+from kvspic.core import CLOSED_GATE
 from kvspic.spool.journal import NO_SPACE, Journal, State
 from kvspic.spool.progress import StoredFragment
 from kvspic.spool.records import Record, RecordKind, Step
@@ -38,6 +39,9 @@ class CoreLike(Protocol):
 
     def put_frame_now(
         self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int
+    ) -> None: ...
+    def put_frame(
+        self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
     ) -> None: ...
     def end_fragment(self, now_hns: int) -> None: ...
     def put_metadata(self, name: str, value: str, persistent: bool) -> None: ...
@@ -69,6 +73,7 @@ class Spool:
 
     def __init__(self, plan: SpoolPlan, journal: Journal) -> None:
         self.plan = plan
+        self.gate = CLOSED_GATE  # nobody gets past it to the core
         self._journal = journal
         self._slots = {number: slot for slot, number in enumerate(plan.track_numbers)}
         self._lock = threading.Lock()
@@ -167,7 +172,8 @@ class Spool:
 
     def _check_put(self, size: int) -> None:
         if self._is_stopped:
-            raise errors.named("STREAM_STOPPED")
+            text = f"the stream {self.plan.stream} is closed: open it again to put frames"
+            raise errors.named("STREAM_STOPPED", text)
         if size > self._journal.frame_size_max:
             text = f"a frame of {size} bytes does not fit into the spool: raise spool_size to more than four times that"
             raise errors.named("FRAME_TOO_LARGE", text)
@@ -288,7 +294,6 @@ class Spool:
         """Whether the core has everything."""
         return self._journal.reader is None
 
-    @property
     def left_span_ns(self) -> tuple[int, int] | None:
         """Least and greatest time of what an earlier process left; None: nothing, or it cannot be compared."""
         with self._lock:
@@ -386,7 +391,8 @@ class Spool:
         segment = self._journal.reading
         size = record.payload_size
         try:
-            self._core.put_frame_now(payload, record.pts_ns, record.dts_ns, record.duration_ns, number, record.flags)
+            times = record.pts_ns // 100, record.dts_ns // 100, record.duration_ns // 100
+            self._core.put_frame(payload, *times, number, record.flags, self._now_hns())
         except (errors.StoreFullError, *GONE):
             raise
         except errors.KvsError as error:
