@@ -254,12 +254,10 @@ class StreamWork:
             await self._until(lambda: self.is_closed, None)
             return self.report()
         self._is_closing = True
-        end_s = self._driver.loop.time() + timeout_s
         try:
-            await self._feed_all(timeout_s)
+            left_s = await self._feed_all(timeout_s)
             self.core.stop(self._clock.now_hns())
             self._driver.take_turn()
-            left_s = end_s - self._driver.loop.time()
             await self._until(lambda: self._is_drained or self.failure is not None, left_s)
         finally:
             self.shut()
@@ -301,12 +299,15 @@ class StreamWork:
         self.core.retry(self._clock.now_hns())
         self._driver.take_turn()
 
-    async def _feed_all(self, timeout_s: float) -> None:
-        """Take no more frames, and let the core have those that are on disk only."""
+    async def _feed_all(self, timeout_s: float) -> float:
+        """Let the core have what is on disk only, after which no more is taken; return how much time is left."""
         spooling = self.spooling
-        if spooling is not None:
-            spooling.spool.stop()
-            await self._until(lambda: spooling.spool.is_fed or self.failure is not None, timeout_s)
+        if spooling is None:
+            return timeout_s
+        spooling.spool.stop()
+        end_s = self._driver.loop.time() + timeout_s
+        await self._until(lambda: spooling.spool.is_fed or self.failure is not None, timeout_s)
+        return end_s - self._driver.loop.time()
 
     def _end_spool(self, spooling: SpoolWork) -> StreamMetrics:
         spooling.end()

@@ -35,6 +35,7 @@ _CRC = struct.Struct("<I")
 _NOTE_MAGIC = b"kSpN"
 NOTE_SIZE = 64
 NS_PER_MS = 1_000_000
+ORDER_WINDOW_NS = 500_000_000  # how long the core holds a key frame for other tracks
 SPARSE_KEY_GAP_NS = 2_000_000_000  # how far apart the core flags key frames where every frame is one
 
 
@@ -200,20 +201,18 @@ def whole_ends(records: Iterable[Record], first: Sequence[int], following: Fragm
     lead_slot = lead or 0
     ends = list(first)
     ends[lead_slot] = following.start_number
-    cut_ns: int | None = None
+    cut_ns = following.start_ns
     others: list[Record] = []
     for record in records:
         if record.kind != RecordKind.FRAME:
             continue
         if record.slot != lead_slot:
             others.append(record)
-        elif record.number == following.start_number:
-            cut_ns = record.pts_ns
-        elif cut_ns is not None and record.number > following.start_number:
-            if record.pts_ns > following.start_ns:
+        elif record.number > following.start_number:
+            if record.pts_ns > following.start_ns + ORDER_WINDOW_NS:
                 break
             cut_ns = min(cut_ns, record.pts_ns)
     for record in others:
-        if record.pts_ns < (following.start_ns if cut_ns is None else cut_ns):
+        if record.pts_ns < cut_ns:
             ends[record.slot] = max(ends[record.slot], record.number + 1)
     return ends

@@ -263,7 +263,7 @@ class Spool:
             if self._is_feeding:
                 return
             self._is_feeding = True
-            if self._journal.reader is None:
+            if not self._frames_left and not self._journal.frames_missing:
                 return
             self._forget_stored(stored)
             told = SpoolRecovered(
@@ -297,7 +297,7 @@ class Spool:
     def left_span_ns(self) -> tuple[int, int] | None:
         """Least and greatest time of what an earlier process left; None: nothing, or it cannot be compared."""
         with self._lock:
-            if self._is_feeding or self._journal.reader is None or not self.plan.can_check:
+            if not self._frames_left or not self.plan.can_check:
                 return None
             return self._journal.left_span_ns()
 

@@ -21,10 +21,11 @@ ORDER = [
     {"kvspic.cli", "kvspic.__main__"},
     {"kvspic.producer", "kvspic.stream", "kvspic"},
     {"kvspic.driver"},
+    {"kvspic.spool"},
     {"kvspic.core"},
     {"kvspic._lib", "kvspic.errors", "kvspic.retry", "kvspic.types"},
 ]
-ABOVE_LIB = {"kvspic.core", "kvspic.driver", "kvspic.stream", "kvspic.producer", "kvspic.cli"}
+ABOVE_LIB = {"kvspic.core", "kvspic.spool", "kvspic.driver", "kvspic.stream", "kvspic.producer", "kvspic.cli"}
 # What else keeps apart: (folder or module, what it must not use, remedy).
 APART = [
     (
@@ -42,6 +43,7 @@ APART = [
         {"kvspic._lib", "kvspic.local", "kvspic.provider", *ABOVE_LIB},
         "A source yields frames and knows nobody who takes them.",
     ),
+    ("kvspic.spool", {"kvspic.local", "kvspic.provider", "kvspic.sources"}, "A spool knows files and the core."),
     ("kvspic.driver", {"kvspic.local"}, "The driver speaks to any endpoint; the command line starts the local one."),
     ("kvspic.producer", {"kvspic.local"}, "The facade speaks to any endpoint; the command line starts the local one."),
 ]  # fmt: skip
@@ -119,7 +121,7 @@ def impure_in_vain(texts: Modules, impure: set[str]) -> list[str]:
 
 
 def order(texts: Modules) -> list[str]:
-    """Rule 4: ``_lib <- core <- driver <- producer <- cli``."""
+    """Rule 4: ``_lib <- core <- spool <- driver <- producer <- cli``."""
     known = {module_name(path) for path in texts} | {"kvspic", "kvspic._native"}
     findings = []
     for path, module, tree in parsed(texts):

@@ -30,7 +30,7 @@ def numbers(prefix: str) -> dict[str, int]:
 def test_numbers_are_those_of_the_header(prefix, ours):
     found = numbers(prefix)
     found.pop("COUNT", None)
-    assert found == {member.name: member.value for member in ours}
+    assert found == {member.name: member.value for member in ours if member < 100}  # the rest is the spool's
 
 
 def test_stream_states_are_those_of_the_header():
