@@ -45,8 +45,7 @@ class StreamFace:
         self._producer = producer
         self._work = work
         self._options = options
-        self._spool = None if work.spooling is None else work.spooling.spool
-        self._core = self._spool or work.core
+        self._core = work.sink
 
     @property
     def name(self) -> str:
@@ -183,9 +182,18 @@ class StreamFace:
         elif intake is not None and intake.keeps_clock and status == TIME_RANGE:
             intake.put_unbelievable(*frame)
         elif status in (0, TIME_RANGE, NO_GATE):  # the gate may be open again, or the stream closed: the core says so
-            self._core.put_frame_now(*frame)
+            self._put_in_order(frame)
         else:
             raise errors.from_status(status)
+
+    def _put_in_order(self, frame: Frame) -> None:
+        intake = self._work.intake
+        try:
+            self._core.put_frame_now(*frame)
+        except errors.FrameTimestampRangeError:  # with a spool nothing asked about its times before
+            if intake is None or not intake.keeps_clock:
+                raise
+            intake.put_unbelievable(*frame)
 
     def _put_when_room(self, frame: Frame, error: errors.StoreFullError) -> None:
         raise error
@@ -193,10 +201,13 @@ class StreamFace:
     def _too_large(self, frame: Frame) -> errors.KvsError:
         size, room = memoryview(frame.data).nbytes, self._producer.metrics().store_max
         room = min(room, self._options.store_size or room)
+        if self._work.spooling is not None:
+            room = min(room, self._work.spooling.spool.frame_size_max)
         if self._work.intake is not None:
             self._work.intake.refuse_size(frame.track, size, room)
         text = f"a frame of {size} bytes does not fit into a store of {room} bytes"
-        return errors.named("FRAME_TOO_LARGE", f"{text}: give a larger store_size, or make smaller pictures")
+        remedy = "give a larger store_size or spool_size, or make smaller pictures"
+        return errors.named("FRAME_TOO_LARGE", f"{text}: {remedy}")
 
     def _explain(self, error: Exception) -> Exception:
         """The error that the caller of a put should see."""

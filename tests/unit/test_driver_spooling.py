@@ -80,23 +80,20 @@ def test_closing_too_soon_leaves_frames_for_the_next_start(endpoint, tmp_path):
 
 def test_fragments_that_the_service_has_are_not_sent_again(endpoint, tmp_path):
     """What was sent and not seen acknowledged: here a plain stream sent it."""
-    with kvspic.Producer(endpoint_url=endpoint.url) as producer:
-        with producer.open_stream("had", TRACKS) as stream:
-            put_fragments(stream, 0, 2)
+    with kvspic.Producer(endpoint_url=endpoint.url) as producer, producer.open_stream("had", TRACKS) as stream:
+        put_fragments(stream, 0, 2)
     leave("had", tmp_path, 0, 5)
     events = []
     with kvspic.Producer(endpoint_url=endpoint.url) as producer:
-        with producer.open_stream("had", TRACKS, spool=tmp_path, on_event=events.append) as stream:
-            pass
+        producer.open_stream("had", TRACKS, spool=tmp_path, on_event=events.append).close()
     assert seconds(endpoint, "had") == [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5)]
     assert kvspic.SpoolRecovered("had", 15, 15 * 104, 10, 0, True) in events
 
 
 def test_a_fragment_that_the_service_has_in_part_is_sent_again(endpoint, tmp_path):
-    with kvspic.Producer(endpoint_url=endpoint.url) as producer:
-        with producer.open_stream("part", TRACKS) as stream:
-            put_fragments(stream, 0, 1)
-            stream.put_frame(bytes(104), pts=BASE_NS + SECOND_NS, key_frame=True)
+    with kvspic.Producer(endpoint_url=endpoint.url) as producer, producer.open_stream("part", TRACKS) as stream:
+        put_fragments(stream, 0, 1)
+        stream.put_frame(bytes(104), pts=BASE_NS + SECOND_NS, key_frame=True)
     leave("part", tmp_path, 0, 3)
     with kvspic.Producer(endpoint_url=endpoint.url) as producer:
         producer.open_stream("part", TRACKS, spool=tmp_path).close()
@@ -134,8 +131,8 @@ def test_an_outage_longer_than_memory_loses_nothing(tmp_path):
         producer.close(0)
         assert seconds(endpoint, "outage") == [(second, 5) for second in range(25)]
     assert (report.frames_put, report.frames_done, report.frames_dropped) == (125, 125, 0)
-    assert [event.begins for event in events if isinstance(event, kvspic.Spooling)][0] is True
-    assert [event.begins for event in events if isinstance(event, kvspic.Spooling)][-1] is False
+    edges = [event.begins for event in events if isinstance(event, kvspic.Spooling)]
+    assert edges[:1] + edges[-1:] == [True, False]
 
 
 def test_picture_and_sound_come_back_in_their_order(endpoint, tmp_path):
@@ -206,9 +203,8 @@ def test_what_can_not_be_used_is_refused_when_the_stream_is_opened(endpoint, tmp
         with producer.open_stream("twice", TRACKS, spool=tmp_path), pytest.raises(errors.UsageError, match="in use"):
             producer.open_stream("twice", TRACKS, spool=tmp_path)
     leave("other", tmp_path, 0, 1)
-    with kvspic.Producer(endpoint_url=endpoint.url) as producer:
-        with pytest.raises(errors.UsageError, match="other tracks"):
-            producer.open_stream("other", PICTURE_AND_SOUND, spool=tmp_path)
+    with kvspic.Producer(endpoint_url=endpoint.url) as producer, pytest.raises(errors.UsageError, match="other tracks"):
+        producer.open_stream("other", PICTURE_AND_SOUND, spool=tmp_path)
 
 
 def test_a_disk_that_fails_is_in_the_health(endpoint, tmp_path, monkeypatch):

@@ -36,7 +36,8 @@ class Core:
     def put_frame_now(self, data, pts_ns, dts_ns, duration_ns, track, flags):
         self.put_frame(data, pts_ns // 100, dts_ns // 100, duration_ns // 100, track, flags, 0)
 
-    def put_frame(self, data, pts_hns, dts_hns, duration_hns, track, flags, now_hns):
+    def put_frame(self, data, *rest):
+        track = rest[3]
         if bytes(data) in self.refused:
             raise errors.named("ANNEXB_FRAME")
         if not self.room:
@@ -91,13 +92,14 @@ def setup_of(tracks=(VIDEO,), size=MIB, cpd=(b"", b"")):
     return JournalSetup(tracks, cpd[: len(tracks)], size, is_disk_durable=False, lead=0, is_sparse=False)
 
 
-def open_spool(path, core=None, *, tracks=(VIDEO,), size=MIB, cpd=(b"", b""), offline=False, begin=True):
-    """A spool with its core, and what the test may want to look at."""
+def open_spool(path, core=None, *, offline=False, begin=True, **setup):
+    """A spool with its core, and what the test may want to look at; ``setup`` as for :func:`setup_of`."""
     core = core or Core()
     directory = BrokenDir(path)
     OPEN.append(directory)
-    journal = Journal(directory, setup_of(tracks, size, cpd))
-    plan = SpoolPlan("door", tuple(track["number"] for track in tracks), cpd[: len(tracks)], offline, True)
+    made = setup_of(**setup)
+    journal = Journal(directory, made)
+    plan = SpoolPlan("door", tuple(track["number"] for track in made.tracks), tuple(made.cpd), offline, True)
     spool = Spool(plan, journal)
     spool.attach(core, lambda: 5)
     if begin:
