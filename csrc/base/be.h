@@ -4,6 +4,7 @@
 #define KVS_BASE_BE_H
 
 #include <stdint.h>
+#include <string.h>
 
 static inline void kvs_be_put_u16(uint8_t *out, uint32_t value)
 {
@@ -17,10 +18,16 @@ static inline void kvs_be_put_u32(uint8_t *out, uint32_t value)
     kvs_be_put_u16(out + 2, value & 0xFFFFu);
 }
 
+/* One swapped word where the compiler can be told so: it stands before every frame. */
 static inline void kvs_be_put_u64(uint8_t *out, uint64_t value)
 {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    value = __builtin_bswap64(value);
+    memcpy(out, &value, sizeof value);
+#else
     kvs_be_put_u32(out, (uint32_t)(value >> 32));
     kvs_be_put_u32(out + 4, (uint32_t)value);
+#endif
 }
 
 static inline uint32_t kvs_be_get_u16(const uint8_t *in)

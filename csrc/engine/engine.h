@@ -214,7 +214,6 @@ kvs_status deadline_reserve(struct kvs_client *client);
 
 /* ---- stream.c, answer.c: the stream machine ---------------------------------------------------------------------- */
 
-void stream_lock(struct kvs_stream *stream);
 void stream_unlock(struct kvs_stream *stream);     /* arms the deadline and wakes */
 void stream_write_lock(struct kvs_stream *stream); /* the writer's lock, then the stream's */
 void stream_write_unlock(struct kvs_stream *stream);
@@ -234,7 +233,7 @@ void session_abort(struct kvs_stream *stream, struct upload *upload, uint32_t re
 void session_abort_open(struct kvs_stream *stream, uint32_t result);
 void session_abort_all(struct kvs_stream *stream, uint32_t result);
 void session_remove(struct kvs_stream *stream, struct upload *upload);
-void session_announce(struct kvs_stream *stream);     /* tells waiting readers that there are bytes */
+void session_announce_all(struct kvs_stream *stream);
 int session_is_told(const struct kvs_stream *stream); /* of what a put brings, by the caller */
 void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
 void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
@@ -250,7 +249,7 @@ void package_trailer(struct kvs_stream *stream, uint64_t now_hns);
 uint64_t track_settled(const struct kvs_stream *stream, uint32_t track); /* owed no more but for fragments */
 /* Packages it, or drops it with a reason. plan: the generator's for this frame if it still holds, else NULL. */
 void package_place(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan);
-int room_is_there(const struct kvs_stream *stream, uint64_t size, uint64_t end_hns); /* nothing has to go or be taken */
+int room_is_over_limits(const struct kvs_stream *stream, uint64_t end_hns);
 kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns, uint64_t now_hns);
 void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size);
 void skip_report(struct kvs_stream *stream);
@@ -305,10 +304,42 @@ static inline int session_covers_all(const struct kvs_stream *stream)
            only->first <= stream->view.fragment_tail;
 }
 
-/* Opens a session where one is needed, closes a stopped stream that has drained. After anything that could matter. */
-static inline void stream_settle(struct kvs_stream *stream, uint64_t now_hns)
+/* Opens a session where one is needed, closes a stopped stream that has drained. After anything that could matter; 0
+ * when it did not. */
+static inline int stream_settle(struct kvs_stream *stream, uint64_t now_hns)
 {
-    if (stream->is_stopped || !session_covers_all(stream)) stream_settle_all(stream, now_hns);
+    if (!stream->is_stopped && session_covers_all(stream)) return 0;
+    stream_settle_all(stream, now_hns);
+    return 1;
+}
+
+static inline void stream_lock(struct kvs_stream *stream) { kvs_host_lock(stream->host, stream->lock); }
+
+/* Without a look at the deadlines: where none has come nearer. */
+static inline void stream_unlock_quiet(struct kvs_stream *stream)
+{
+    const struct kvs_host *host = stream->host;
+    int wake = stream->wants_wake;
+    stream->wants_wake = 0;
+    kvs_host_unlock(host, stream->lock);
+    if (wake) kvs_host_wake(host);
+}
+
+/* Tells waiting readers that there are bytes. */
+static inline void session_announce(struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (!stream->uploads[i]->is_waiting) continue;
+        session_announce_all(stream);
+        return;
+    }
+}
+
+/* Room for a frame that lasts until then: nothing has to go, no slab is to be taken. */
+static inline int room_is_there(const struct kvs_stream *stream, uint64_t size, uint64_t end_hns)
+{
+    int is_limited = stream->limits.frames_max != 0 || stream->limits.buffer_duration_hns != 0;
+    return kvs_chain_has_room(&stream->chain, size) && !(is_limited && room_is_over_limits(stream, end_hns));
 }
 
 static inline void pressure_check(struct kvs_stream *stream)

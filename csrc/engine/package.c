@@ -153,8 +153,9 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
 static int is_too_early(const struct kvs_stream *stream, const struct kvs_held *held,
                         const struct kvs_generator_plan *plan)
 {
+    if (plan->block_tc >= 0) return 0;
     if (may_open(stream, held)) return 0; /* pictures of its own, as far back as a block time can say */
-    return plan->block_tc < 0 && (uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS;
+    return (uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS;
 }
 
 /* The service refuses a whole fragment for one block that lies at or before the last one of the fragments before it. */
@@ -171,9 +172,10 @@ static int goes_back(const struct kvs_stream *stream, uint64_t timecode, int ope
 static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held *held,
                                const struct kvs_generator_plan *plan)
 {
-    struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
     if (is_too_early(stream, held, plan)) return KVS_E_FRAME_TIMESTAMP;
-    if (!goes_back(stream, plan->pts_tc, 0) || (fragment->flags & KVS_FRAGMENT_NEW_SESSION)) return KVS_OK;
+    if (!goes_back(stream, plan->pts_tc, 0)) return KVS_OK;
+    struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
+    if (fragment->flags & KVS_FRAGMENT_NEW_SESSION) return KVS_OK;
     if (!may_open(stream, held) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;
     fragment->flags |= KVS_FRAGMENT_NEW_SESSION;
     return KVS_OK;
@@ -206,7 +208,7 @@ static kvs_status check_plan(struct kvs_stream *stream, const struct kvs_held *h
 
 static void note_times(struct kvs_stream *stream, uint64_t timecode, uint64_t pts_hns)
 {
-    if (stream->latest_tc == KVS_TIME_NONE || timecode > stream->latest_tc) stream->latest_tc = timecode;
+    if (timecode + 1 > stream->latest_tc + 1) stream->latest_tc = timecode; /* KVS_TIME_NONE + 1 is 0 */
     stream->order.first_pts_hns = kvs_hns_min(stream->order.first_pts_hns, pts_hns);
 }
 
@@ -217,12 +219,17 @@ static void write_block(struct kvs_stream *stream, const struct kvs_held *held, 
     if (place == NULL) kvs_chain_write(&stream->chain, held->frame.offset, block, sizeof block);
 }
 
+static int is_skipped(const struct kvs_stream *stream, const struct kvs_held *held)
+{
+    return stream->skip_until_key && !(held->flags & KVS_FRAME_KEY);
+}
+
 static kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held,
                                 const struct kvs_generator_plan *plan)
 {
     struct kvs_generator_plan made;
     kvs_status status = KVS_OK;
-    if (stream->skip_until_key && !(held->flags & KVS_FRAME_KEY)) return KVS_E_STREAM_STATE;
+    if (is_skipped(stream, held)) return KVS_E_STREAM_STATE;
     if (plan == NULL) {
         plan = &made;
         status = plan_anew(stream, held, &made);
@@ -266,9 +273,8 @@ static void drop_unstarted(struct kvs_stream *stream)
 
 void package_place(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan)
 {
-    int is_skip = stream->skip_until_key && !(held->flags & KVS_FRAME_KEY);
     if (package_frame(stream, held, plan) == KVS_OK) return;
-    if (is_skip) skip_frame(stream, held->frame.pts_hns, held->payload_size);
+    if (is_skipped(stream, held)) skip_frame(stream, held->frame.pts_hns, held->payload_size);
     else drop_held(stream, held, KVS_DROP_LATE);
 }
 

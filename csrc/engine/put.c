@@ -12,10 +12,11 @@
 #define CPD_MAX (KVS_MKV_CPD_MAX)
 
 struct put {
+    struct kvs_held held; /* as it will wait or be packaged; times shifted as the track's are */
+    struct track *track;
     const uint8_t *data;
-    uint32_t data_size, payload_size, flags, track, space;
-    uint64_t pts_hns, dts_hns, duration_hns, now_hns, shift_hns, input_hns;
-    uint64_t offset; /* of the chunk: space, block header, payload */
+    uint32_t data_size, flags;
+    uint64_t duration_hns, shift_hns, input_hns;
     struct kvs_nal_scan scan;
     struct kvs_generator_plan plan;
     struct format *format; /* new one made for this frame, not in the list yet */
@@ -23,6 +24,7 @@ struct put {
     uint8_t is_bumped;
     uint8_t opens;    /* a fragment may begin with it */
     uint8_t has_plan; /* `plan` still holds */
+    uint8_t is_quiet; /* it only made the open fragment longer: no deadline has come nearer */
 };
 
 /* ---- times ------------------------------------------------------------------------------------------------------- */
@@ -32,28 +34,28 @@ struct put {
 static uint64_t shift_for(const struct kvs_stream *stream, const struct put *put, const struct track *track)
 {
     for (uint32_t i = 0; i < stream->track_count; i++) {
-        uint64_t shifted = put->dts_hns + stream->tracks[i].shift_hns;
+        uint64_t shifted = put->held.dts_hns + stream->tracks[i].shift_hns;
         if (stream->tracks[i].shift_hns > track->shift_hns && shifted > track->last_dts_hns &&
             shifted < track->last_dts_hns + SYNC_HNS)
             return stream->tracks[i].shift_hns;
     }
     uint64_t step = kvs_hns_max(track->last_step_hns, stream->limits.scale_hns);
-    return track->last_dts_hns + step - put->dts_hns;
+    return track->last_dts_hns + step - put->held.dts_hns;
 }
 
 static kvs_status check_backward(struct kvs_stream *stream, struct put *put, const struct track *track)
 {
     uint64_t scale = stream->limits.scale_hns;
     put->shift_hns = track->shift_hns;
-    put->input_hns = put->dts_hns + track->shift_hns;
+    put->input_hns = put->held.dts_hns + track->shift_hns;
     if (!track->is_seen || put->input_hns >= track->last_dts_hns + scale) return KVS_OK;
     if (put->input_hns / scale > track->last_dts_hns / scale) return KVS_OK;
     int is_back = put->input_hns / scale < track->last_input_hns / scale;
     if (stream->backward_policy == KVS_BACKWARD_ERROR) return is_back ? KVS_E_FRAME_TIMESTAMP : KVS_OK;
     if (!is_back) { /* several frames within one unit: this one moves to the next, those after it do not */
         uint64_t bump = (track->last_dts_hns / scale + 1) * scale - put->input_hns;
-        put->dts_hns += bump;
-        put->pts_hns += bump;
+        put->held.dts_hns += bump;
+        put->held.frame.pts_hns += bump;
         put->is_bumped = 1;
         return KVS_OK;
     }
@@ -65,32 +67,36 @@ static kvs_status check_backward(struct kvs_stream *stream, struct put *put, con
 
 static kvs_status set_times(struct kvs_stream *stream, struct put *put)
 {
-    struct track *track = &stream->tracks[put->track];
-    if (stream->flags & KVS_CLOCK_TIMECODES) put->pts_hns = put->dts_hns = put->now_hns;
-    kvs_status status = check_backward(stream, put, track);
-    put->pts_hns += put->shift_hns;
-    put->dts_hns += put->shift_hns;
-    if (put->pts_hns > KVS_HNS_MEDIA_MAX || put->dts_hns > KVS_HNS_MEDIA_MAX) return KVS_E_FRAME_TIMESTAMP_RANGE;
-    return status;
+    struct kvs_held *held = &put->held;
+    if (stream->flags & KVS_CLOCK_TIMECODES) held->frame.pts_hns = held->dts_hns = held->arrival_hns;
+    kvs_status status = check_backward(stream, put, put->track);
+    held->frame.pts_hns += put->shift_hns;
+    held->dts_hns += put->shift_hns;
+    int is_within = held->frame.pts_hns <= KVS_HNS_MEDIA_MAX && held->dts_hns <= KVS_HNS_MEDIA_MAX;
+    return is_within ? status : KVS_E_FRAME_TIMESTAMP_RANGE;
 }
 
-static void commit_times(struct kvs_stream *stream, const struct put *put)
+static void shift_track(struct kvs_stream *stream, struct put *put)
 {
-    struct track *track = &stream->tracks[put->track];
-    if (put->shift_hns > track->shift_hns) {
-        struct kvs_action action = { .kind = KVS_ACTION_TIME_SHIFTED,
-                                     .a = track->id,
-                                     .b = put->shift_hns - track->shift_hns };
-        stream->metrics.times_shifted++;
-        stream_notice(stream, &action);
-    }
-    stream->metrics.times_bumped += put->is_bumped;
-    uint64_t old_shift = track->shift_hns;
-    track->shift_hns = put->shift_hns;
-    if (track->is_seen && put->dts_hns > track->last_dts_hns)
-        track->last_step_hns = kvs_hns_min(put->dts_hns - track->last_dts_hns, SYNC_HNS);
-    track->last_dts_hns = put->dts_hns;
-    track->last_input_hns = put->input_hns + (put->shift_hns - old_shift);
+    struct track *track = put->track;
+    struct kvs_action action = { .kind = KVS_ACTION_TIME_SHIFTED, .a = track->id };
+    action.b = put->shift_hns - track->shift_hns;
+    stream->metrics.times_shifted++;
+    stream_notice(stream, &action);
+    track->shift_hns += action.b;
+    put->input_hns += action.b;
+}
+
+static void commit_times(struct kvs_stream *stream, struct put *put)
+{
+    struct track *track = put->track;
+    uint64_t dts_hns = put->held.dts_hns;
+    if (put->shift_hns != track->shift_hns) shift_track(stream, put);
+    if (put->is_bumped) stream->metrics.times_bumped++;
+    if (track->is_seen && dts_hns > track->last_dts_hns)
+        track->last_step_hns = kvs_hns_min(dts_hns - track->last_dts_hns, SYNC_HNS);
+    track->last_dts_hns = dts_hns;
+    track->last_input_hns = put->input_hns;
     track->is_seen = 1;
 }
 
@@ -103,53 +109,59 @@ static int is_lead(const struct kvs_stream *stream, uint32_t track)
 
 static void set_key(struct kvs_stream *stream, struct put *put)
 {
-    if ((stream->flags & KVS_SPARSE_KEYS) && is_lead(stream, put->track)) {
+    if ((stream->flags & KVS_SPARSE_KEYS) && is_lead(stream, put->held.track)) {
         uint64_t last = stream->last_key_pts_hns;
         int is_due = stream->skip_until_key || put->is_new_session || last == KVS_TIME_NONE ||
-                     put->pts_hns >= kvs_hns_add(last, SPARSE_KEY_GAP_HNS);
+                     put->held.frame.pts_hns >= kvs_hns_add(last, SPARSE_KEY_GAP_HNS);
         put->flags = is_due ? put->flags | KVS_FRAME_KEY : put->flags & ~(uint32_t)KVS_FRAME_KEY;
     }
-    if (stream->force_key && is_lead(stream, put->track)) put->flags |= KVS_FRAME_KEY;
+    if (stream->force_key && is_lead(stream, put->held.track)) put->flags |= KVS_FRAME_KEY;
 }
 
 static int is_key(const struct put *put) { return (put->flags & KVS_FRAME_KEY) != 0; }
+
+static int may_split(const struct kvs_stream *stream)
+{
+    return (stream->limits.fragment_duration_max_hns | stream->limits.fragment_size_max) != 0;
+}
 
 /* A group of pictures longer or larger than the service takes goes on in another fragment. Only a frame that lies after
  * all before it can begin one: the service refuses times that go back behind those of an earlier fragment. */
 static int is_split(const struct kvs_stream *stream, const struct put *put)
 {
     const struct limits *limits = &stream->limits;
-    if (limits->fragment_duration_max_hns == 0 && limits->fragment_size_max == 0) return 0;
-    if (is_key(put) || !is_lead(stream, put->track) || stream->starts_session || put->is_new_session) return 0;
+    if (is_key(put) || !is_lead(stream, put->held.track) || stream->starts_session || put->is_new_session) return 0;
     if (stream->order.mode != KVS_ORDER_NONE && stream->order.mode != KVS_ORDER_CUT) return 0;
-    if (stream->opened_pts_hns == KVS_TIME_NONE || put->pts_hns <= stream->newest_pts_hns) return 0;
-    uint64_t duration = put->pts_hns + put->duration_hns - stream->opened_pts_hns;
-    uint64_t size = stream->opened_size + put->payload_size;
+    if (stream->opened_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->newest_pts_hns) return 0;
+    uint64_t duration = put->held.frame.pts_hns + put->duration_hns - stream->opened_pts_hns;
+    uint64_t size = stream->opened_size + put->held.payload_size;
     return (limits->fragment_duration_max_hns != 0 && duration > limits->fragment_duration_max_hns) ||
            (limits->fragment_size_max != 0 && size > limits->fragment_size_max);
 }
 
 static void note_opened(struct kvs_stream *stream, const struct put *put)
 {
-    if (put->opens && is_lead(stream, put->track)) {
-        stream->opened_pts_hns = stream->newest_pts_hns = put->pts_hns;
+    if (put->opens && is_lead(stream, put->held.track)) {
+        stream->opened_pts_hns = stream->newest_pts_hns = put->held.frame.pts_hns;
         stream->opened_size = 0;
     }
-    stream->opened_size += put->payload_size + KVS_MKV_BLOCK_SIZE;
-    if (!is_lead(stream, put->track)) return;
-    if (put->pts_hns > stream->newest_pts_hns) stream->newest_pts_hns = put->pts_hns;
-    if (put->pts_hns < stream->opened_pts_hns) stream->opened_pts_hns = put->pts_hns; /* a leading picture */
+    stream->opened_size += put->held.payload_size + KVS_MKV_BLOCK_SIZE;
+    if (!is_lead(stream, put->held.track)) return;
+    if (put->held.frame.pts_hns > stream->newest_pts_hns) stream->newest_pts_hns = put->held.frame.pts_hns;
+    if (put->held.frame.pts_hns < stream->opened_pts_hns)
+        stream->opened_pts_hns = put->held.frame.pts_hns; /* a leading picture */
 }
 
 /* Frames that can not be decoded without what is missing. Ordered by time (DTS, PTS) it shows only when they leave. */
 static int is_skipped(const struct kvs_stream *stream, const struct put *put)
 {
     if (is_key(put)) return 0;
-    if (put->is_new_session && is_lead(stream, put->track)) return 1; /* a session begins with a key frame */
-    if (stream->skip_arrivals && is_lead(stream, put->track)) return 1;
+    if (put->is_new_session && is_lead(stream, put->held.track)) return 1; /* a session begins with a key frame */
+    if (stream->skip_arrivals && is_lead(stream, put->held.track)) return 1;
     if (!stream->skip_until_key) return 0;
     if (stream->order.mode == KVS_ORDER_NONE) return 1;
-    return stream->order.mode == KVS_ORDER_CUT && is_lead(stream, put->track) && kvs_order_count(&stream->order) == 0;
+    return stream->order.mode == KVS_ORDER_CUT && is_lead(stream, put->held.track) &&
+           kvs_order_count(&stream->order) == 0;
 }
 
 static struct kvs_cpd_format cpd_format_of(const struct kvs_stream *stream, uint32_t track)
@@ -163,9 +175,9 @@ static struct kvs_cpd_format cpd_format_of(const struct kvs_stream *stream, uint
  * sets that can not be read are left alone: the frame still goes out. */
 static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
 {
-    if (!is_key(put) || !stream->tracks[put->track].cpd_from_frames) return KVS_OK;
-    struct kvs_cpd_format cpd_format = cpd_format_of(stream, put->track);
-    const struct kvs_mkv_track *track = &stream->format->tracks[put->track];
+    if (!is_key(put) || !put->track->cpd_from_frames) return KVS_OK;
+    struct kvs_cpd_format cpd_format = cpd_format_of(stream, put->held.track);
+    const struct kvs_mkv_track *track = &stream->format->tracks[put->held.track];
     uint32_t size = 0;
     if (!kvs_cpd_is_in_frames(&cpd_format)) return KVS_OK;
     if (kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, NULL, 0, &size) != KVS_OK || size == 0 ||
@@ -175,7 +187,7 @@ static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
     if (cpd == NULL) return KVS_E_NOMEM;
     kvs_status status = kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, cpd, size, &size);
     if (status == KVS_OK && (size != track->cpd_size || memcmp(cpd, track->cpd, size) != 0)) {
-        struct format_change change = { &cpd_format, put->track, stream->format->track_mask, size, cpd };
+        struct format_change change = { &cpd_format, put->held.track, stream->format->track_mask, size, cpd };
         status = format_make(stream->host, stream->format, &change, &put->format);
     }
     kvs_host_free(stream->host, cpd);
@@ -184,29 +196,23 @@ static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
 
 static kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
 {
-    put->payload_size = put->data_size;
-    if (stream->tracks[put->track].type != KVS_TRACK_VIDEO) return KVS_OK;
-    kvs_status status = KVS_OK;
-    if (stream->nal_flags & KVS_NAL_ANNEXB_TO_AVCC) status = kvs_nal_scan(put->data, put->data_size, &put->scan);
-    else if (stream->nal_flags & KVS_NAL_AVCC_TO_ANNEXB)
-        status = kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
-    else return KVS_OK;
+    const uint32_t flags = stream->nal_flags & (KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB);
+    put->held.payload_size = put->data_size;
+    if (flags == 0 || put->track->type != KVS_TRACK_VIDEO) return KVS_OK;
+    kvs_status status = flags == KVS_NAL_ANNEXB_TO_AVCC ? kvs_nal_scan(put->data, put->data_size, &put->scan)
+                                                        : kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
     if (status != KVS_OK) return status;
     if (put->scan.adapted_size > UINT32_MAX - KVS_MKV_BLOCK_SIZE) return KVS_E_FRAME_TOO_LARGE;
     put->is_adapted = put->scan.kind != KVS_NAL_UNCHANGED;
-    put->payload_size = (uint32_t)put->scan.adapted_size;
+    put->held.payload_size = (uint32_t)put->scan.adapted_size;
     return KVS_OK;
 }
 
 /* ---- the copy ---------------------------------------------------------------------------------------------------- */
 
-static void copy_payload(struct kvs_chain *chain, struct put *put, uint64_t offset)
+static void copy_adapted(struct kvs_chain *chain, struct put *put, uint64_t offset)
 {
     uint8_t prefix[KVS_NAL_PREFIX_SIZE];
-    if (!put->is_adapted) {
-        kvs_chain_write(chain, offset, put->data, put->data_size);
-        return;
-    }
     kvs_chain_write(chain, offset, put->data, put->scan.lead_size);
     offset += put->scan.lead_size;
     do {
@@ -219,14 +225,20 @@ static void copy_payload(struct kvs_chain *chain, struct put *put, uint64_t offs
     } while (kvs_nal_scan_more(put->data, put->data_size, &put->scan));
 }
 
+static void copy_payload(struct kvs_chain *chain, struct put *put, uint64_t offset)
+{
+    if (put->is_adapted) copy_adapted(chain, put, offset);
+    else kvs_chain_write(chain, offset, put->data, put->data_size);
+}
+
 static void store(struct kvs_stream *stream, struct put *put)
 {
-    uint64_t at = put->offset + put->space + KVS_MKV_BLOCK_SIZE;
+    uint64_t at = put->held.frame.offset + KVS_MKV_BLOCK_SIZE;
     if (put->data_size <= LARGE_FRAME) {
         copy_payload(&stream->chain, put, at);
         return;
     }
-    stream->inflight_offset = put->offset;
+    stream->inflight_offset = put->held.frame.offset - put->held.prefix_space;
     kvs_host_unlock(stream->host, stream->lock);
     copy_payload(&stream->chain, put, at);
     stream_lock(stream);
@@ -240,56 +252,56 @@ static void store(struct kvs_stream *stream, struct put *put)
 static uint64_t count_put(struct kvs_stream *stream, const struct put *put)
 {
     stream->metrics.frames_put++;
-    stream->metrics.bytes_put += put->payload_size;
+    stream->metrics.bytes_put += put->held.payload_size;
     stream->metrics.frames_buffered++;
-    stream->metrics.bytes_buffered += put->payload_size;
-    return stream->tracks[put->track].frames_put++;
+    stream->metrics.bytes_buffered += put->held.payload_size;
+    return put->track->frames_put++;
 }
 
 static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t reason)
 {
     struct kvs_action action = {
-        .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->pts_hns, .b = 1, .c = put->payload_size
+        .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->held.frame.pts_hns, .b = 1, .c = put->held.payload_size
     };
-    stream->tracks[put->track].frames_put++;
+    put->track->frames_put++;
     stream->metrics.frames_put++;
-    stream->metrics.bytes_put += put->payload_size;
+    stream->metrics.bytes_put += put->held.payload_size;
     stream->metrics.frames_dropped[reason]++;
-    stream->metrics.bytes_dropped += put->payload_size;
+    stream->metrics.bytes_dropped += put->held.payload_size;
     stream_notice(stream, &action);
 }
 
 static void skip_put(struct kvs_stream *stream, const struct put *put)
 {
     (void)count_put(stream, put);
-    skip_frame(stream, put->pts_hns, put->payload_size);
+    skip_frame(stream, put->held.frame.pts_hns, put->held.payload_size);
 }
 
 /* Everything that can refuse the frame; nothing of the stream changes but for what room_make dropped. */
 static kvs_status prepare(struct kvs_stream *stream, struct put *put)
 {
-    put->opens = (uint8_t)(is_key(put) || is_split(stream, put));
+    put->opens = (uint8_t)(is_key(put) || (may_split(stream) && is_split(stream, put)));
     kvs_status status = find_cpd(stream, put);
     if (status != KVS_OK) return status;
     if (stream->order.mode == KVS_ORDER_NONE && !put->is_new_session) {
-        status = kvs_generator_plan(&stream->generator, put->pts_hns, put->dts_hns,
+        status = kvs_generator_plan(&stream->generator, put->held.frame.pts_hns, put->held.dts_hns,
                                     put->opens ? put->flags | KVS_FRAME_KEY : put->flags, 1, &put->plan);
         if (status != KVS_OK) return status;
         put->has_plan = !stream->starts_session;
     }
-    if (put->opens) put->space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
+    if (put->opens) put->held.prefix_space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
     uint32_t held_count = 0;
     if (stream->order.mode != KVS_ORDER_NONE) {
         held_count = kvs_order_count(&stream->order); /* they leave without asking */
-        status = kvs_order_reserve(&stream->order, stream->host, put->track);
+        status = kvs_order_reserve(&stream->order, stream->host, put->held.track);
     }
     if (status == KVS_OK) status = kvs_view_reserve(&stream->view, held_count + 1u);
     if (status != KVS_OK) return status;
-    uint64_t size = (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size;
-    uint64_t end_hns = put->pts_hns + put->duration_hns;
+    uint64_t size = (uint64_t)put->held.prefix_space + KVS_MKV_BLOCK_SIZE + put->held.payload_size;
+    uint64_t end_hns = put->held.frame.pts_hns + put->duration_hns;
     if (room_is_there(stream, size, end_hns)) return KVS_OK;
     put->has_plan = 0; /* what goes for it may be the open fragment */
-    return room_make(stream, size, end_hns, put->now_hns);
+    return room_make(stream, size, end_hns, put->held.arrival_hns);
 }
 
 static void adopt_format(struct kvs_stream *stream, struct put *put)
@@ -301,28 +313,23 @@ static void adopt_format(struct kvs_stream *stream, struct put *put)
 
 static void commit(struct kvs_stream *stream, struct put *put)
 {
-    struct kvs_held held = { .dts_hns = put->dts_hns, .arrival_hns = put->now_hns, .payload_size = put->payload_size };
+    struct kvs_held *held = &put->held;
     adopt_format(stream, put);
     commit_times(stream, put);
-    held.index = count_put(stream, put);
-    note_opened(stream, put);
-    held.frame.offset = put->offset + put->space;
-    held.frame.pts_hns = put->pts_hns;
-    held.frame.size = put->payload_size + KVS_MKV_BLOCK_SIZE;
-    held.frame.duration_hns = put->duration_hns > UINT32_MAX ? UINT32_MAX : (uint32_t)put->duration_hns;
-    held.prefix_space = put->space;
-    held.format = stream->format->number;
-    held.flags = (uint16_t)(put->flags | (put->opens ? KVS_HELD_OPENS : 0));
-    held.track = (uint8_t)put->track;
+    held->index = count_put(stream, put);
+    if (may_split(stream)) note_opened(stream, put);
+    held->format = stream->format->number;
+    held->flags = (uint16_t)(put->flags | (put->opens ? KVS_HELD_OPENS : 0));
+    put->is_quiet = put->has_plan && !(put->plan.parts & KVS_PART_CLUSTER) && !stream->was_refused;
     stream->force_key = stream->was_refused = 0;
-    if (is_key(put) && is_lead(stream, put->track)) stream->skip_arrivals = 0;
+    if (is_key(put) && is_lead(stream, held->track)) stream->skip_arrivals = 0;
     if (put->is_new_session) stream->starts_session = 1;
-    stream->metrics.last_put_hns = put->now_hns;
+    stream->metrics.last_put_hns = held->arrival_hns;
     if (stream->order.mode == KVS_ORDER_NONE) {
-        package_place(stream, &held, put->has_plan ? &put->plan : NULL);
+        package_place(stream, held, put->has_plan ? &put->plan : NULL);
     } else {
-        kvs_order_push(&stream->order, &held);
-        package_held(stream, 0, put->now_hns);
+        kvs_order_push(&stream->order, held);
+        package_held(stream, 0, held->arrival_hns);
     }
 }
 
@@ -347,7 +354,7 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
     kvs_status status = set_times(stream, put);
     if (status != KVS_OK) return status;
     if (put->is_dropped_backward) {
-        if (is_key(put) && is_lead(stream, put->track)) skip_what_follows(stream);
+        if (is_key(put) && is_lead(stream, put->held.track)) skip_what_follows(stream);
         drop_put(stream, put, KVS_DROP_BACKWARD);
         return KVS_OK;
     }
@@ -362,9 +369,12 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
         skip_what_follows(stream);
         return KVS_OK;
     }
-    if (status == KVS_E_STORE_FULL) end_what_fills_the_store(stream, put->now_hns);
+    if (status == KVS_E_STORE_FULL) end_what_fills_the_store(stream, put->held.arrival_hns);
     if (status != KVS_OK) return status;
-    put->offset = kvs_chain_advance(&stream->chain, (uint64_t)put->space + KVS_MKV_BLOCK_SIZE + put->payload_size);
+    struct kvs_held *held = &put->held;
+    held->frame.size = held->payload_size + KVS_MKV_BLOCK_SIZE;
+    held->frame.offset = kvs_chain_advance(&stream->chain, (uint64_t)held->prefix_space + held->frame.size);
+    held->frame.offset += held->prefix_space;
     store(stream, put);
     commit(stream, put);
     if (!stream_waits_for_acks(stream)) {
@@ -372,7 +382,7 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
         ledger_trim(stream);
     }
     pressure_check(stream);
-    if (!session_is_told(stream)) session_announce(stream);
+    if (!(stream->flags & KVS_PUT_TELLS) || !session_is_told(stream)) session_announce(stream);
     return KVS_OK;
 }
 
@@ -382,7 +392,7 @@ static void note_refused(struct kvs_stream *stream, const struct put *put, kvs_s
     int is_large = status == KVS_E_FRAME_TOO_LARGE;
     stream->metrics.frames_refused++;
     stream->metrics.frames_too_large += (uint64_t)is_large;
-    if (!is_lead(stream, put->track) || stream->is_stopped) return;
+    if (!is_lead(stream, put->held.track) || stream->is_stopped) return;
     if (is_large || (is_key(put) && kvs_status_class_of(status) == KVS_CLASS_MEDIA)) skip_what_follows(stream);
 }
 
@@ -400,8 +410,8 @@ static void small_lock(struct kvs_stream *stream)
 static kvs_status put_or_refuse(struct kvs_stream *stream, struct put *put, kvs_status scanned)
 {
     kvs_status status = scanned == KVS_OK ? put_locked(stream, put) : scanned;
-    if (status == KVS_OK) stream_settle(stream, put->now_hns);
-    else note_refused(stream, put, status);
+    if (status != KVS_OK) note_refused(stream, put, status);
+    else if (stream_settle(stream, put->held.arrival_hns)) put->is_quiet = 0;
     kvs_host_free(stream->host, put->format);
     return status;
 }
@@ -410,7 +420,8 @@ static kvs_status put_small(struct kvs_stream *stream, struct put *put)
 {
     small_lock(stream);
     kvs_status status = put_or_refuse(stream, put, scan_nals(stream, put));
-    stream_unlock(stream);
+    if (put->is_quiet) stream_unlock_quiet(stream);
+    else stream_unlock(stream);
     return status;
 }
 
@@ -439,19 +450,23 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
     if (data == NULL || data_size == 0) return KVS_E_FRAME_DATA;
     if (pts_hns > KVS_HNS_MEDIA_MAX || dts_hns > KVS_HNS_MEDIA_MAX || duration_hns > KVS_HNS_MEDIA_MAX)
         return KVS_E_FRAME_TIMESTAMP_RANGE;
+    uint32_t index = track_index(stream, track);
+    if (index == stream->track_count) return KVS_E_UNKNOWN_TRACK;
     struct put put;
+    put.held.frame.pts_hns = pts_hns;
+    put.held.frame.duration_hns = duration_hns > UINT32_MAX ? UINT32_MAX : (uint32_t)duration_hns;
+    put.held.dts_hns = dts_hns;
+    put.held.arrival_hns = now_hns;
+    put.held.prefix_space = 0;
+    put.held.track = (uint8_t)index;
+    put.held.is_moved = 0;
+    put.track = &stream->tracks[index];
     put.data = data;
     put.data_size = data_size;
     put.flags = flags & (KVS_FRAME_KEY | KVS_FRAME_DISCARDABLE | KVS_FRAME_INVISIBLE);
-    put.space = 0;
-    put.pts_hns = pts_hns;
-    put.dts_hns = dts_hns;
     put.duration_hns = duration_hns;
-    put.now_hns = now_hns;
-    put.shift_hns = 0;
     put.format = NULL;
-    put.is_adapted = put.is_new_session = put.is_dropped_backward = put.is_bumped = put.opens = put.has_plan = 0;
-    put.track = track_index(stream, track);
-    if (put.track == stream->track_count) return KVS_E_UNKNOWN_TRACK;
+    put.is_adapted = put.is_new_session = put.is_dropped_backward = put.is_bumped = 0;
+    put.opens = put.has_plan = put.is_quiet = 0;
     return data_size <= LARGE_FRAME ? put_small(stream, &put) : put_large(stream, &put);
 }

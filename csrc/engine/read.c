@@ -315,7 +315,7 @@ static kvs_status read_locked(struct reader *reader, enum kvs_read_state *state_
     }
     *state_out = finish(reader, step);
     if (reader->has_moved || *state_out >= KVS_READ_AWAITING_ACK) ledger_trim(reader->stream);
-    stream_settle(reader->stream, reader->now_hns);
+    if (stream_settle(reader->stream, reader->now_hns)) reader->has_moved = 1;
     return (kvs_status)reader->filled;
 }
 
@@ -328,6 +328,7 @@ kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t handle, uint8_t *
     struct reader reader = { stream, session_find(stream, handle), buffer, buffer_size, 0, now_hns, 0 };
     kvs_status status = reader.upload == NULL ? KVS_E_UNKNOWN_UPLOAD : read_locked(&reader, state_out);
     if (status >= 0) pressure_check(stream);
-    stream_unlock(stream);
+    if (reader.has_moved || status < 0) stream_unlock(stream);
+    else stream_unlock_quiet(stream);
     return status;
 }

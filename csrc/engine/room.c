@@ -37,7 +37,7 @@ static kvs_status refuse(struct kvs_stream *stream, kvs_status status)
 }
 
 /* Measured from the oldest fragment that could go: what is being sent is on its way already. */
-static int is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
+int room_is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
 {
     const struct kvs_view *view = &stream->view;
     if (stream->limits.frames_max == 0 && stream->limits.buffer_duration_hns == 0) return 0;
@@ -54,11 +54,6 @@ static int is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
 
 static uint64_t slabs_for(uint64_t size) { return size / KVS_SLAB_SIZE + (size % KVS_SLAB_SIZE != 0); }
 
-int room_is_there(const struct kvs_stream *stream, uint64_t size, uint64_t end_hns)
-{
-    return kvs_chain_has_room(&stream->chain, size) && !is_over_limits(stream, end_hns);
-}
-
 kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns, uint64_t now_hns)
 {
     struct kvs_pool *pool = &stream->client->pool;
@@ -66,7 +61,7 @@ kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns,
                                                   : pool->slabs_max;
     int may_drop = stream->full_policy != KVS_FULL_REFUSE;
     if (slabs_for(size) > most) return KVS_E_FRAME_TOO_LARGE;
-    while (is_over_limits(stream, end_hns)) {
+    while (room_is_over_limits(stream, end_hns)) {
         if (!may_drop) return refuse(stream, KVS_E_STORE_FULL);
         if (!drop_oldest(stream, KVS_DROP_BUFFER_DURATION)) break;
     }

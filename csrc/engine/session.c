@@ -165,6 +165,9 @@ static int is_closed(const struct kvs_stream *stream, uint64_t number)
 /* Whether a reader that waits would get something now: bytes, or the news that the session is over. */
 static int has_news(const struct kvs_stream *stream, const struct upload *upload)
 {
+    if (upload->state == KVS_UPLOAD_STREAMING && upload->last == KVS_TIME_NONE &&
+        stream->view.cum_bytes != upload->read_cum)
+        return 1;
     switch (upload->state) {
     case KVS_UPLOAD_READY:
     case KVS_UPLOAD_STREAMING:
@@ -179,16 +182,16 @@ static int has_news(const struct kvs_stream *stream, const struct upload *upload
     }
 }
 
-/* With a second upload, or one that is to end, the news is not the caller's to guess. */
+/* For KVS_PUT_TELLS. With a second upload, or one that is to end, the news is not the caller's to guess. */
 int session_is_told(const struct kvs_stream *stream)
 {
     const struct upload *upload = stream->uploads[0];
-    if (!(stream->flags & KVS_PUT_TELLS) || upload == NULL || stream->uploads[1] != NULL) return 0;
+    if (upload == NULL || stream->uploads[1] != NULL) return 0;
     int is_open = upload->state == KVS_UPLOAD_READY || upload->state == KVS_UPLOAD_STREAMING;
     return is_open && upload->last == KVS_TIME_NONE;
 }
 
-void session_announce(struct kvs_stream *stream)
+void session_announce_all(struct kvs_stream *stream)
 {
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
         if (stream->uploads[i]->is_waiting && has_news(stream, stream->uploads[i]))

@@ -163,22 +163,10 @@ void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns)
 
 /* ---- locks ------------------------------------------------------------------------------------------------------- */
 
-void stream_lock(struct kvs_stream *stream) { kvs_host_lock(stream->host, stream->lock); }
-
-/* Unlocks; 1 when the host is to be woken, which the caller does once it holds no lock at all. */
-static int unlock(struct kvs_stream *stream)
-{
-    deadline_arm(stream);
-    int wake = stream->wants_wake;
-    stream->wants_wake = 0;
-    kvs_host_unlock(stream->host, stream->lock);
-    return wake;
-}
-
 void stream_unlock(struct kvs_stream *stream)
 {
-    const struct kvs_host *host = stream->host;
-    if (unlock(stream)) kvs_host_wake(host);
+    deadline_arm(stream);
+    stream_unlock_quiet(stream);
 }
 
 void stream_write_lock(struct kvs_stream *stream)
@@ -190,7 +178,10 @@ void stream_write_lock(struct kvs_stream *stream)
 void stream_write_unlock(struct kvs_stream *stream)
 {
     const struct kvs_host *host = stream->host;
-    int wake = unlock(stream);
+    deadline_arm(stream);
+    int wake = stream->wants_wake;
+    stream->wants_wake = 0;
+    kvs_host_unlock(host, stream->lock);
     kvs_host_unlock(host, stream->writer);
     if (wake) kvs_host_wake(host);
 }

@@ -163,14 +163,6 @@ kvs_status kvs_chain_reserve(struct kvs_chain *chain, struct kvs_pool *pool, uin
     return status;
 }
 
-uint64_t kvs_chain_advance(struct kvs_chain *chain, uint64_t size)
-{
-    uint64_t offset = chain->head;
-    chain->head += size;
-    KVS_CHECK(chain->head <= chain->end * KVS_SLAB_SIZE);
-    return offset;
-}
-
 /* Hands the slabs with numbers from..to-1 back to the pool; links the rest. */
 static void chain_release(struct kvs_chain *chain, struct kvs_pool *pool, uint64_t from, uint64_t to)
 {

@@ -10,6 +10,7 @@
 #ifndef KVS_STORE_SLAB_H
 #define KVS_STORE_SLAB_H
 
+#include "base/check.h"
 #include "base/host.h"
 #include "kvspic.h"
 
@@ -46,7 +47,13 @@ struct kvs_chain {
 kvs_status kvs_chain_reserve(struct kvs_chain *chain, struct kvs_pool *pool, uint64_t size, uint64_t slabs_max,
                              uint64_t now_hns);
 /* Takes reserved bytes: returns their offset. */
-uint64_t kvs_chain_advance(struct kvs_chain *chain, uint64_t size);
+static inline uint64_t kvs_chain_advance(struct kvs_chain *chain, uint64_t size)
+{
+    uint64_t offset = chain->head;
+    chain->head += size;
+    KVS_CHECK(chain->head <= chain->end * KVS_SLAB_SIZE);
+    return offset;
+}
 /* Gives back what a reserve added and nobody advanced into. */
 void kvs_chain_unreserve(struct kvs_chain *chain, struct kvs_pool *pool);
 /* 1 when `size` bytes fit at the head without another slab. */

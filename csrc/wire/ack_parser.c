@@ -122,10 +122,10 @@ static kvs_status broken_after(struct kvs_ack_parser *parser, int is_in_string, 
 /* 0 and *value_out, or 1 when the token is not a decimal number of 0 to max. */
 static int read_number(const struct kvs_ack_parser *parser, uint64_t max, uint64_t *value_out)
 {
-    uint64_t value = 0;
+    uint64_t value = 0, tenth = max / 10, last = max % 10;
     for (uint16_t i = 0; i < parser->token_size; i++) {
         uint8_t digit = (uint8_t)(parser->token[i] - '0');
-        if (digit > 9 || value > (max - digit) / 10) return 1;
+        if (digit > 9 || value > tenth || (value == tenth && digit > last)) return 1;
         value = value * 10 + digit;
     }
     *value_out = value;
@@ -217,7 +217,7 @@ static kvs_status step_next_key(struct kvs_ack_parser *parser, struct input *in)
 
 static int is_plain(uint8_t c)
 {
-    return c != '"' && c != '\\' && (c >= ' ' || c == '\t');
+    return c >= ' ' ? c != '"' && c != '\\' : c == '\t';
 }
 
 /* A part of a string: a run of plain bytes, or one byte of another kind. 1 at the closing quote. */
@@ -234,7 +234,9 @@ static kvs_status string_part(struct kvs_ack_parser *parser, struct input *in)
         }
         return keep(parser, run, 1) ? broken_after(parser, 1, KVS_E_ACK_TOKEN_SIZE) : KVS_OK;
     }
-    while (in->at < in->end && is_plain(*in->at)) in->at++;
+    const uint8_t *at = run, *end = in->end;
+    while (at < end && is_plain(*at)) at++;
+    in->at = at;
     if (keep(parser, run, (size_t)(in->at - run))) return broken_after(parser, 1, KVS_E_ACK_TOKEN_SIZE);
     if (in->at == in->end) return KVS_OK;
     uint8_t c = *in->at++;
@@ -303,13 +305,23 @@ static kvs_status step_string(struct kvs_ack_parser *parser, struct input *in)
     return status == KVS_OK ? KVS_OK : broken_after(parser, 0, status);
 }
 
+static int is_bare(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || (strchr(",}\"{[]: \n\r\t", c) == NULL || c == 0);
+}
+
 static kvs_status step_bare(struct kvs_ack_parser *parser, struct input *in)
 {
+    const uint8_t *run = in->at;
+    const uint8_t *at = run, *end = in->end;
+    while (at < end && is_bare(*at)) at++;
+    in->at = at;
+    if (in->at != run) {
+        int is_over = keep(parser, run, (size_t)(in->at - run));
+        return is_over ? broken(parser, ' ', KVS_E_ACK_TOKEN_SIZE) : KVS_OK;
+    }
     uint8_t c = *in->at++;
     if (c == '"' || c == '{' || c == '[' || c == ']' || c == ':') return broken(parser, c, KVS_E_ACK_VALUE_END);
-    if (c != ',' && c != '}' && !is_space(c)) {
-        return keep(parser, &c, 1) ? broken(parser, ' ', KVS_E_ACK_TOKEN_SIZE) : KVS_OK;
-    }
     kvs_status status = end_value(parser, 0);
     if (status != KVS_OK) return broken(parser, c, status);
     return c == '}' ? end_object(parser) : KVS_OK;
