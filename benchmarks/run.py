@@ -121,19 +121,26 @@ def show(name: str, figures: list[Figure], problem: str) -> None:
 
 def finish(figures: list[Figure], problems: dict[str, str], seconds: float, results: Path) -> int:
     """The tables of growth and the last line; the exit code."""
-    print("\n".join(growth_lines(figures)))
+    for line in growth_lines(figures):
+        print(line)
     broken = f"; broke: {', '.join(problems)}" if problems else ""
     print(f"\n{summary(figures)}{broken}; {seconds:.0f} s; all of it as JSON: {results}")
     return 1 if problems else 0
+
+
+def tell(progress: str) -> None:
+    """What is being measured, to who looks on; it is overwritten by what comes next."""
+    if sys.stderr.isatty():
+        print(f"\033[K{progress}", end="\r", file=sys.stderr, flush=True)
 
 
 def measure(names: list[str], programs: Path) -> int:
     """Run them one after the other."""
     begin, figures, problems = time.monotonic(), list[Figure](), dict[str, str]()
     for index, name in enumerate(names):
-        if sys.stderr.isatty():
-            print(f"[{index + 1}/{len(names)}] {name} ...\033[K", end="\r", file=sys.stderr, flush=True)
+        tell(f"[{index + 1}/{len(names)}] {name} ...")
         found, problem = run(name, programs)
+        tell("")
         if problem:
             problems[name] = problem
         show(name, found, problem)
