@@ -1,7 +1,7 @@
-"""boto3 for the Kinesis Video planes, blocking; runs in threads only.
+"""boto3's core, botocore, for the Kinesis Video planes, blocking; runs in threads only.
 
-One client per process, plane, region and endpoint, made without boto3's own signing: a hook signs each request as it
-leaves, with the keys and the clock of the call that made it. boto3 retries nothing: the core decides what to repeat.
+One client per process, plane, region and endpoint, made without botocore's own signing: a hook signs each request as it
+leaves, with the keys and the clock of the call that made it. botocore retries nothing: the core decides what to repeat.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = ["Plane", "call", "configured_region", "is_loopback_http", "read_piece
 
 CLIENTS_MAX = 32  # endpoints of the reading side change now and then
 PIECE_SIZE = 64 * 1024
+ENDPOINT_PREFIXES = ("kinesisvideo",)  # of all planes
 
 _lock = threading.Lock()
 _clients: dict[tuple[object, ...], Any] = {}
@@ -141,7 +142,9 @@ def _make_client(plane: Plane) -> Any:
         user_agent_extra=plane.user_agent_extra,
         proxies={} if is_loopback_http(plane.endpoint_url) else None,  # a proxy cannot reach our loopback
     )
-    client = _session().client(plane.service, region_name=plane.region, endpoint_url=plane.endpoint_url, config=config)
+    client = _session().create_client(
+        plane.service, region_name=plane.region, endpoint_url=plane.endpoint_url, config=config
+    )
     client.meta.events.register("before-send", _sign)
     logging.getLogger("botocore.parsers").addFilter(_hide_token)  # the same filter again changes nothing
     return client
@@ -149,10 +152,26 @@ def _make_client(plane: Plane) -> Any:
 
 @functools.cache
 def _session() -> Any:
-    """One for the process: the models that it reads are the same for all clients. Under the lock of its callers."""
-    import boto3.session
+    """One for the process: the models that it reads are the same for all clients. Under the lock of its callers.
 
-    return boto3.session.Session()
+    botocore's own, because boto3's resources and transfers, 3 MB, are of no use here; nor are the endpoints of four
+    hundred other services, 6 MB.
+    """
+    import botocore.loaders
+    import botocore.session
+
+    class OurEndpoints(botocore.loaders.JSONFileLoader):
+        def load_file(self, file_path: str) -> Any:
+            found = super().load_file(file_path)
+            if os.path.basename(file_path) == "endpoints" and found:
+                for partition in found["partitions"]:
+                    services = partition["services"]
+                    partition["services"] = {name: services[name] for name in services if name in ENDPOINT_PREFIXES}
+            return found
+
+    session = botocore.session.Session()
+    session.get_component("data_loader").file_loader = OurEndpoints()
+    return session
 
 
 def _hide_token(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ import asyncio
 import dataclasses
 import enum
 import functools
+import mmap
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -147,7 +148,9 @@ class PutMediaSession:
         self.on_ack_bytes = on_ack_bytes
         self.on_connected = on_connected
         self.linger_s = linger_s
-        self.kept: bytearray | None = bytearray()  # the body so far, while it may have to be sent again
+        # The body so far, while it may have to be sent again. Pages of its own, which the system gets back: a hundred
+        # of these buffers among what lives as long as the session would leave the allocator with holes that it keeps.
+        self.kept: mmap.mmap | None = mmap.mmap(-1, REPEAT_MAX)
         self.body_is_over = False
         self.bytes_sent = 0
         self._is_stopped = False
@@ -305,8 +308,8 @@ class _Attempt:
 
     async def _send_body(self, transport: Transport) -> None:
         session = self._session
-        if session.kept:
-            self._send_piece(transport, bytes(session.kept))
+        if session.kept is not None and session.kept.tell():
+            self._send_piece(transport, session.kept[: session.kept.tell()])
         while True:
             await self._send_rest(transport)
             if session.body_is_over:
@@ -372,10 +375,10 @@ class _Attempt:
         kept = self._session.kept
         if kept is None:
             return
-        if self._answer is not None or len(kept) + len(piece) > REPEAT_MAX:
+        if self._answer is not None or kept.tell() + len(piece) > REPEAT_MAX:
             self._session.kept = None
         else:
-            kept += piece
+            kept.write(piece)
 
     def _write_failed(self, error: OSError) -> None:
         """The reason may be waiting in the receive buffer: read on for a moment."""

@@ -19,7 +19,6 @@ from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 
-import boto3.session
 import pytest
 from timed.killable import KillableEndpoint
 from timed.link import DOMAIN, Links
@@ -142,8 +141,6 @@ def tls(tmp_path, monkeypatch):
     server, _ = make_tls_pair(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "server.pem"))
     monkeypatch.setattr(clients, "CLIENTS_MAX", 1000)  # one that is put out of the cache closes nothing
-    shared = boto3.session.Session()  # parses the service's description once, not for each of the clients
-    monkeypatch.setattr(boto3.session, "Session", lambda: shared)
     default_ssl_context.cache_clear()
     yield server
     default_ssl_context.cache_clear()

@@ -44,6 +44,20 @@ def test_there_is_one_client_per_plane():
     assert made[0] is not made[2]
 
 
+@pytest.mark.parametrize("service", ["kinesisvideo", "kinesis-video-media", "kinesis-video-archived-media"])
+@pytest.mark.parametrize("region, domain", [("eu-west-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")])
+def test_the_endpoints_that_are_kept_are_ours(monkeypatch, service, region, domain):
+    monkeypatch.setattr(clients, "_clients", {})
+    made = clients._client(Plane(service, region))
+    assert made.meta.endpoint_url == f"https://kinesisvideo.{region}.{domain}"
+    made.close()
+
+
+def test_the_endpoints_of_other_services_are_not_held():
+    data = clients._session().get_component("data_loader").load_data("endpoints")
+    assert {name for partition in data["partitions"] for name in partition["services"]} == {"kinesisvideo"}
+
+
 def test_the_number_of_clients_is_bounded(monkeypatch):
     monkeypatch.setattr(clients, "_clients", {})
     closed = []
