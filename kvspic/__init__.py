@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         StreamReady,
         TagsSkipped,
         TimesAnchored,
+        TimesJumped,
         TimesRepeated,
         TimesShifted,
         TrackSilent,
@@ -113,8 +114,8 @@ __all__ = [
     "SpoolDamaged", "SpoolDropped", "SpoolFailed", "SpoolRecovered", "Spooling", "Stalled", "StateChanged",
     "StateError", "StaticCredentials", "StoreFullError", "Stream", "StreamClosed", "StreamFailed",
     "StreamMetrics", "StreamOptions", "StreamReady", "StreamReport", "StreamState", "StreamStoppedError",
-    "TagsSkipped", "TimedOutError", "TimesAnchored", "TimesRepeated", "TimesShifted", "Track", "TrackSilent",
-    "TrackType", "Triggered", "UnknownTrackError", "UsageError", "__version__",
+    "TagsSkipped", "TimedOutError", "TimesAnchored", "TimesJumped", "TimesRepeated", "TimesShifted", "Track",
+    "TrackSilent", "TrackType", "Triggered", "UnknownTrackError", "UsageError", "__version__",
 ]
 
 __version__ = "0.1.0.dev0"
@@ -125,8 +126,8 @@ HOMES = {
         "FragmentPersisted", "FragmentSplit", "FrameTooLarge", "FramesDropped", "LateErrorAck", "NoKeyFrame",
         "Paused", "Pressure", "PressureKind", "Recovered", "Resumed", "RetentionDiffers", "RoomAvailable",
         "SpoolDamaged", "SpoolDropped", "SpoolFailed", "SpoolRecovered", "Spooling", "Stalled", "StateChanged",
-        "StreamClosed", "StreamFailed", "StreamReady", "TagsSkipped", "TimesAnchored", "TimesRepeated",
-        "TimesShifted", "TrackSilent", "Triggered",
+        "StreamClosed", "StreamFailed", "StreamReady", "TagsSkipped", "TimesAnchored", "TimesJumped",
+        "TimesRepeated", "TimesShifted", "TrackSilent", "Triggered",
     ),
     "kvspic.errors": (
         "InternalError", "KvsError", "MediaError", "ResourceError", "ServiceError", "StateError",

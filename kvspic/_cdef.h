@@ -270,7 +270,8 @@ enum kvs_action_kind {
     KVS_ACTION_LATE_ERROR_ACK = 51,
     KVS_ACTION_FRAGMENT_ENDED = 52,
     KVS_ACTION_NOTICES_LOST = 53,
-    KVS_ACTION_FRAGMENT_SPLIT = 54
+    KVS_ACTION_FRAGMENT_SPLIT = 54,
+    KVS_ACTION_TIMES_JUMPED = 55
 };
 enum kvs_drop {
     KVS_DROP_STORE_FULL = 0, KVS_DROP_BUFFER_DURATION = 1, KVS_DROP_SKIPPED = 2,
@@ -315,6 +316,7 @@ struct kvs_stream_metrics {
     uint64_t fragments_split;
     uint64_t frames_too_large;
     uint64_t tracks_silent;
+    uint64_t times_jumped;
     uint64_t times_bumped;
     uint64_t frames_settled[3];
 };

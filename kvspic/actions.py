@@ -51,6 +51,7 @@ __all__ = [
     "StreamReady",
     "TagsSkipped",
     "TimesAnchored",
+    "TimesJumped",
     "TimesRepeated",
     "TimesShifted",
     "TrackSilent",
@@ -101,6 +102,7 @@ class ActionKind(enum.IntEnum):
     FRAGMENT_ENDED = 52
     NOTICES_LOST = 53
     FRAGMENT_SPLIT = 54
+    TIMES_JUMPED = 55
 
 
 # Orders that are answered; the others need no answer.
@@ -369,6 +371,17 @@ class FragmentEnded(Event):
 
 
 @dataclass(frozen=True)
+class TimesJumped(Event):
+    """A frame lies more than 20 s ahead of the last one of its track: a pause, or a clock that was set.
+
+    Nothing is lost; the frames go on in another fragment.
+    """
+
+    track: int
+    ahead_ns: int
+
+
+@dataclass(frozen=True)
 class FragmentSplit(Event):
     """No key frame came before the fragment reached its limit: another one begins at ``pts_ns``, without a key frame.
 
@@ -468,6 +481,7 @@ EVENTS: dict[int, Callable[[Action, str], Event]] = {
     K.TRACK_SILENT: lambda action, name: TrackSilent(name, action.a, bool(action.b)),
     K.LATE_ERROR_ACK: lambda action, name: LateErrorAck(name, action.result),
     K.FRAGMENT_ENDED: lambda action, name: FragmentEnded(name, _ns(action.a)),
+    K.TIMES_JUMPED: lambda action, name: TimesJumped(name, action.a, _ns(action.b)),
     K.FRAGMENT_SPLIT: lambda action, name: FragmentSplit(name, _ns(action.a), action.b),
     K.NOTICES_LOST: lambda action, name: EventsLost(name, action.a),
 }

@@ -427,6 +427,7 @@ class StreamMetrics:
     fragments_split: int
     frames_too_large: int
     tracks_silent: int
+    times_jumped: int
     times_bumped: int
     frames_settled: tuple[int, ...]  # per track, as opened: frames put, from the first on, that are owed no more
     # Of the spool; 0 without one.

@@ -76,6 +76,13 @@ static kvs_status set_times(struct kvs_stream *stream, struct put *put)
     return is_within ? status : KVS_E_FRAME_TIMESTAMP_RANGE;
 }
 
+static void report_jump(struct kvs_stream *stream, const struct track *track, uint64_t ahead_hns)
+{
+    struct kvs_action action = { .kind = KVS_ACTION_TIMES_JUMPED, .a = track->id, .b = ahead_hns };
+    stream->metrics.times_jumped++;
+    stream_notice(stream, &action);
+}
+
 static void shift_track(struct kvs_stream *stream, struct put *put)
 {
     struct track *track = put->track;
@@ -93,8 +100,11 @@ static void commit_times(struct kvs_stream *stream, struct put *put)
     uint64_t dts_hns = put->held.dts_hns;
     if (put->shift_hns != track->shift_hns) shift_track(stream, put);
     if (put->is_bumped) stream->metrics.times_bumped++;
-    if (track->is_seen && dts_hns > track->last_dts_hns)
-        track->last_step_hns = kvs_hns_min(dts_hns - track->last_dts_hns, SYNC_HNS);
+    if (track->is_seen && dts_hns > track->last_dts_hns) {
+        uint64_t step_hns = dts_hns - track->last_dts_hns;
+        track->last_step_hns = kvs_hns_min(step_hns, SYNC_HNS);
+        if (step_hns > KVS_VIEW_GAP_HNS) report_jump(stream, track, step_hns);
+    }
     track->last_dts_hns = dts_hns;
     track->last_input_hns = put->input_hns;
     track->is_seen = 1;

@@ -357,7 +357,8 @@ enum kvs_action_kind {
     KVS_ACTION_LATE_ERROR_ACK = 51, /* ERROR for a fragment that was already done; result: error id */
     KVS_ACTION_FRAGMENT_ENDED = 52, /* the idle deadline ended the fragment; a: pts of its start */
     KVS_ACTION_NOTICES_LOST = 53, /* a: how many notices found no room; orders are never lost */
-    KVS_ACTION_FRAGMENT_SPLIT = 54 /* a: pts where a new fragment begins without a key frame; b: fragments_split */
+    KVS_ACTION_FRAGMENT_SPLIT = 54, /* a: pts where a new fragment begins without a key frame; b: fragments_split */
+    KVS_ACTION_TIMES_JUMPED = 55 /* more than 20 s ahead of the track's last frame: a: track, b: ticks */
 };
 enum kvs_drop {
     KVS_DROP_STORE_FULL = 0, KVS_DROP_BUFFER_DURATION = 1, KVS_DROP_SKIPPED = 2, /* no key frame since the last edge */
@@ -406,6 +407,7 @@ struct kvs_stream_metrics {
     uint64_t fragments_split;       /* ended by a limit of the configuration, not by a key frame */
     uint64_t frames_too_large;      /* refused: larger than all of the store */
     uint64_t tracks_silent;         /* how often a track was left out */
+    uint64_t times_jumped;          /* frames far ahead of the last one of their track */
     uint64_t times_bumped;          /* frames moved a little, because their time was that of the frame before */
     /* Per track, as configured: how many of the frames that kvs_stream_put_frame took, from the first one on, are owed
      * no more. What a caller keeps elsewhere of the frames before these may go. */

@@ -105,6 +105,7 @@ static void test_a_break_in_time_is_no_media(void)
     s.hold = HOLD(KVS_ACTION_PUT_MEDIA);
     service_put_fragments(&s, stream, 0, 2, 10);
     service_put_fragments(&s, stream, 3600000, 2, 10); /* an hour on */
+    CHECK_EQ(metrics_of(stream).times_jumped, 1);
     CHECK_EQ(metrics_of(stream).duration_buffered_hns, MS(2 * 1940));
     service_put_fragments(&s, stream, 60000, 2, 10); /* and back, in a session of its own */
     CHECK_EQ(metrics_of(stream).duration_buffered_hns, MS(3 * 1940));
