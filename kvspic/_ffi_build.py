@@ -38,18 +38,18 @@ PUT_FRAME = """
 struct kvspic_gate {
     struct kvs_stream *stream;
     int64_t offset_hns;     /* from the host's clock to the producer's */
-    uint64_t earliest_hns;  /* a dts before it can not be true; at most the producer's now */
-    uint64_t ahead_hns;     /* nor one that lies further ahead of now */
+    uint64_t earliest_hns;  /* a dts before it is refused */
+    uint64_t ahead_hns;     /* and one that lies further ahead of the producer's now */
 };
 
 static kvs_status kvspic_put_frame(const struct kvspic_gate *gate, const uint8_t *data, uint32_t data_size,
                                    uint64_t pts_ns, uint64_t dts_ns, uint64_t duration_ns, uint64_t track,
                                    uint32_t flags)
 {
-    uint64_t now_hns = kvs_host_now_hns() + (uint64_t)gate->offset_hns, earliest_hns = gate->earliest_hns;
-    if (dts_ns / 100 - earliest_hns > now_hns - earliest_hns + gate->ahead_hns) return KVS_E_FRAME_TIMESTAMP_RANGE;
-    return kvs_stream_put_frame(gate->stream, data, data_size, pts_ns / 100, dts_ns / 100, duration_ns / 100, track,
-                                flags, now_hns);
+    uint64_t now_hns = kvs_host_now_hns() + (uint64_t)gate->offset_hns, dts_hns = dts_ns / 100;
+    if (dts_hns < gate->earliest_hns || dts_hns > now_hns + gate->ahead_hns) return KVS_E_FRAME_TIMESTAMP_RANGE;
+    return kvs_stream_put_frame(gate->stream, data, data_size, pts_ns / 100, dts_hns, duration_ns / 100, track, flags,
+                                now_hns);
 }
 
 static kvs_status kvspic_put_plain(const struct kvspic_gate *gate, const uint8_t *data, uint32_t data_size,

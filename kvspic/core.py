@@ -222,13 +222,14 @@ class Stream:
         self._ptr = ptr
         self.reader = reader
         self.gate = self._own_gate = new_gate(ptr)
+        self._any_gate = new_gate(ptr)
 
     def set_clock(self, offset_hns: int) -> None:
         """Say by how much the producer's time is ahead of :func:`host_now_hns`."""
-        self._own_gate.offset_hns = offset_hns
+        self._own_gate.offset_hns = self._any_gate.offset_hns = offset_hns
 
     def believe(self, earliest_hns: int, ahead_hns: int) -> None:
-        """Let :meth:`put_frame_now` refuse a dts before ``earliest_hns``, or so far ahead of the producer's time."""
+        """Let ``gate`` refuse a dts before ``earliest_hns``, or so far ahead of the producer's time."""
         self._own_gate.earliest_hns, self._own_gate.ahead_hns = earliest_hns, ahead_hns
 
     def divert(self, is_diverted: bool) -> None:
@@ -250,13 +251,9 @@ class Stream:
         )
 
     def put_frame_now(self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int) -> None:
-        """The same with nanoseconds, at the producer's own time.
-
-        Raises:
-            FrameTimestampRangeError: also for a dts that :meth:`believe` excludes.
-        """
+        """The same with nanoseconds, at the producer's own time, whatever becomes of ``gate``."""
         view = as_c_bytes(data)
-        check(put_whole(self._own_gate, view, len(view), pts_ns, dts_ns, duration_ns, track, flags))
+        check(put_whole(self._any_gate, view, len(view), pts_ns, dts_ns, duration_ns, track, flags))
 
     def end_fragment(self, now_hns: int) -> None:
         """End the open fragment; frames are skipped until a key frame comes."""
@@ -340,11 +337,11 @@ class Stream:
 
     def close(self) -> None:
         """Free the stream, with what it buffers, once no call is inside it. Twice is harmless."""
-        self._ptr, self.gate, self._own_gate = ffi.NULL, CLOSED_GATE, CLOSED_GATE
+        self._ptr, self.gate, self._own_gate, self._any_gate = ffi.NULL, CLOSED_GATE, CLOSED_GATE, CLOSED_GATE
 
     def leave(self) -> object:
         """Close without freeing: return what keeps the C object alive."""
-        kept = self._ptr, self._own_gate
+        kept = self._ptr, self._own_gate, self._any_gate
         self.close()
         return kept
 

@@ -44,9 +44,8 @@ class Frame(NamedTuple):
 
 
 def believable(wall_ns: int) -> tuple[int, int]:
-    """Return the first and the last time that a live frame can truly have at ``wall_ns``; any if that was never set."""
-    if wall_ns < YEAR_2000_NS:
-        return 0, wall_ns + AHEAD_MAX_NS
+    """Return the first and the last time that a live frame can truly have at ``wall_ns``; no time is between them while
+    our own clock was never set."""
     return max(YEAR_2000_NS, wall_ns - PAST_MAX_NS), wall_ns + AHEAD_MAX_NS
 
 
@@ -104,7 +103,7 @@ class SourceClocks:
 
 def _is_believable(dts_ns: int, wall_ns: int) -> bool:
     first_ns, last_ns = believable(wall_ns)
-    return first_ns <= dts_ns <= last_ns
+    return wall_ns < YEAR_2000_NS or first_ns <= dts_ns <= last_ns  # who does not know the time believes others
 
 
 @dataclass
@@ -192,6 +191,7 @@ class IntakeRules:
 
     stream_name: str
     keeps_clock: bool = False  # times that cannot be true are put right
+    is_only_way: bool = False  # no gate asks about times before
     pre_roll_ns: int = 0
     pre_roll_size: int = 0
     key_tracks: frozenset[int] = frozenset()
@@ -204,7 +204,7 @@ class IntakeWorld:
     put: Callable[[Buffer, int, int, int, int, int], None]
     end_fragment: Callable[[], None]
     tell: Callable[[Event], None]
-    believe: Callable[[int, int], None]  # lets ``put`` refuse times before the first and after the last
+    believe: Callable[[int, int], None]  # times between these two need not come this way
     wall_ns: Callable[[], int]
     steady_ns: Callable[[], int]
     lock: AbstractContextManager[object]
@@ -238,7 +238,7 @@ class Intake:
     @property
     def is_needed(self) -> bool:
         """Whether frames have to come this way now; else they may go straight to the core."""
-        return self._open_until_ns != FOR_EVER_NS or self._clocks.shift_ns != 0
+        return self._rules.is_only_way or self._open_until_ns != FOR_EVER_NS or self._clocks.shift_ns != 0
 
     @property
     def keeps_clock(self) -> bool:
@@ -256,6 +256,8 @@ class Intake:
 
     def put(self, data: Buffer, pts: int, dts: int, duration: int, track: int, flags: int) -> None:
         """Take a frame: on to the core, into the ring, or out. Raises what the core does; the frame is then nowhere."""
+        if abs(dts) >= FOR_EVER_NS:
+            raise OverflowError("a time is no time of a clock")
         with self._world.lock:
             shift_ns = self._shift(track, dts)
             frame = Frame(data, pts + shift_ns, dts + shift_ns, duration, track, flags)
@@ -267,9 +269,7 @@ class Intake:
                 self._ring.add(frame, opens, now_ns)
 
     def put_unbelievable(self, data: Buffer, pts: int, dts: int, duration: int, track: int, flags: int) -> None:
-        """As :meth:`put`, for a frame that the core refused for its times, by a range that may be out of date."""
-        if abs(dts) >= FOR_EVER_NS:
-            raise OverflowError("a time is no time of a clock")
+        """As :meth:`put`, for a frame that the gate refused for its times, by a range that may be out of date."""
         self._world.believe(*believable(self._world.wall_ns()))
         self.put(data, pts, dts, duration, track, flags)
 

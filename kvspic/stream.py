@@ -182,18 +182,9 @@ class StreamFace:
         elif intake is not None and intake.keeps_clock and status == TIME_RANGE:
             intake.put_unbelievable(*frame)
         elif status in (0, TIME_RANGE, NO_GATE):  # the gate may be open again, or the stream closed: the core says so
-            self._put_in_order(frame)
+            self._core.put_frame_now(*frame)
         else:
             raise errors.from_status(status)
-
-    def _put_in_order(self, frame: Frame) -> None:
-        intake = self._work.intake
-        try:
-            self._core.put_frame_now(*frame)
-        except errors.FrameTimestampRangeError:  # with a spool nothing asked about its times before
-            if intake is None or not intake.keeps_clock:
-                raise
-            intake.put_unbelievable(*frame)
 
     def _put_when_room(self, frame: Frame, error: errors.StoreFullError) -> None:
         raise error

@@ -25,6 +25,7 @@ from kvspic.driver.spooling import SpoolWork, core_options
 from kvspic.driver.stream import StreamParts, StreamWork
 from kvspic.driver.turn import Turn
 from kvspic.intake import Intake, IntakeRules, IntakeWorld
+from kvspic.provider.clock import SERVICE_CLOCK
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.retry import DefaultRetryPolicy, RetryPolicy
 from kvspic.types import ClientMetrics, ClockPolicy, StreamOptions, StreamReport, Track, TrackType, hns
@@ -104,7 +105,7 @@ class ProducerWork:
         ``spool`` is what :func:`open_spool` made; it is the stream's from then on, unless this raises.
         """
         self.check_open()
-        rules = _intake_rules(name, tracks, options)
+        rules = _intake_rules(name, tracks, options, has_gate=spool is None)
         self._last_user += 1
         user = self._last_user
         told = options if spool is None else core_options(options)
@@ -175,7 +176,10 @@ class ProducerWork:
         core, sink, clock = work.core, work.sink, self.clock
 
         def believe(first_ns: int, last_ns: int) -> None:
-            sink.believe(first_ns // 100, last_ns // 100 - clock.now_hns())
+            core.believe(first_ns // 100, max(0, last_ns // 100 - clock.now_hns()))
+
+        def wall_ns() -> int:  # the service knows better than a machine without a battery clock
+            return time.time_ns() + int(SERVICE_CLOCK.offset_s * 1e9)
 
         intake = Intake(
             rules,
@@ -184,7 +188,7 @@ class ProducerWork:
                 end_fragment=work.end_fragment,
                 tell=work.tell_soon,
                 believe=believe,
-                wall_ns=time.time_ns,
+                wall_ns=wall_ns,
                 steady_ns=lambda: clock.now_hns() * 100,
                 lock=threading.Lock(),
             ),
@@ -216,7 +220,7 @@ class ProducerWork:
             work.fail(self._fault)
 
 
-def _intake_rules(name: str, tracks: Sequence[Track], options: StreamOptions) -> IntakeRules:
+def _intake_rules(name: str, tracks: Sequence[Track], options: StreamOptions, *, has_gate: bool) -> IntakeRules:
     clock = options.clock
     if clock is None:
         clock = ClockPolicy.GIVEN if options.offline else ClockPolicy.ANCHORED
@@ -230,6 +234,7 @@ def _intake_rules(name: str, tracks: Sequence[Track], options: StreamOptions) ->
     return IntakeRules(
         name,
         keeps_clock=clock == ClockPolicy.ANCHORED,
+        is_only_way=clock == ClockPolicy.ANCHORED and not has_gate,
         pre_roll_ns=hns(options.pre_roll) * 100,
         pre_roll_size=options.pre_roll_size,
         key_tracks=frozenset(number for number, track in video.items() if not track.independent),

@@ -43,7 +43,6 @@ class CoreLike(Protocol):
     def put_frame(
         self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
     ) -> None: ...
-    def believe(self, earliest_hns: int, ahead_hns: int) -> None: ...
     def end_fragment(self, now_hns: int) -> None: ...
     def put_metadata(self, name: str, value: str, persistent: bool) -> None: ...
     def put_event(self, types: int, image_prefix: str, pairs: Iterable[tuple[str, str]]) -> None: ...
@@ -87,7 +86,6 @@ class Spool:
         self._lost = {DropReason.SPOOL_FULL: _Lost(), DropReason.SPOOL_LOST: _Lost()}
         self._taken = journal.frames_waiting
         self._taken_size = journal.bytes_waiting
-        self._believed = 0, NS_END  # times that can be true
         self._is_feeding = self._is_spooling = self._is_stopped = False
         self._has_gap = self._has_frames = self._is_open = False
         self._may_retry = False
@@ -102,11 +100,6 @@ class Spool:
     def frame_size_max(self) -> int:
         """The largest frame that the files take."""
         return self._journal.frame_size_max
-
-    def believe(self, earliest_hns: int, ahead_hns: int) -> None:
-        """As :meth:`kvspic.core.Stream.believe`; also for frames that the core does not see at once."""
-        self._believed = earliest_hns, ahead_hns
-        self._core.believe(earliest_hns, ahead_hns)
 
     def attach(self, core: CoreLike, now_hns: Callable[[], int]) -> None:
         """Give it its core; before anything else."""
@@ -211,9 +204,6 @@ class Spool:
     def _put_behind(self, data: Buffer, times: tuple[int, int, int], slot: int, flags: int) -> None:
         if not all(0 <= time < NS_END for time in times):
             raise OverflowError("a time is negative or too large")
-        earliest_hns, ahead_hns = self._believed
-        if not earliest_hns <= times[1] // 100 <= self._now_hns() + ahead_hns:
-            raise errors.named("FRAME_TIMESTAMP_RANGE")
         size = memoryview(data).nbytes
         if not size:
             raise errors.named("FRAME_DATA")

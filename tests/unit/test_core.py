@@ -146,11 +146,29 @@ def test_a_time_that_cannot_be_true_is_refused_if_asked_for(stream):
     stream.set_clock(5 * SECOND_HNS)
     stream.believe(now_hns - SECOND_HNS, SECOND_HNS)
     for dts_hns in (0, now_hns - 2 * SECOND_HNS, now_hns + 60 * SECOND_HNS, (2**63 - 1) // 100):
-        with pytest.raises(errors.FrameTimestampRangeError):
-            stream.put_frame_now(FRAME, dts_hns * 100, dts_hns * 100, 0, 1, KEY)
+        status = core.put_whole(stream.gate, FRAME, len(FRAME), dts_hns * 100, dts_hns * 100, 0, 1, KEY)
+        assert errors.BY_STATUS[status] is errors.FrameTimestampRangeError
+        assert core.put_plain(stream.gate, FRAME, len(FRAME), dts_hns * 100, KEY) == status
     assert stream.metrics().frames_put == 0
-    stream.put_frame_now(FRAME, now_hns * 100, now_hns * 100, 0, 1, KEY)
+    assert core.put_plain(stream.gate, FRAME, len(FRAME), now_hns * 100, KEY) == 0
     assert stream.metrics().last_put_hns >= now_hns
+
+
+def test_no_time_passes_a_range_that_is_empty(stream):
+    stream.set_clock(-core.host_now_hns())  # the producer believes that it is 1970
+    stream.believe(100, 10)
+    for dts_hns in (0, 50, 100, NOW_HNS):
+        assert core.put_plain(stream.gate, FRAME, len(FRAME), dts_hns * 100, KEY) != 0
+
+
+def test_a_gate_that_is_diverted_lets_nothing_through_and_opens_again(stream):
+    stream.divert(True)
+    status = core.put_plain(stream.gate, FRAME, len(FRAME), NOW_HNS, KEY)
+    assert errors.BY_STATUS[status] is errors.NullArgError
+    stream.put_frame_now(FRAME, NOW_HNS, NOW_HNS, 0, 1, KEY)
+    stream.divert(False)
+    assert core.put_plain(stream.gate, FRAME, len(FRAME), 2 * NOW_HNS, KEY) == 0
+    assert stream.metrics().frames_put == 2
 
 
 def test_a_plain_put_writes_what_a_whole_put_writes():

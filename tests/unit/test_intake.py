@@ -66,9 +66,18 @@ class Core:
 # ---- clocks
 
 
-@pytest.mark.parametrize("wall", [0, 946_684_799 * S])
-def test_a_machine_that_does_not_know_the_time_believes_anything_up_to_its_own(wall):
-    assert believable(wall) == (0, wall + DAY)
+def test_a_machine_that_does_not_know_the_time_takes_what_is_given_until_it_does():
+    core = Core(keeps_clock=True)
+    core.wall = 60 * S
+    for time_ns in (60 * S, NOW, 5 * S):
+        core.intake.put_unbelievable(b"x", time_ns, time_ns, 0, 1, KEY)
+    assert [pts for _, pts, _, _ in core.frames] == [60 * S, NOW, 5 * S]
+    first, last = core.range
+    assert first > last  # every frame comes this way, for as long as nothing is known
+    core.wall = NOW
+    core.intake.put_unbelievable(b"x", 6 * S, 6 * S, 0, 1, KEY)
+    assert core.frames[-1][1] == NOW
+    assert core.range == (NOW - 3653 * DAY, NOW + DAY)
 
 
 def test_what_is_believed_begins_ten_years_ago_but_not_before_2000():
