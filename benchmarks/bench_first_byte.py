@@ -40,7 +40,7 @@ class Wire:
             wire.sent_ns.append(time.perf_counter_ns())
             return is_sent
 
-        Transport.send_now = send_now  # type: ignore[method-assign]
+        Transport.send_now = send_now  # type: ignore[method-assign,assignment]
 
 
 def first_after(sent_ns: list[int], moments_ns: list[int]) -> list[float]:

@@ -57,12 +57,13 @@ _OK = 200
 # nanoseconds; a status comes back. put_plain is of a frame of track 1 with no more than a pts.
 put_whole = lib.kvspic_put_frame
 put_plain = lib.kvspic_put_plain
+BYTES_TYPE = ffi.typeof("uint8_t[]")
 CLOSED_GATE = new_gate(ffi.NULL)  # no stream behind it: NullArgError
 
 
 def as_c_bytes(data: Buffer) -> Any:
     """``data`` as C takes it: bytes directly, anything else contiguous by the buffer protocol."""
-    return data if type(data) is bytes else ffi.from_buffer("uint8_t[]", data)
+    return data if type(data) is bytes else ffi.from_buffer(BYTES_TYPE, data)
 
 
 def host_now_hns() -> int:

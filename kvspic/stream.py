@@ -100,13 +100,14 @@ class StreamFace:
         """
         core = self._core
         view: Any = data if type(data) is bytes else as_c_bytes(data)
+        flags = KEY if key_frame else 0
+        if discardable or invisible:
+            flags |= DISCARDABLE * bool(discardable) | INVISIBLE * bool(invisible)
         try:
-            if dts is None and duration == 0 and track == 1 and not (discardable or invisible):
-                flags = KEY if key_frame else 0
+            if dts is None and duration == 0 and track == 1:
                 status = put_plain(core.gate, view, len(view), pts, flags)
             else:
                 dts = pts if dts is None else dts
-                flags = KEY * bool(key_frame) | DISCARDABLE * bool(discardable) | INVISIBLE * bool(invisible)
                 status = put_whole(core.gate, view, len(view), pts, dts, duration, track, flags)
         except OverflowError:
             status = TIME_RANGE
