@@ -47,6 +47,7 @@ class _Wish:
     store_size: float
     connect_timeout: float
     stall_timeout: float
+    spool: Path | None
 
 
 @click.command(
@@ -89,6 +90,10 @@ class _Wish:
 @click.option(
     "--stall-timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, metavar="S",
     help="Give up when nothing was sent or acknowledged for so long.",
+)  # fmt: skip
+@click.option(
+    "--spool", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Keep frames in files there until they are persisted; what an earlier put left there goes first.",
 )  # fmt: skip
 @verbose_option
 def put(**words: Any) -> None:
@@ -133,6 +138,7 @@ def _put(wish: _Wish) -> UploadResult:
                     stall_timeout_s=wish.stall_timeout,
                     store_size=int(wish.store_size * MB),
                     limit_s=wish.duration,
+                    spool=wish.spool,
                     say=_say,
                 )
             )

@@ -21,9 +21,10 @@ def quantile(samples: Sequence[int], fraction: float) -> int | None:
 class UploadResult:
     """The end of an upload. Latencies are None where nothing was measured.
 
-    ``frames_offered`` are those that the source gave, ``frames_put`` those that the stream took. ``put_ns_*`` is the
-    time of one call of ``put_frame``, waiting for room not counted; ``ack_persisted_ms_*`` is from a fragment's first
-    byte sent to its PERSISTED.
+    ``frames_offered`` are those that the source gave, ``frames_put`` those that the stream took, with the
+    ``frames_recovered`` that an earlier upload had left in the spool; ``frames_spooled`` are left there now, None
+    without a spool. ``put_ns_*`` is the time of one call of ``put_frame``, waiting for room not counted;
+    ``ack_persisted_ms_*`` is from a fragment's first byte sent to its PERSISTED.
     """
 
     frames_offered: int = 0
@@ -42,23 +43,28 @@ class UploadResult:
     dropped: Mapping[str, int] = field(default_factory=dict)
     adds_up: bool = True
     problem: CliError | None = None
+    frames_spooled: int | None = None
+    frames_recovered: int = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that the source gave is persisted."""
-        return self.frames_persisted == self.frames_put == self.frames_offered and self.adds_up
+        """Whether everything that the source gave, and the spool held, is persisted."""
+        offered = self.frames_offered + self.frames_recovered
+        return self.frames_persisted == self.frames_put == offered and self.adds_up
 
     def failure(self) -> CliError | None:
         """Return why the command does not end with 0; None if it does."""
         if self.problem is not None or self.is_complete:
             return self.problem
-        lost = self.frames_offered - self.frames_persisted
-        return CliError(
-            ExitCode.INCOMPLETE, f"{lost} of {self.frames_offered} frames were not persisted: put the input again."
-        )
+        offered = self.frames_offered + self.frames_recovered
+        lost = offered - self.frames_persisted
+        remedy = "put the input again"
+        if self.frames_spooled:
+            remedy = f"{self.frames_spooled} are in the spool and go first when the command is run again"
+        return CliError(ExitCode.INCOMPLETE, f"{lost} of {offered} frames were not persisted: {remedy}.")
 
     def to_json(self) -> str:
-        """Return the object of ``--json``; its keys never change, only a failure adds ``error``."""
+        """Return the object of ``--json``; its keys never change, only a failure adds ``error``, a spool its two."""
         shown: dict[str, Any] = {
             "frames_put": self.frames_put,
             "frames_persisted": self.frames_persisted,
@@ -73,6 +79,8 @@ class UploadResult:
             "seconds": round(self.seconds, 3),
             "state": self.state,
         }
+        if self.frames_spooled is not None:
+            shown |= {"frames_spooled": self.frames_spooled, "frames_recovered": self.frames_recovered}
         failure = self.failure()
         return json.dumps(shown if failure is None else {**shown, "error": str(failure)})
 
@@ -84,6 +92,8 @@ class UploadResult:
             f"{self.frames_put} frames put = {self.frames_persisted} persisted + {self.frames_dropped} dropped{why}"
             f" + {self.frames_buffered} buffered"
         )
+        if self.frames_spooled is not None:
+            ledger += f" + {self.frames_spooled} spooled ({self.frames_recovered} recovered)"
         lines = [
             f"Ledger     {ledger}{'' if self.adds_up else ' - which does not add up; please report it'}",
             f"Fragments  {self.fragments_persisted} persisted",

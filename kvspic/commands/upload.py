@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from kvspic import errors
@@ -47,6 +48,7 @@ class UploadPlan:
         connect_timeout_s: give up when nothing was sent by then.
         stall_timeout_s: give up when nothing was sent or acknowledged for so long, though there is something to send.
         limit_s: of media time; None is all of it.
+        spool: a directory where frames also live in files; what an earlier upload left there goes first.
         say: gets a sentence for the user, when something about the input was noticed; from any thread.
     """
 
@@ -60,6 +62,7 @@ class UploadPlan:
     stall_timeout_s: float = 60.0
     store_size: int = 128 * 1024 * 1024
     limit_s: float | None = None
+    spool: Path | None = None
     say: Callable[[str], None] = lambda notice: None
 
 
@@ -102,7 +105,7 @@ class _Watch:
         if metrics.frames_put == 0:
             self.began_s = now_s  # a source may take its time for the first frame
         seen = (metrics.bytes_sent, metrics.frames_done, metrics.acks_buffering, metrics.acks_received)
-        if seen != self.seen or not metrics.frames_buffered:
+        if seen != self.seen or not (metrics.frames_buffered or metrics.frames_spooled):
             self.seen, self.moved_s = seen, now_s
         if metrics.bytes_sent == 0 and now_s - self.began_s > self.connect_timeout_s:
             raise _unreachable(self.connect_timeout_s, why)
@@ -194,6 +197,7 @@ class Upload:
             offline=not plan.is_live,
             put_timeout=timedelta(seconds=DAY_S),  # the watch decides
             retention=timedelta(hours=24),
+            spool=plan.spool,
             clock=None if plan.source.start_ns is None else ClockPolicy.GIVEN,
         )
         try:
@@ -346,6 +350,8 @@ class Upload:
             frames_persisted=report.frames_done,
             frames_dropped=report.frames_dropped,
             frames_buffered=report.frames_buffered,
+            frames_spooled=None if self._plan.spool is None else report.frames_spooled,
+            frames_recovered=report.frames_recovered,
             fragments_persisted=report.fragments_done,
             bytes_sent=report.bytes_sent,
             put_ns_p50=quantile(put_ns, 0.50),

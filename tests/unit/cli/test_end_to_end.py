@@ -7,6 +7,7 @@ from unit import stored_media
 from unit.cli.commands import KEYS, start
 from unit.sources.clips import MEDIA, decoded, packets
 
+import kvspic
 from kvspic.commands.upload import Upload, UploadPlan
 from kvspic.local.server import LocalEndpoint
 from kvspic.sources import open_source
@@ -118,6 +119,19 @@ def test_a_minute_without_a_second_key_frame_comes_back_as_it_was_put(run, tmp_p
     ran = run("demo", "testsrc:width=64,height=48,fps=10,gop=1000,duration=60", "--speed", "0", "--data-dir", tmp_path)
     assert ran.code == 0, ran.err
     assert "600 frames are equal; 3 fragments" in ran.out
+
+
+def test_what_an_earlier_put_left_in_the_spool_goes_first(run, endpoint, tmp_path):
+    with open_source(BASELINE) as source, kvspic.Producer(endpoint_url="http://127.0.0.1:9") as producer:
+        stream = producer.open_stream("spooled", source.tracks, wait=False, spool=tmp_path)
+        for frame in source.frames():
+            pts = 1_700_000_000_000_000_000 + frame.pts_ns
+            stream.put_frame(bytes(frame.data), pts=pts, track=frame.track, key_frame=frame.key_frame)
+        left = stream.close(0).frames_spooled
+    where = "--stream", "spooled", "--endpoint", endpoint.url, "--spool", tmp_path
+    put = run("put", BASELINE, *where, "--offline", "--json")
+    assert (put.code, put.json["frames_recovered"], put.json["frames_spooled"]) == (0, left, 0)
+    assert put.json["frames_persisted"] == 2 * left > 0
 
 
 def test_two_processes_put_at_once(endpoint):

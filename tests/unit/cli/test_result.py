@@ -37,6 +37,15 @@ def test_anything_less_is_not(changes):
     assert "error" in json.loads(result.to_json())
 
 
+def test_what_a_spool_held_counts_and_what_it_holds_is_named():
+    assert replace(DONE, frames_put=13, frames_persisted=13, frames_recovered=3, frames_spooled=0).is_complete
+    left = replace(DONE, frames_put=13, frames_persisted=9, frames_recovered=3, frames_spooled=4)
+    assert "4 of 13 frames were not persisted: 4 are in the spool" in str(left.failure())
+    shown = json.loads(left.to_json())
+    assert (shown["frames_spooled"], shown["frames_recovered"]) == (4, 3)
+    assert left.lines()[0].endswith("+ 0 buffered + 4 spooled (3 recovered)")
+
+
 def test_a_problem_comes_before_what_it_led_to():
     problem = CliError(ExitCode.UNREACHABLE, "Nothing was there.")
     assert replace(DONE, frames_persisted=0, problem=problem).failure() is problem
