@@ -6,13 +6,11 @@ import struct
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass, field
+from pathlib import Path
 
-__all__ = ["BASE_NS", "Life", "judge", "run_child"]
+__all__ = ["Camera", "Life", "judge"]
 
-BASE_NS = 1_700_000_000_000_000_000
-RUN_NS = 3_600_000_000_000  # between the times of two runs
-FRAME_NS = 40_000_000
-KEY_EVERY = 10
 ID = struct.Struct(">HI")
 
 CHILD = """
@@ -51,9 +49,24 @@ class Life:
         self.counts = {1: told.count(b"."), 2: told.count(b",")}
 
 
-def run_child(url, spool, run, *, kill_after_s=None, sound=False, durability="process", count=1 << 30):
-    """Run a producer: killed after so many seconds from its first word, or to its end, which must be a good one."""
-    words = [url, str(spool), str(run), str(sound), durability, str(count)]
+@dataclass
+class Camera:
+    """A producer that is started again and again."""
+
+    url: str
+    spool: Path
+    sound: bool = False
+    durability: str = "process"
+    lives: list = field(default_factory=list)
+
+    def run(self, *, kill_after_s=None, count=1 << 30):
+        """Run it: killed after so many seconds from its first word, or to its end, which must be a good one."""
+        words = [self.url, self.spool, len(self.lives), self.sound, self.durability, count]
+        told = _run(list(map(str, words)), kill_after_s)
+        self.lives.append(Life(len(self.lives), told))
+
+
+def _run(words, kill_after_s):
     child = subprocess.Popen([sys.executable, "-c", CHILD, *words], stdout=subprocess.PIPE)
     told = []
 
@@ -77,13 +90,14 @@ def run_child(url, spool, run, *, kill_after_s=None, sound=False, durability="pr
         child.wait()
         listener.join()
         child.stdout.close()
-    return Life(run, b"".join(told))
+    return b"".join(told)
 
 
 def judge(stored, lives):
     """Every frame that a put had returned for is stored once and in order; of each run at most the next one, too.
 
-    Of two fragments with the same producer time the later one counts, as for everybody who reads a stream.
+    Of two fragments with the same producer time the later one counts, as for everybody who reads a stream. Returns how
+    many were sent twice.
     """
     latest = {one.producer_hns: one for one in sorted(stored, key=lambda one: int(one.number))}
     kept = sorted(latest.values(), key=lambda one: int(one.number))
