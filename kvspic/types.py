@@ -472,8 +472,9 @@ class StreamReport:
 
     Frames that were never put into the ledger: ``frames_held`` wait in the ring of a pause or for a trigger,
     ``frames_expired`` left it or came during a pause without a ring, ``frames_too_large`` were refused. What was done
-    about others: ``times_shifted`` and ``times_bumped`` count times that went back or repeated, ``fragments_split``
-    groups of pictures that were too long for one, ``tracks_silent`` how often a track was left out.
+    about others: ``times_shifted``, ``times_bumped`` and ``times_jumped`` count times that went back, repeated
+    or went far ahead, ``fragments_split`` groups of pictures that were too long for one, ``tracks_silent`` how often a
+    track was left out.
     ``time_offset_ns`` is what is added to the source's times because they cannot be true.
     """
 
@@ -504,6 +505,7 @@ class StreamReport:
     tracks_silent: int = 0
     times_bumped: int = 0
     times_shifted: int = 0
+    times_jumped: int = 0
     fragments_split: int = 0
     time_offset_ns: int = 0
 
@@ -521,9 +523,12 @@ class StreamReport:
         reasons = ", ".join(f"{reason.name.lower()} {count}" for reason, count in self.dropped.items() if count)
         why = f" ({reasons})" if reasons else ""
         spooled = f" + {self.frames_spooled} spooled" if self.frames_spooled else ""
+        never = self.frames_held + self.frames_expired
+        beside = f"; {self.frames_held} more held, {self.frames_expired} expired" if never else ""
         return (
             f"{self.name}: {self.frames_put} frames put = {self.frames_done} done + {self.frames_dropped} dropped{why} "
             f"+ {self.frames_buffered} buffered{spooled}; {self.fragments_done} fragments, {self.bytes_sent} bytes sent"
+            f"{beside}"
         )
 
 

@@ -168,6 +168,7 @@ class StreamWork:
             tracks_silent=found.tracks_silent,
             times_bumped=found.times_bumped,
             times_shifted=found.times_shifted,
+            times_jumped=found.times_jumped,
             fragments_split=found.fragments_split,
             time_offset_ns=before.time_offset_ns,
             frames_spooled=found.frames_spooled,

@@ -8,7 +8,17 @@ import pytest
 
 from kvspic import core, errors
 from kvspic.actions import ORDERS, Action, ActionKind
-from kvspic.types import AacTrack, DropReason, H264Track, Order, StreamOptions, StreamState, TrackType
+from kvspic.types import (
+    AacTrack,
+    ClockPolicy,
+    DropReason,
+    H264Track,
+    LongGop,
+    Order,
+    StreamOptions,
+    StreamState,
+    TrackType,
+)
 
 NOW_HNS = 17_000_000_000_000_000
 SECOND_HNS = 10_000_000
@@ -156,8 +166,8 @@ def test_a_time_that_cannot_be_true_is_refused_if_asked_for(stream):
 
 def test_no_time_passes_a_range_that_is_empty(stream):
     stream.set_clock(-core.host_now_hns())  # the producer believes that it is 1970
-    stream.believe(100, 10)
-    for dts_hns in (0, 50, 100, NOW_HNS):
+    stream.believe(HOUR_HNS, SECOND_HNS)
+    for dts_hns in (0, SECOND_HNS, HOUR_HNS, NOW_HNS):
         assert core.put_plain(stream.gate, FRAME, len(FRAME), dts_hns * 100, KEY) != 0
 
 
@@ -254,7 +264,43 @@ def test_options_become_the_configuration():
     assert config.nal_flags == core.lib.KVS_NAL_ANNEXB_TO_AVCC | core.lib.KVS_NAL_ANNEXB_CPD
     assert config.streaming_type == core.lib.KVS_OFFLINE
     assert config.retention_hns == 24 * HOUR_HNS
+    assert config.eofr_idle_hns == 10 * SECOND_HNS
     assert core.ffi.string(config.content_type) == b"video/h264,audio/aac"
+
+
+def test_a_fragment_keeps_within_what_the_service_takes_unless_it_is_asked_not_to():
+    split, kept = setup().config, setup(long_gop=LongGop.KEEP).config
+    assert (split.fragment_duration_max_hns, kept.fragment_duration_max_hns) == (20 * SECOND_HNS, 0)
+    assert 0 < split.fragment_size_max < 50_000_000
+    assert kept.fragment_size_max == 0
+
+
+def test_frames_can_be_stamped_when_they_arrive():
+    for clock, is_stamped in ((None, False), (ClockPolicy.GIVEN, False), (ClockPolicy.ARRIVAL, True)):
+        assert bool(setup(clock=clock).config.flags & core.lib.KVS_CLOCK_TIMECODES) == is_stamped
+
+
+def test_a_source_that_pauses_for_an_hour_is_no_stall_and_goes_on_with_a_key_frame(client, stream):
+    make_ready(client, stream)
+    put(stream)
+    put(stream, at_hns=NOW_HNS + SECOND_HNS, flags=0)
+    order = next(action for action in drain(client) if action.kind == ActionKind.PUT_MEDIA)
+    stream.answer(order.request, NOW_HNS)
+    client.poke(NOW_HNS + 12 * SECOND_HNS)
+    reader = core.UploadReader(65536)
+    stream.upload_read(order.upload, reader, NOW_HNS + 12 * SECOND_HNS)
+    ack = f'{{"EventType":"PERSISTED","FragmentTimecode":{NOW_HNS // 10_000},"FragmentNumber":"1"}}'
+    assert stream.ack_bytes(order.upload, ack.encode(), NOW_HNS + 13 * SECOND_HNS) == 1
+    later = NOW_HNS + HOUR_HNS
+    client.poke(later)
+    said = kinds(drain(client))
+    assert ActionKind.FRAGMENT_ENDED in said
+    assert not {ActionKind.STALE, ActionKind.FAILED, ActionKind.PRESSURE} & set(said)
+    for number, flags in enumerate((0, 0, KEY, 0)):
+        at_hns = later + number * SECOND_HNS
+        stream.put_frame(FRAME, at_hns, at_hns, 0, 1, flags, at_hns)
+    found = stream.metrics()
+    assert (found.frames_done, found.dropped[DropReason.SKIPPED], found.frames_buffered) == (2, 2, 2)
 
 
 def test_audio_alone_gets_its_keys_from_the_core():

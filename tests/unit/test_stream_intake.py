@@ -185,10 +185,12 @@ def test_a_long_group_that_is_kept_is_refused_by_the_service(producer):
 
 def test_an_hour_between_two_frames_of_a_group_is_no_fragment_of_an_hour(producer, url):
     now = time.time_ns()
-    with opened(producer, "gap") as (stream, _):
+    with opened(producer, "gap") as (stream, events):
         put(stream, 3, base=now - 3600 * S, gop=1000)
         put(stream, 3, base=now, first=3, gop=1000)
-    assert stream.report.frames_done == 6
+        jump = events.wait(kvspic.TimesJumped)
+    assert jump.ahead_ns == pytest.approx(3600.2 * S, abs=S // 1000)
+    assert (stream.report.frames_done, stream.report.times_jumped) == (6, 1)
     assert len(fragments(url, "gap")) == 2
 
 
@@ -318,6 +320,18 @@ def test_frames_of_a_wrong_clock_are_held_with_the_time_they_came(producer, url)
         put(stream, 5, base=0)
         stream.trigger(timedelta(seconds=1))
     assert began - 0.01 <= fragments(url, "held")[0] <= time.time()
+
+
+def test_a_trigger_goes_with_a_spool(producer, url, tmp_path):
+    with opened(producer, "kept-door", pre_roll=timedelta(hours=1), spool=tmp_path) as (stream, _):
+        put(stream, 10, base=0)
+        stream.trigger(timedelta(hours=1))
+        put(stream, 10, base=0, first=10)
+        stream.pause()
+        put(stream, 3, base=0, first=20)
+    report = stream.report
+    assert (report.frames_done, report.frames_expired, report.frames_offered) == (20, 3, 23)
+    assert fragments(url, "kept-door")[0] > 1_500_000_000
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from kvspic.types import (
     PcmTrack,
     StreamKeywords,
     StreamOptions,
+    StreamReport,
     Track,
     hns,
 )
@@ -50,6 +51,14 @@ def test_motion_jpeg_says_its_size_and_name():
 
 def test_a_rate_that_aac_does_not_have_makes_no_private_data():
     assert AacTrack(sample_rate=12345, channels=2).cpd is None
+
+
+def test_a_report_tells_what_never_came_to_the_ledger_too():
+    zeros = dict.fromkeys([field.name for field in dataclasses.fields(StreamReport)], 0)
+    made = StreamReport(**(zeros | {"name": "door", "dropped": {}, "frames_put": 7, "frames_held": 3}))
+    assert made.frames_offered == 10
+    assert str(made).endswith("; 3 more held, 0 expired")
+    assert "held" not in str(dataclasses.replace(made, frames_held=0))
 
 
 def test_g711_knows_two_laws():
