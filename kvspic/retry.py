@@ -120,7 +120,8 @@ class DefaultRetryPolicy:
     Attributes:
         random: a number in [0, 1) for the jitter.
         base_s, cap_s: the pause before try n is a random part of min(cap, base x 2^n).
-        settled_s: the same, fixed, for a stream that worked and is now refused: permissions come back.
+        settled_s: the longest pause for a stream that worked and is now refused, half of it the least: permissions come
+            back, and nobody else can be asked.
     """
 
     random: Callable[[], float]
@@ -144,7 +145,8 @@ class DefaultRetryPolicy:
         if situation.status_name in AUTHORIZATION and not situation.credentials_were_refreshed:
             return RetryStream(self._pause_hns(0), refresh_credentials=True)
         if situation.was_streaming:
-            return RetryStream(int(self.settled_s * HNS_PER_S), refresh_credentials=True)
+            pause_s = self.settled_s * (1 + self.random()) / 2
+            return RetryStream(int(pause_s * HNS_PER_S), refresh_credentials=True)
         return GiveUp(situation.status_name)
 
     def _pause_hns(self, attempt: int) -> int:

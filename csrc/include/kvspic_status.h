@@ -106,7 +106,7 @@
     X(ENDPOINT_FAILED, -503, SERVICE, "GetDataEndpoint failed and its retries are spent") \
     X(TOKEN_FAILED, -504, SERVICE, "no streaming credentials could be had and the retries are spent") \
     X(PUT_MEDIA_FAILED, -505, SERVICE, "PutMedia failed and its retries are spent") \
-    X(NOT_AUTHORIZED, -506, SERVICE, "the service refused the credentials") \
+    X(NOT_AUTHORIZED, -506, SERVICE, "there are no credentials that the service accepts") \
     X(BAD_REQUEST, -507, SERVICE, "the service refused the request as invalid") \
     X(NOT_FOUND, -508, SERVICE, "the stream does not exist and may not be created") \
     X(STREAM_DELETING, -509, SERVICE, "the stream is being deleted") \

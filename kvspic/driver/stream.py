@@ -403,13 +403,14 @@ class StreamWork:
 
     def _failed(self, action: Action) -> None:
         failure = errors.from_status(action.status, self._orders.last_error)
+        is_news = str(failure) != self._trouble  # an outage of a day is no reason for ten thousand lines
         self._trouble = str(failure)
         self._since_hns = self._clock.now_hns()
         decision = self._recovery.failed(action, failure, self._clock.now_hns())
         is_final = not isinstance(decision, (RetryStream, ResetConnection))
         if is_final:
             self.failure = failure
-        level = logging.ERROR if is_final else logging.WARNING
+        level = logging.ERROR if is_final else logging.WARNING if is_news else logging.DEBUG
         logger.log(level, "%s failed: %s%s", self.name, failure, "" if is_final else "; trying again")
         state = StreamState(action.a)
         self._tell(StreamFailed(self.name, action.status, str(failure), action.result, state, is_final))

@@ -80,7 +80,7 @@ class PutMediaOutcome:
         """Whether a cached endpoint should be dropped: the stream may have moved or gone."""
         if self.ended_by is EndedBy.REFUSED:
             return self.http_status in (403, 404) or self.result is ServiceResult.NETWORK_CONNECTION_TIMEOUT
-        return self.ended_by is EndedBy.NETWORK and self.http_status == 0
+        return self.ended_by in (EndedBy.NETWORK, EndedBy.TIMEOUT) and self.http_status == 0
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,8 @@ class SimUpload:
         self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "the peer took no byte for too long"))
 
     def _silent(self) -> None:
-        self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "the service did not answer in time"))
+        what = "the service did not answer in time"
+        self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, what, not self._has_head))
 
     # ---- the end
 

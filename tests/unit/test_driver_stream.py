@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 
 import pytest
 
@@ -362,3 +363,15 @@ def test_a_fault_of_the_driver_reaches_who_waits():
 
     with pytest.raises(errors.InternalError, match="broken"):
         asyncio.run(run())
+
+
+def test_an_outage_is_logged_once_and_again_when_its_reason_changes(caplog):
+    async def run() -> None:
+        bench = Bench(RetryStream(0))
+        for reason in ("no route", "no route", "no answer"):
+            bench.orders.last_error = reason
+            bench.fail()
+
+    asyncio.run(run())
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text.rpartition(": ")[2] for text in warnings] == ["no route; trying again", "no answer; trying again"]

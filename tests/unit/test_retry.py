@@ -71,7 +71,7 @@ def test_a_wrong_setting_is_given_up_at_once(status_name):
 @pytest.mark.parametrize("status_name", ["NOT_AUTHORIZED", "BAD_REQUEST", "NOT_FOUND"])
 def test_a_stream_that_worked_is_never_given_up(status_name):
     decision = policy().decide(failed(status_name, was_streaming=True, credentials_were_refreshed=True, attempt=50))
-    assert decision == RetryStream(30 * HNS_PER_S, refresh_credentials=True)
+    assert decision == RetryStream(int(22.5 * HNS_PER_S), refresh_credentials=True)
 
 
 def test_a_stale_connection_is_replaced():
