@@ -352,6 +352,27 @@ static void test_stale_connections(void)
     service_down(&s);
 }
 
+static void test_an_idle_stream_is_not_stale(void)
+{
+    struct kvs_stream_config config = video_config();
+    struct service s;
+    config.staleness_max_hns = MS(2000);
+    service_up(&s, NULL);
+    struct kvs_stream *stream = service_open(&s, &config);
+    service_put_fragments(&s, stream, 0, 2, 5);
+    service_turn(&s);
+    service_persist(&s, newest(&s)); /* the open fragment owes its BUFFERING alone, and that comes too */
+    session_ack(&s, newest(&s), KVS_ACK_BUFFERING, T0 / KVS_HNS_PER_MS + 500, 0);
+    for (uint32_t second = 1; second < 1800; second++) {
+        service_poke(&s, T0 + MS(1000 * second));
+        service_turn(&s);
+        service_persist(&s, newest(&s)); /* when the idle deadline has ended it */
+    }
+    CHECK_EQ(s.count[KVS_ACTION_STALE], 0);
+    CHECK_EQ(metrics_of(stream).sessions, 1);
+    service_down(&s);
+}
+
 int main(void)
 {
     test_the_oldest_fragment_goes_whole();
@@ -367,5 +388,6 @@ int main(void)
     test_nothing_of_its_own_to_drop();
     test_pressure_has_hysteresis();
     test_stale_connections();
+    test_an_idle_stream_is_not_stale();
     return CHECK_DONE();
 }
