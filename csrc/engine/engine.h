@@ -133,6 +133,7 @@ struct kvs_stream {
     uint64_t latest_tc, closed_tc; /* greatest timecode of all blocks, of those in closed fragments; of a session */
     uint64_t last_key_pts_hns;
     uint64_t opened_pts_hns, opened_size, newest_pts_hns; /* of the fragment that puts go to, as far as it is put */
+    uint64_t opening_pts_hns;                             /* of the frame that begins it */
     uint64_t skip_pts_hns, skip_count, skip_bytes;        /* skipped frames not yet reported */
     uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
     uint8_t is_skipping;   /* the first of a run of skipped frames has been reported */

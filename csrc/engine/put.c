@@ -143,7 +143,10 @@ static int is_split(const struct kvs_stream *stream, const struct put *put)
     if (is_key(put) || !is_lead(stream, put->held.track) || stream->starts_session || put->is_new_session) return 0;
     if (stream->order.mode != KVS_ORDER_NONE && stream->order.mode != KVS_ORDER_CUT) return 0;
     if (stream->opened_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->newest_pts_hns) return 0;
-    uint64_t duration = put->held.frame.pts_hns + put->duration_hns - stream->opened_pts_hns;
+    uint64_t first_pts_hns = stream->opened_pts_hns;
+    if (stream->last_key_pts_hns == stream->opening_pts_hns) /* it has left, and other tracks' frames behind it */
+        first_pts_hns = kvs_hns_min(first_pts_hns, stream->order.first_pts_hns);
+    uint64_t duration = put->held.frame.pts_hns + put->duration_hns - first_pts_hns;
     uint64_t size = stream->opened_size + put->held.payload_size;
     return (limits->fragment_duration_max_hns != 0 && duration > limits->fragment_duration_max_hns) ||
            (limits->fragment_size_max != 0 && size > limits->fragment_size_max);
@@ -152,7 +155,7 @@ static int is_split(const struct kvs_stream *stream, const struct put *put)
 static void note_opened(struct kvs_stream *stream, const struct put *put)
 {
     if (put->opens && is_lead(stream, put->held.track)) {
-        stream->opened_pts_hns = stream->newest_pts_hns = put->held.frame.pts_hns;
+        stream->opening_pts_hns = stream->opened_pts_hns = stream->newest_pts_hns = put->held.frame.pts_hns;
         stream->opened_size = 0;
     }
     stream->opened_size += put->held.payload_size + KVS_MKV_BLOCK_SIZE;

@@ -20,7 +20,7 @@
 #define KVS_ORDER_APART_HNS                                                                                            \
     KVS_HNS_PER_SECOND /* CUT: a gap this long parts a frame of another track from the fragment */
 #define KVS_ORDER_SPAN_MAX_HNS                                                                                         \
-    (19 * KVS_HNS_PER_SECOND)         /* CUT: and so does a fragment this long; the service refuses one of 20 s */
+    (199 * KVS_HNS_PER_SECOND / 10)   /* CUT: and so does a fragment this long; the service takes 20 s */
 #define KVS_ORDER_CUT_QUEUE_MAX 1024u /* CUT: beyond it the front is treated as waited for long enough */
 
 #define KVS_HELD_OPENS 0x100u /* a flag: a key frame, or what takes its place in a fragment that grew too long */

@@ -36,7 +36,16 @@ from kvspic.provider.results import (
 )
 from kvspic.provider.transport import Transport, UnsupportedProtocol, open_put_media
 
-__all__ = ["EndedBy", "PutMediaOutcome", "PutMediaSession", "PutMediaTarget", "SessionTimeouts"]
+__all__ = [
+    "LINGER_S",
+    "REPEAT_MAX",
+    "EndedBy",
+    "PutMediaOutcome",
+    "PutMediaSession",
+    "PutMediaTarget",
+    "SessionTimeouts",
+    "result_of",
+]
 
 REPEAT_MAX = 256 * 1024  # body bytes kept until the answer's head is here; a 403 comes within a round trip
 LINGER_S = 30.0  # the service itself gives up after 30 s without a byte
@@ -451,7 +460,7 @@ class _Attempt:
         if ended_by is EndedBy.REFUSED:
             self._learn_time(answer, error_name, end.message)
         return PutMediaOutcome(
-            result=self._result(ended_by, answer.status, error_name),
+            result=result_of(ended_by, answer.status, error_name, self._failure),
             error_name=error_name,
             message=message or self._explain(ended_by, answer.status),
             bytes_sent=self._session.bytes_sent,
@@ -465,13 +474,6 @@ class _Attempt:
         if is_credential_problem(answer.status, error_name):
             self._target.clock.learn(server_time(answer.date, message))
 
-    def _result(self, ended_by: EndedBy, status: int, error_name: str) -> ServiceResult:
-        if ended_by is EndedBy.REFUSED:
-            return classify(status, error_name)
-        if ended_by is EndedBy.NETWORK:
-            return classify_transport(self._failure) if self._failure is not None else ServiceResult.UNKNOWN
-        return ServiceResult.NETWORK_READ_TIMEOUT if ended_by is EndedBy.TIMEOUT else ServiceResult.OK
-
     def _explain(self, ended_by: EndedBy, status: int) -> str:
         if ended_by is EndedBy.REFUSED:
             return f"the service refused the upload with HTTP status {status}"
@@ -481,6 +483,15 @@ class _Attempt:
             cause = _cause(self._failure)
             return f"the upload to {safe_url(self._target.endpoint_url)} failed: {cause}"
         return ""
+
+
+def result_of(ended_by: EndedBy, status: int, error_name: str, failure: Exception | None) -> ServiceResult:
+    """What the core is told of a session that ended so."""
+    if ended_by is EndedBy.REFUSED:
+        return classify(status, error_name)
+    if ended_by is EndedBy.NETWORK:
+        return classify_transport(failure) if failure is not None else ServiceResult.UNKNOWN
+    return ServiceResult.NETWORK_READ_TIMEOUT if ended_by is EndedBy.TIMEOUT else ServiceResult.OK
 
 
 def _cause(failure: Exception | None) -> str:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from kvspic._lib import check, lib, new_struct
-from kvspic.core import Stream
+from kvspic.core import Client, Stream
 from kvspic.local.acks import Ack, AckError
 from kvspic.local.mkv_events import Block
 from kvspic.testing.clock import SimClock
@@ -70,6 +70,7 @@ class SessionLog:
     marks: list[tuple[int, int]]
     fragments: list[Fragment] = field(default_factory=list)
     stored_count: int = 0
+    acked_count: int = 0
 
     @property
     def stream_name(self) -> str:
@@ -104,7 +105,9 @@ class Account:
         self.progress_hns = 0
         self.orders: list[int] = []  # times of orders since the last sign of life
         self.uploads_open: set[int] = set()
-        self.counts = {1: 0, 2: 0}  # frames made, by track
+        self.counts = {1: 0, 2: 0}  # frames taken, by track
+        self.settled = {1: 0, 2: 0}  # how many of them, from the first on, the core owes no more
+        self.settled_unacked = 0
 
 
 class Accounts:
@@ -112,6 +115,7 @@ class Accounts:
 
     def __init__(self, clock: SimClock) -> None:
         self._clock = clock
+        self._client_metrics = new_struct("kvs_client_metrics")
         self.all: dict[int, Account] = {}
         self.step = 0
 
@@ -126,6 +130,9 @@ class Accounts:
 
     def cluster(self, log: SessionLog, offset: int, timecode: int) -> None:
         """A fragment begins."""
+        if log.fragments and timecode <= log.fragments[-1].timecode:
+            what = f"{log.stream_name} upload {log.number}: {timecode} after {log.fragments[-1].timecode}"
+            raise Violation("cluster times do not rise", what)
         log.fragments.append(Fragment(offset, timecode))
 
     def block(self, log: SessionLog, block: Block) -> None:
@@ -198,13 +205,15 @@ class Accounts:
         is_final = ack.event == "PERSISTED" or (ack.event == "RECEIVED" and account.done_on_received)
         if not is_final:
             return
-        for fragment in log.fragments:
+        for index in range(log.acked_count, len(log.fragments)):
+            fragment = log.fragments[index]
+            if fragment.timecode > (ack.timecode or 0):
+                return
+            log.acked_count = index + 1
             for key in fragment.frames if fragment.is_stored else ():
                 if key not in account.acked:
                     account.acked[key] = self.step
                     account.acked_size += account.frames[key][1]
-            if fragment.timecode == ack.timecode:
-                return
 
     def dropped(self, account: Account, reason: int, frames: int) -> None:
         """The core says that it dropped frames."""
@@ -236,8 +245,30 @@ class Accounts:
             raise Violation("a refused fragment was lost", _ledger(account, dropped))
         if found.store_used > store_max:
             raise Violation("memory beyond the budget", f"{account.name}: {found.store_used} of {store_max}")
+        self._check_settled(account)
         if found.retry_count > 2 * lib.KVS_RETRIES_MAX:  # of the state and of its sessions together
             raise Violation("more retries than budgeted", f"{account.name}: {found.retry_count}")
+
+    def _check_settled(self, account: Account) -> None:
+        """Of the frames that the core calls settled, those without their ACK were dropped."""
+        found = account.metrics
+        for track in account.counts:
+            settled = found.frames_settled[track - 1]
+            for number in range(account.settled[track], settled):
+                account.settled_unacked += (track << 32 | number) not in account.acked
+            if settled > account.counts[track]:
+                raise Violation("settled frames that were never put", f"{account.name} track {track}: {settled}")
+            account.settled[track] = max(account.settled[track], settled)
+        if account.want_acks and account.settled_unacked > sum(found.frames_dropped):
+            what = f"{account.name}: {account.settled_unacked} settled without ACK"
+            raise Violation("frames were settled that are neither done nor dropped", what)
+
+    def check_client(self, client: Client, store_max: int) -> None:
+        """The store of all streams together keeps to its budget."""
+        check(lib.kvs_client_metrics(client._handle.ptr, self._client_metrics))
+        used = self._client_metrics.store_used
+        if used > store_max:
+            raise Violation("memory beyond the budget", f"{used} of {store_max}")
 
     def check_end(self, account: Account) -> None:
         """After the end of a life that was drained: what is missing at the service was dropped, and said so."""
@@ -245,6 +276,8 @@ class Accounts:
         dropped = sum(found.frames_dropped)
         if found.frames_buffered:
             raise Violation("frames are left", _ledger(account, dropped))
+        if account.settled != account.counts:
+            raise Violation("frames are not settled", f"{account.name}: {account.settled} of {account.counts}")
         if not account.want_acks:
             return
         missing = len(account.frames) - len(account.stored)

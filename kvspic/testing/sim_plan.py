@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from kvspic.local.acks import AckError
 from kvspic.local.faults import ANY, PUT_MEDIA, Fault, FaultKind
 from kvspic.testing.sim_random import SimRandom
 from kvspic.types import BackwardPolicy, FullPolicy
@@ -46,12 +47,18 @@ class Deed:
 
 @dataclass(frozen=True)
 class Burst:
-    """Frames of one source, evenly spaced, then none until the next burst."""
+    """Frames of one source, evenly spaced, then none until the next burst.
+
+    ``jump_hns``: how far the source's clock is off; ``step_hns``: how far it is set on or back in the middle.
+    """
 
     begin_hns: int
     end_hns: int
     is_silent: bool = False  # the second track is
-    jump_hns: int = 0  # how far the source's clock is off
+    is_dark: bool = False  # the first is, while the second goes on
+    is_headless: bool = False  # begins without a key frame
+    jump_hns: int = 0
+    step_hns: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class StreamPlan:
     backward_policy: BackwardPolicy = BackwardPolicy.SHIFT
     fragment_s: int = 0  # 0: each key frame begins a fragment
     huge: int = 0  # every so many frames one that needs several slabs; 0: none
+    repeats: int = 0  # of 100 frames so many have the time of the one before
 
     @property
     def name(self) -> str:
@@ -140,7 +148,8 @@ def _stream(random: SimRandom, index: int, duration: int, frames: int) -> Stream
     tracks = random.choice(("video", "video", "both", "both", "audio"))
     video = random.spread(40, 1500) * HNS_PER_MS + random.between(0, 999) if tracks != "audio" else 0
     audio = random.spread(60, 1000) * HNS_PER_MS + random.between(0, 999) if tracks != "video" else 0
-    gop = max(1, min(random.spread(1, 60), 12 * HNS_PER_S // video)) if video else 1
+    long_s = 60 if random.chance(12) else 12  # longer than a fragment may be, or as cameras do
+    gop = max(1, min(random.spread(1, long_s * 5), long_s * HNS_PER_S // video)) if video else 1
     if video and audio and random.chance(85):  # as a rule each fragment has some frames of both
         audio = max(20 * HNS_PER_MS, min(audio, gop * video // 2))
     per_s = (HNS_PER_S / video if video else 0) + (HNS_PER_S / audio if audio else 0)
@@ -155,7 +164,7 @@ def _stream(random: SimRandom, index: int, duration: int, frames: int) -> Stream
         leading=random.chance(30),
         size_low=random.spread(8, 64),
         size_high=random.choice((200, 2000, 2000, 20_000)),
-        bursts=_bursts(random, duration, int(frames / per_s * HNS_PER_S)),
+        bursts=_bursts(random, duration, int(frames / per_s * HNS_PER_S), bool(video and audio)),
     )
     return _variant(random, plan)
 
@@ -180,19 +189,33 @@ def _variant(random: SimRandom, plan: StreamPlan) -> StreamPlan:
         backward_policy=random.choice(tuple(BackwardPolicy)),
         fragment_s=random.between(1, 6) if random.chance(15) else 0,
         huge=random.spread(20, 400) if random.chance(10) and not plan.offline else 0,
+        repeats=random.between(1, 30) if random.chance(10) else 0,
     )
 
 
-def _bursts(random: SimRandom, duration: int, active: int) -> tuple[Burst, ...]:
+def _bursts(random: SimRandom, duration: int, active: int, has_both: bool) -> tuple[Burst, ...]:
     """Bursts that together last ``active``, with gaps from a blink to a fifth of an hour."""
     bursts, at = [], random.spread(1, 5000) * HNS_PER_MS
     while at < duration and active > 0:
         length = min(random.spread(3, 300) * HNS_PER_S, active, duration - at)
-        jump = random.choice((-1, 1)) * random.spread(1, 3_600_000) * HNS_PER_MS if random.chance(8) else 0
-        bursts.append(Burst(at, at + length, random.chance(25), jump))
+        burst = Burst(
+            begin_hns=at,
+            end_hns=at + length,
+            is_silent=has_both and random.chance(25),
+            is_dark=has_both and random.chance(5),
+            is_headless=random.chance(5),
+            jump_hns=_jump(random, 8),
+            step_hns=_jump(random, 5),
+        )
+        bursts.append(burst)
         active -= length
         at += length + random.spread(100, 700_000) * HNS_PER_MS
     return tuple(bursts)
+
+
+def _jump(random: SimRandom, percent: int) -> int:
+    """Up to an hour, in either direction, in so many cases of 100."""
+    return random.choice((-1, 1)) * random.spread(1, 3_600_000) * HNS_PER_MS if random.chance(percent) else 0
 
 
 # ---- deeds
@@ -225,7 +248,7 @@ _REFUSALS = (
     (503, ""),
     (504, ""),
 )
-_ERROR_IDS = (4000, 4003, 4004, 4006, 4008, 4500, 5000, 5001)
+_ERROR_IDS = tuple(int(error) for error in AckError)
 _OPERATIONS = (
     PUT_MEDIA, PUT_MEDIA, PUT_MEDIA, ANY, "DescribeStream", "CreateStream", "TagStream", "GetDataEndpoint", "GetToken",
 )  # fmt: skip

@@ -38,6 +38,7 @@ class SimSource:
         self._audio_at_hns = 0
         self._count = 0  # frames of the GOP so far
         self._late: list[tuple[int, int]] = []  # second track's frames to be put: when, pts
+        self._last: dict[int, tuple[int, int]] = {}  # by track: times of the last frame
         self.bursts_left = len(plan.bursts)
         self._gop = 0
         self._is_left_out = False  # the GOP of now: its key frame found no room
@@ -56,7 +57,7 @@ class SimSource:
             return
         self._burst = burst
         self._at_hns = self._audio_at_hns = self._world.clock.now_hns
-        self._count = 0
+        self._count = self._plan.gop // 2 if burst.is_headless else 0
         self._next()
 
     def _end(self) -> None:
@@ -114,18 +115,21 @@ class SimSource:
             self._sound(self._at_hns)
             self._at_hns += plan.audio_hns
             return
-        place = self._count % plan.gop
-        if place == 0:
-            self._gop += 1
-            self._is_left_out = False
-        if not self._is_left_out:
-            self._video(self._at_hns, place)
-        self._count += 1
+        self._picture(burst)
         if plan.audio_hns and not burst.is_silent:
             while self._audio_at_hns <= self._at_hns:
                 self._sound_later(self._audio_at_hns)
                 self._audio_at_hns += plan.audio_hns
         self._at_hns += plan.video_hns
+
+    def _picture(self, burst: Burst) -> None:
+        place = self._count % self._plan.gop
+        if place == 0:
+            self._gop += 1
+            self._is_left_out = False
+        if not (self._is_left_out or burst.is_dark):
+            self._video(self._at_hns, place)
+        self._count += 1
 
     def _video(self, dts_hns: int, place: int) -> None:
         plan = self._plan
@@ -135,8 +139,16 @@ class SimSource:
         size = self._size(plan.size_high if place == 0 else max(plan.size_low, plan.size_high // 4))
         if plan.huge and self._count % plan.huge == plan.huge - 1:
             size = self._random.between(60_000, 300_000)
-        jump_hns = self._burst.jump_hns if self._burst is not None else 0
-        self._make(VIDEO, size, KEY if place == 0 else 0, pts_hns + jump_hns, dts_hns + jump_hns)
+        off_hns = self._off_hns(dts_hns)
+        self._make(VIDEO, size, KEY if place == 0 else 0, pts_hns + off_hns, dts_hns + off_hns)
+
+    def _off_hns(self, at_hns: int) -> int:
+        """How far the source's clock is off."""
+        burst = self._burst
+        if burst is None:
+            return 0
+        is_stepped = at_hns - self._world.begin_hns > (burst.begin_hns + burst.end_hns) // 2
+        return burst.jump_hns + burst.step_hns * is_stepped
 
     def _sound_later(self, at_hns: int) -> None:
         if self._plan.offline or not self._plan.late_hns:
@@ -146,7 +158,7 @@ class SimSource:
 
     def _sound(self, at_hns: int) -> None:
         key = KEY if self._audio_track == VIDEO and self._random.chance(10) else 0
-        at_hns += self._burst.jump_hns if self._burst is not None else 0
+        at_hns += self._off_hns(at_hns)
         self._make(self._audio_track, self._size(200), key, at_hns, at_hns)
 
     def _size(self, high: int) -> int:
@@ -159,6 +171,9 @@ class SimSource:
             return  # a second track's frame of the same moment: the burst goes on without it
         life = self._world.lives[self._plan.index]
         account = life.account
+        if self._plan.repeats and self._random.chance(self._plan.repeats):
+            pts_hns, dts_hns = self._last.get(track, (pts_hns, dts_hns))
+        self._last[track] = (pts_hns, dts_hns)
         number = account.counts[track]
         data = payload_of(account.number, track, number, size)
         self._put(data, track, flags, pts_hns, dts_hns)

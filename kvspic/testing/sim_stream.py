@@ -16,12 +16,13 @@ from kvspic.core import Stream
 from kvspic.driver.rules import CallEnd, OrderRules, Recovery, described
 from kvspic.local.acks import Ack
 from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
+from kvspic.provider.session import PutMediaOutcome
 from kvspic.retry import Decision, GiveUp
 from kvspic.testing.clock import Timer
 from kvspic.testing.sim_checks import Account, Violation
 from kvspic.testing.sim_plan import StreamPlan
 from kvspic.testing.sim_service import Answer
-from kvspic.testing.sim_upload import Outcome, SimUpload
+from kvspic.testing.sim_upload import SimUpload
 from kvspic.types import DropReason
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ __all__ = ["SimStream"]
 Take = Callable[[Mapping[str, Any]], dict[str, int]]  # from an answer of the service to the fields for the core
 
 HNS_PER_S = 10_000_000
-ORDERS_PER_MINUTE_MAX = 800
+ORDERS_PER_MINUTE_MAX = 400
 RETRIES_MAX = 5
+TRIES_PER_MINUTE_MAX = 10 + 24 + 1  # of the policy: ten at once, then one each 2.5 s
 
 
 class SimStream:
@@ -53,6 +55,7 @@ class SimStream:
         self.on_room: Callable[[], None] = lambda: None
         self.on_closed: Callable[[], None] = lambda: None
         self.given_up_for = 0
+        self._tries: list[int] = []
         self._table: dict[int, Callable[[Action], None]] = {
             ActionKind.DESCRIBE_STREAM: self._describe,
             ActionKind.CREATE_STREAM: self._create,
@@ -206,13 +209,13 @@ class SimStream:
         if upload.action is not None:
             self.rules.answer(upload.action, self.world.clock.now_hns, {})
 
-    def _upload_done(self, action: Action, outcome: Outcome) -> None:
+    def _upload_done(self, action: Action, outcome: PutMediaOutcome) -> None:
         upload = self.uploads.pop(action.upload)
         self.account.uploads_open.discard(action.upload)
-        self.world.write(self.plan.name, f"upload {action.upload} ended: {outcome.what}")
+        self.world.write(self.plan.name, f"upload {action.upload} ended: {outcome.message}")
         end = CallEnd(upload.began_hns, outcome.http_status, outcome.error_name, outcome.retry_after_s)
         pause_hns = self.rules.called(end, self.world.clock.now_hns)
-        if outcome.is_doubtful:
+        if outcome.endpoint_is_doubtful:
             self.rules.doubt_endpoint()
         if upload.body.is_over or self.is_freed:
             return
@@ -273,9 +276,17 @@ class SimStream:
     def _later(self, after_hns: int, act: Callable[[int], None]) -> None:
         def run() -> None:
             if not self.is_freed:
+                self._count_try()
                 act(self.world.clock.now_hns)
 
         self.retry_timer = self.world.clock.call_later(after_hns, run)
+
+    def _count_try(self) -> None:
+        """What the policy asks for is bounded by a budget of tries, whatever the policy is."""
+        now_hns = self.world.clock.now_hns
+        self._tries = [at for at in self._tries if at > now_hns - 60 * HNS_PER_S] + [now_hns]
+        if len(self._tries) > TRIES_PER_MINUTE_MAX:
+            raise Violation("more retries than budgeted", f"{self.plan.name}: {len(self._tries)} tries in a minute")
 
     def user_retry(self) -> None:
         """The user says: try again."""

@@ -1,22 +1,23 @@
 """The producer's side of one upload in the simulation: what the provider's session does, without sockets and tasks.
 
-The rules and limits are those of the real one: the request's head is sent when the connection stands, the body as the
-core gives it; refused credentials are refreshed once and the body sent again from its first byte; a head must come
-within 15 s of the first byte, after the end of the body something every 30 s; a peer that takes no byte for 30 s is
-given up.
+The limits and what an end means are the real one's: the request's head is sent when the connection stands, the body as
+the core gives it; refused credentials are refreshed once and the body sent again from its first byte; the answer's head
+must come soon after the first byte, after the end of the body something now and then; and a peer that takes no byte for
+long is given up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvspic.actions import Action
-from kvspic.core import UploadReader
 from kvspic.driver.rules import UploadBody
 from kvspic.local.acks import Ack
-from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
+from kvspic.provider.credentials import NoCredentialsError
+from kvspic.provider.results import ServiceResult, is_credential_problem
+from kvspic.provider.session import LINGER_S, REPEAT_MAX, EndedBy, PutMediaOutcome, SessionTimeouts, result_of
 from kvspic.testing.clock import Timer
 from kvspic.testing.sim_checks import SessionLog
 from kvspic.testing.sim_network import Connection
@@ -25,38 +26,23 @@ from kvspic.testing.sim_service import Keys, UploadHead
 if TYPE_CHECKING:
     from kvspic.testing.sim_stream import SimStream
 
-__all__ = ["Outcome", "SimUpload"]
+__all__ = ["SimUpload"]
 
 HNS_PER_S = 10_000_000
-OPEN_HNS, HEAD_HNS, LINGER_HNS = 30 * HNS_PER_S, 15 * HNS_PER_S, 30 * HNS_PER_S
-SEND_HNS = 30 * HNS_PER_S
-REPEAT_MAX = 256 * 1024
-READ_SIZE = 16384
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an upload ended."""
-
-    result: int
-    what: str
-    is_doubtful: bool = False  # the endpoint may be a wrong one
-    retry_after_s: int = 0
-    http_status: int = 0
-    error_name: str = ""
+TIMEOUTS = SessionTimeouts()
 
 
 class SimUpload:
     """One upload handle of one stream."""
 
-    def __init__(self, stream: SimStream, number: int, start_ms: int, done: Callable[[Outcome], None]) -> None:
+    def __init__(self, stream: SimStream, number: int, start_ms: int, done: Callable[[PutMediaOutcome], None]) -> None:
         self._stream = stream
         self._world = stream.world
         self.number = number
         self.began_hns = stream.world.clock.now_hns
         self._start_ms = start_ms
         self._done = done
-        self.body = UploadBody(stream.core, number, UploadReader(READ_SIZE))
+        self.body = UploadBody(stream.core, number, stream.world.reader)
         self.is_connected = self._has_head = self._is_read = self._is_finished = False
         self._is_waiting = False
         self._marks: list[tuple[int, int]] = []
@@ -66,6 +52,7 @@ class SimUpload:
         self._connection: Connection | None = None
         self._log: SessionLog | None = None
         self._timer: Timer | None = None
+        self._write_timer: Timer | None = None
         self._partial = b""
         self.action: Action | None = None  # the order that it carries out
 
@@ -81,10 +68,9 @@ class SimUpload:
             return
         self.began_hns = self._world.clock.now_hns
         keys = self._world.credentials(refresh)
-        self._arm(OPEN_HNS, lambda: self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "opening took too long")))
+        self._arm(TIMEOUTS.open_s)
         if keys is None:
-            no_keys = Outcome(ServiceResult.NOT_AUTHORIZED, "no keys")
-            self._world.clock.call_later(HNS_PER_S // 100, lambda: self._finish(no_keys))
+            self._world.clock.call_later(HNS_PER_S // 100, self._no_keys)
             return
         self._log = SessionLog(self._stream.account, self.number, self._marks)
         self._has_head = self._is_waiting = False
@@ -103,7 +89,7 @@ class SimUpload:
     def end(self) -> None:
         """The core is done with the handle, or we close."""
         self.body.is_over = True
-        self._finish(Outcome(ServiceResult.OK, "stopped"))
+        self._ended(EndedBy.STOPPED, "stopped")
 
     def more(self) -> None:
         """The core has something for this upload, or an answer came."""
@@ -152,7 +138,7 @@ class SimUpload:
         elif self._connection is not None:
             self._is_read = True
             self._connection.send_end()
-            self._arm(LINGER_HNS, self._silent)
+            self._arm(LINGER_S)
 
     def _keep(self, piece: bytes) -> None:
         if self._kept is None:
@@ -166,10 +152,11 @@ class SimUpload:
         """Send; True when more may be sent at once, else the rest follows by itself."""
         assert self._connection is not None
         if not self._has_head and self._timer is None:
-            self._arm(HEAD_HNS, self._silent)
+            self._arm(TIMEOUTS.head_s)
         free_hns = self._connection.send(piece)
         if free_hns is None:
-            self._arm(SEND_HNS, self._blocked)
+            limit_hns = int(TIMEOUTS.write_s * HNS_PER_S)
+            self._write_timer = self._world.clock.call_later(limit_hns, self._blocked)
             return False
         if free_hns - self._world.clock.now_hns < HNS_PER_S // 20:
             return True
@@ -186,7 +173,7 @@ class SimUpload:
         if status == 200:
             self._kept = None
             if self._is_read:
-                self._arm(LINGER_HNS, self._silent)
+                self._arm(LINGER_S)
             return
         is_credential = is_credential_problem(status, error_name)
         if is_credential and self._kept is not None and not self._is_repeat:
@@ -194,18 +181,23 @@ class SimUpload:
             self._is_repeat = True
             self.begin(refresh=True)
             return
-        result = classify(status, error_name)
+        outcome = PutMediaOutcome(
+            result_of(EndedBy.REFUSED, status, error_name, None),
+            error_name,
+            f"refused: {status} {error_name}",
+            http_status=status,
+            ended_by=EndedBy.REFUSED,
+            retry_after_s=retry_after_s,
+        )
         if is_credential and self._kept is None:
             self._world.credentials(True)
-            result = ServiceResult.UNKNOWN
-        doubtful = status in (403, 404)
-        what = f"refused: {status} {error_name}"
-        self._finish(Outcome(result, what, doubtful, retry_after_s, status, error_name))
+            outcome = replace(outcome, result=ServiceResult.UNKNOWN)
+        self._finish(outcome)
 
     def ack(self, line: bytes, ack: Ack) -> None:
         """An ACK, or the first part of one."""
         if self._is_read:
-            self._arm(LINGER_HNS, self._silent)
+            self._arm(LINGER_S)
         world = self._world
         if world.random.chance(6):
             self._partial += line[:9]
@@ -224,23 +216,29 @@ class SimUpload:
 
     def ended(self) -> None:
         """The answer ended in good order."""
-        self._finish(Outcome(ServiceResult.OK, "the service ended the answer"))
+        self._ended(EndedBy.BODY if self._is_read else EndedBy.SERVICE, "the service ended the answer")
 
     def broken(self, error: OSError) -> None:
         """The connection broke, or never came about."""
-        is_doubtful = not self._has_head
-        self._finish(Outcome(classify_transport(error), f"{type(error).__name__}: {error}", is_doubtful))
+        self._ended(EndedBy.NETWORK, f"{type(error).__name__}: {error}", error)
+
+    def _no_keys(self) -> None:
+        self._ended(EndedBy.NETWORK, "no keys", NoCredentialsError("no keys"))
 
     def _blocked(self) -> None:
-        self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, "the peer took no byte for too long"))
+        self._ended(EndedBy.TIMEOUT, "the peer took no byte for too long")
 
     def _silent(self) -> None:
-        what = "the service did not answer in time"
-        self._finish(Outcome(ServiceResult.NETWORK_READ_TIMEOUT, what, not self._has_head))
+        self._ended(EndedBy.TIMEOUT, "the service did not answer in time")
+
+    def _ended(self, ended_by: EndedBy, what: str, error: Exception | None = None) -> None:
+        status = 200 if self._has_head else 0
+        result = result_of(ended_by, status, "", error)
+        self._finish(PutMediaOutcome(result, "", what, http_status=status, ended_by=ended_by))
 
     # ---- the end
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: PutMediaOutcome) -> None:
         if self._is_finished:
             return
         self._is_finished = True
@@ -252,10 +250,12 @@ class SimUpload:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
 
-    def _arm(self, after_hns: int, act: Callable[[], None]) -> None:
+    def _arm(self, after_s: float) -> None:
         self._disarm()
-        self._timer = self._world.clock.call_later(after_hns, act)
+        self._timer = self._world.clock.call_later(int(after_s * HNS_PER_S), self._silent)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from kvspic import errors
 from kvspic.actions import ORDERS, Action, ActionKind
-from kvspic.core import Client, StreamSetup
+from kvspic.core import Client, StreamSetup, UploadReader
 from kvspic.driver.turn import Turn
 from kvspic.local.faults import FaultKind, FaultScript
 from kvspic.local.model import Service
@@ -36,7 +36,8 @@ __all__ = ["Figures", "World", "run_plan", "run_seed"]
 
 BEGIN_HNS = 17_000_000_000_000_000  # some day in 2023
 WATCH_HNS = 10 * HNS_PER_S
-STUCK_HNS = 150 * HNS_PER_S  # policy's longest pause 30 s, stale after 30 s, Retry-After 30 s, and as much again
+STUCK_HNS = 240 * HNS_PER_S  # a peer that takes no byte is left after 120 s; and as much again for what comes then
+READ_SIZE = 16384
 FAULT_TAIL_HNS = 45 * HNS_PER_S  # what a fault still delays after its time
 DRAIN_MAX_HNS = 3600 * HNS_PER_S
 LINGER_HNS = 60 * HNS_PER_S  # a connection that the core is done with has ended by then
@@ -73,6 +74,7 @@ class World:
         self.policy = DefaultRetryPolicy(SimRandom(plan.seed, "policy").unit)
         self.throttle = ThrottleBudget()
         self.endpoints = EndpointCache()
+        self.reader = UploadReader(READ_SIZE)
         self.touched: dict[SimStream, None] = {}
         self.lives: dict[int, SimStream] = {}
         self.sources: dict[int, SimSource] = {}
@@ -101,7 +103,10 @@ class World:
         self._open(plan)
         account = self.lives[plan.index].account
         keeps_times = plan.backward_policy in (BackwardPolicy.SHIFT, BackwardPolicy.SESSION)
-        if account.loses_nothing_refused and keeps_times:  # else, and in later lives, a GOP may miss its beginning
+        begins_well = not any(burst.is_headless or burst.is_dark for burst in plan.bursts)
+        if (
+            account.loses_nothing_refused and keeps_times and begins_well
+        ):  # else, and in later lives, a GOP may miss its beginning
             account.offline_losses.append(DropReason.SKIPPED)
         self.sources[plan.index] = SimSource(self, plan)
 
@@ -109,7 +114,7 @@ class World:
         account = self.accounts.open(plan.name, plan.offline, plan.want_acks)
         kinds = {fault.kind for fault in self.plan.faults}
         account.loses_nothing_refused = FaultKind.ERROR_ACK not in kinds
-        account.is_shifted = any(burst.jump_hns for burst in plan.bursts)
+        account.is_shifted = bool(plan.repeats) or any(burst.jump_hns or burst.step_hns for burst in plan.bursts)
         account.mixes_gops = bool(plan.fragment_s)
         account.is_relative = plan.relative
         account.may_be_silent = bool(plan.video_hns and plan.audio_hns)
@@ -244,10 +249,7 @@ class World:
             if not life.is_freed:
                 self.accounts.check(life.account, life.core, life.plan.store_size or store_max)
         self.touched.clear()
-        if self.accounts.step % 16 == 0:
-            used = self.client.metrics().store_used
-            if used > store_max:
-                raise Violation("memory beyond the budget", f"{used} of {store_max}")
+        self.accounts.check_client(self.client, store_max)
 
     def _watch(self) -> None:
         """Now and then: does every stream move, or have a reason not to?"""

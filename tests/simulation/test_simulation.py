@@ -152,6 +152,18 @@ def test_a_clock_that_goes_back_while_a_fragment_is_open_begins_a_session_with_a
     simulation.run_plan(plan(bursts=bursts, fragment_s=4, **changes))
 
 
+def test_a_long_group_of_pictures_is_split_where_the_sound_lets_it():
+    """Sound from before the picture that splits begins the new fragment, whose span counts from there (seed 500)."""
+    changes = {"video_hns": 1281 * HNS_PER_MS, "audio_hns": 269 * HNS_PER_MS, "gop": 50, "relative": True}
+    simulation.run_plan(plan(bursts=(Burst(2 * HNS_PER_S, 150 * HNS_PER_S),), **changes))
+
+
+def test_a_peer_that_takes_no_byte_is_left_also_when_it_has_answered_before():
+    """The socket's buffer is full and nobody waits for ACKs (seed 113934)."""
+    silence = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=4422)
+    simulation.run_plan(plan(silence, want_acks=False, size_high=20_000, gop=1))
+
+
 # ---- deeds of the user
 
 
