@@ -161,12 +161,14 @@ class StreamFace:
         self._open_intake().trigger(duration // timedelta(microseconds=1) * 1000)
 
     def _open_intake(self) -> Intake:
-        if self._work.intake is None or self._work.is_closed:
+        if self._work.intake is None or self._work.is_closed or self._producer.is_forked:
             raise self._why_closed()
         return self._work.intake
 
     def _put_slowly(self, status: int, frame: Frame) -> None:
         """Put a frame that the gate did not take: by the intake, again when there is room, or raise why not."""
+        if self._producer.is_forked:  # the parent's locks are not asked
+            raise self._why_closed()
         try:
             self._put_once(frame, status)
         except errors.StoreFullError as error:

@@ -309,8 +309,9 @@ class StreamOptions:
         end_idle_fragment: after this long without a frame the open fragment is ended, so that it is persisted.
         clock: what becomes of times that cannot be true; None: ANCHORED, offline GIVEN.
         long_gop: what becomes of a group of pictures that is longer or larger than a fragment may be.
-        pre_roll: frames go to a ring of so long, and nothing is uploaded until ``stream.trigger()``.
-        pre_roll_size: bytes that the ring may hold.
+        pre_roll: frames go to a ring of so long, and nothing is uploaded until ``stream.trigger()``; the buffer holds
+            as much more.
+        pre_roll_size: bytes that the ring may hold; at most three quarters of the store.
         stale_after: sent bytes without any ACK for so long are a stale connection; None: 30 s.
         want_acks: without them a frame is done when it was handed to the network.
         spool: a directory where frames also live in files until they are done: what a process that was killed, or

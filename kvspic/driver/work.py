@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ logger = logging.getLogger("kvspic.producer")
 Callback = Callable[[Event], None]
 
 STORE_DEFAULT = 128 * 1024 * 1024
+BUFFER_DEFAULT = timedelta(seconds=120)
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class ProducerWork:
         ``spool`` is what :func:`open_spool` made; it is the stream's from then on, unless this raises.
         """
         self.check_open()
+        options = with_room_for_ring(options, self._settings.store_size)
         rules = _intake_rules(name, tracks, options, has_gate=spool is None)
         self._last_user += 1
         user = self._last_user
@@ -220,16 +222,35 @@ class ProducerWork:
             work.fail(self._fault)
 
 
+def with_room_for_ring(options: StreamOptions, store_size: int) -> StreamOptions:
+    """Return the options of a stream whose ring fits into its buffer, because a trigger moves all of it there.
+
+    Raises:
+        InvalidArgError: it cannot.
+    """
+    if hns(options.pre_roll) < 0 or options.pre_roll_size <= 0:
+        raise errors.named("INVALID_ARG", "pre_roll is a duration of 0 or more, and pre_roll_size is above 0")
+    if not options.pre_roll:
+        return options
+    if options.offline:
+        text = "pre_roll is for live streams: leave it out, or open the stream without offline"
+        raise errors.named("INVALID_ARG", text)
+    if options.buffer_duration and options.buffer_duration <= options.pre_roll:
+        text = "the buffer must hold more than the ring: give a buffer_duration that is longer than pre_roll"
+        raise errors.named("INVALID_ARG", text)
+    return replace(
+        options,
+        buffer_duration=options.pre_roll + BUFFER_DEFAULT
+        if options.buffer_duration is None
+        else options.buffer_duration,
+        pre_roll_size=min(options.pre_roll_size, (options.store_size or store_size) // 4 * 3),
+    )
+
+
 def _intake_rules(name: str, tracks: Sequence[Track], options: StreamOptions, *, has_gate: bool) -> IntakeRules:
     clock = options.clock
     if clock is None:
         clock = ClockPolicy.GIVEN if options.offline else ClockPolicy.ANCHORED
-    if options.offline and options.pre_roll:
-        raise errors.named(
-            "INVALID_ARG", "pre_roll is for live streams: leave it out, or open the stream without offline"
-        )
-    if hns(options.pre_roll) < 0 or options.pre_roll_size <= 0:
-        raise errors.named("INVALID_ARG", "pre_roll is a duration of 0 or more, and pre_roll_size is above 0")
     video = {track.number or index: track for index, track in enumerate(tracks, 1) if track.type == TrackType.VIDEO}
     return IntakeRules(
         name,

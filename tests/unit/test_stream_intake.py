@@ -1,7 +1,9 @@
 """Sources that misbehave, through the facade to the local endpoint. Goal: the data stays, and what was done is told."""
 
+import asyncio
 import contextlib
 import dataclasses
+import os
 import threading
 import time
 from datetime import timedelta
@@ -336,11 +338,56 @@ def test_a_trigger_goes_with_a_spool(producer, url, tmp_path):
 
 @pytest.mark.parametrize(
     "options", [{"pre_roll": timedelta(seconds=1), "offline": True}, {"pre_roll": timedelta(seconds=-1)},
-                {"pre_roll_size": 0}]
+                {"pre_roll_size": 0}, {"pre_roll": timedelta(minutes=5), "buffer_duration": timedelta(minutes=5)}]
 )  # fmt: skip
 def test_a_ring_that_makes_no_sense_is_refused(producer, options):
     with pytest.raises(errors.InvalidArgError, match="pre_roll"):
         producer.open_stream("senseless", TRACKS, **options)
+
+
+def test_a_long_ring_over_a_small_store_loses_nothing_of_what_it_holds(url):
+    now = time.time_ns() - 900 * S
+    with kvspic.Producer(endpoint_url=url, store_size=1 << 20) as producer:
+        with opened(producer, "long-ring", pre_roll=timedelta(minutes=10)) as (stream, _):
+            for number in range(90):
+                stream.put_frame(bytes(20_000), pts=now + number * 10 * S, key_frame=True)
+            held = stream.report.frames_held
+            assert 30 < held < 40  # three quarters of the store
+            stream.trigger(timedelta(seconds=1))
+        report = stream.report
+    assert (report.frames_put, report.frames_done, report.frames_dropped) == (held, held, 0)
+
+
+def test_the_asynchronous_stream_pauses_too(url):
+    async def run():
+        now = time.time_ns()
+        async with kvspic.AsyncProducer(endpoint_url=url) as producer:
+            async with producer.open_stream("async", TRACKS, pre_roll=timedelta(hours=1)) as stream:
+                queue = stream.events()
+                put(stream, 5, base=now)
+                stream.trigger(timedelta(hours=1))
+                stream.pause()
+                stream.resume()
+                put(stream, 5, base=now, first=5)
+            told = [type(event).__name__ async for event in queue]
+        assert stream.report.frames_done == 10
+        expected = ["Triggered", "Paused", "Resumed"]
+        assert [name for name in told if name in expected] == expected
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_refused_whatever_the_stream_waits_for(producer):
+    with opened(producer, "forked", pre_roll=timedelta(hours=1)) as (stream, _):
+        child = os.fork()
+        if child == 0:
+            try:
+                stream.put_frame(b"x", pts=time.time_ns(), key_frame=True)
+            except errors.StreamStoppedError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_trigger_needs_a_ring_and_a_duration(producer):
