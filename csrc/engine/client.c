@@ -231,6 +231,7 @@ void kvs_client_free(struct kvs_client *client)
     kvs_pool_fini(&client->pool);
     actions_fini(&client->actions, &host);
     kvs_host_free(&host, client->heap);
+    kvs_host_free(&host, client->buckets);
     kvs_host_lock_free(&host, client->lock);
     kvs_host_free(&host, client);
 }

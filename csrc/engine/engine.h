@@ -53,7 +53,7 @@ struct upload {
     uint8_t is_waiting;             /* the reader was told to wait: the next byte is announced */
     uint8_t slot;                   /* of data_queued; its own while it lives */
     uint8_t part;                   /* enum upload_part: what is read next */
-    uint8_t is_bound;               /* its first fragment is settled, its header made */
+    uint8_t is_bound;               /* its first fragment is settled */
     uint64_t first, last;           /* fragments it covers; last KVS_TIME_NONE: open end */
     uint64_t at_fragment, at_frame; /* read position */
     uint64_t at_offset;             /* inside the part */
@@ -63,10 +63,8 @@ struct upload {
     uint64_t last_tc;               /* cluster time of the fragment that it began last; KVS_TIME_NONE before */
     uint64_t base_tc;               /* relative times: timecode of its first cluster */
     uint64_t read_cum;              /* prefix sum (view cum_bytes) of its read position */
-    uint8_t *header;                /* host memory until it is sent */
-    uint32_t header_size;
-    uint8_t has_end;  /* the last thing read was a trailer with an end tag */
-    uint8_t has_sent; /* something of a fragment was read */
+    uint8_t has_end;                /* the last thing read was a trailer with an end tag */
+    uint8_t has_sent;               /* something of a fragment was read */
     uint64_t opened_hns;
     uint64_t quiet_since_hns; /* bytes went out since and no ACK came; KVS_TIME_NONE: nothing is owed */
     uint8_t is_stale;
@@ -143,7 +141,8 @@ struct kvs_stream {
     uint64_t checked_slabs; /* held when the store's pressure was last looked at; its limit never changes */
 
     struct kvs_stream_metrics metrics; /* counters; the rest is filled in when asked */
-    uint64_t held_payload;             /* bytes waiting in `order` */
+    uint64_t settled_count;            /* fragments in the view that are done or dropped */
+    uint64_t trimmed_tail;             /* the view's tail when the chain was trimmed last */
 
     /* out */
     uint8_t wants_wake; /* wake the host after unlocking */
@@ -153,6 +152,7 @@ struct kvs_stream {
     struct action_queue actions;
     uint8_t data_queued[UPLOADS_MAX];   /* a KVS_ACTION_DATA of this slot waits: one is enough (base/flag.h) */
     struct kvs_stream *next, *previous; /* all streams */
+    struct kvs_stream *next_named;      /* of those in the same bucket */
     struct kvs_stream *next_listed, *previous_listed;
     uint32_t heap_index; /* UINT32_MAX: not in the heap */
     uint64_t heap_key;
@@ -179,7 +179,8 @@ struct kvs_client {
 
     struct action_queue actions;
     uint8_t wants_wake;
-    struct kvs_stream *streams;
+    struct kvs_stream *streams, **buckets; /* all of them; by name */
+    uint32_t bucket_count;                 /* a power of two, or 0 */
     struct kvs_stream *first_listed, *last_listed;
     struct kvs_stream **heap;
     uint32_t heap_count, heap_capacity;
@@ -206,6 +207,13 @@ void client_unlock_and_wake(struct kvs_client *client);
 void client_unlink(struct kvs_client *client, struct kvs_stream *stream);
 void client_poke(struct kvs_client *client, uint64_t now_hns);
 void client_release(struct kvs_stream *stream);
+
+/* ---- names.c ----------------------------------------------------------------------------------------------------- */
+
+kvs_status names_reserve(struct kvs_client *client);                             /* for one more stream */
+int names_has(const struct kvs_client *client, const struct kvs_stream *stream); /* another one of the same name */
+void names_add(struct kvs_client *client, struct kvs_stream *stream);
+void names_remove(struct kvs_client *client, const struct kvs_stream *stream);
 
 /* ---- deadline.c -------------------------------------------------------------------------------------------------- */
 
@@ -257,7 +265,8 @@ void skip_report(struct kvs_stream *stream);
 
 /* ---- ledger.c: what is done, what is dropped --------------------------------------------------------------------- */
 
-void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to); /* fragments from..to-1 */
+/* Fragments from..to-1. The oldest are forgotten at once, their memory with the next trim. */
+void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to);
 void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason);
 void ledger_forget(struct kvs_stream *stream, uint64_t number); /* dropped, and not the oldest */
 void ledger_drop_all(struct kvs_stream *stream, uint32_t reason);
@@ -268,6 +277,7 @@ void ledger_handed_out(struct kvs_stream *stream);
 
 void formats_append(struct kvs_stream *stream, struct format *made, int is_current); /* numbers it; the list owns it */
 void formats_prune(struct kvs_stream *stream);
+struct format *formats_find(const struct kvs_stream *stream, uint32_t number);
 /* The number of a format with the codec private data of `number` and this mask; made when there is none. */
 uint32_t formats_with_mask(struct kvs_stream *stream, uint32_t number, uint32_t mask);
 int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);

@@ -135,3 +135,9 @@ kvs_status format_make(const struct kvs_host *host, const struct format *like, c
     *format_out = format;
     return KVS_OK;
 }
+
+void format_free(const struct kvs_host *host, struct format *format)
+{
+    kvs_host_free(host, format->header);
+    kvs_host_free(host, format);
+}

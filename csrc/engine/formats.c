@@ -11,6 +11,10 @@ static int is_named(const struct kvs_stream *stream, uint32_t number)
     for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
         if (kvs_view_fragment(view, i)->format == number) return 1;
     }
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads[i];
+        if (upload->is_bound && upload->part == PART_HEADER && upload->format == number) return 1;
+    }
     return stream->order.mode != KVS_ORDER_NONE && kvs_order_names_format(&stream->order, number);
 }
 
@@ -24,7 +28,7 @@ void formats_prune(struct kvs_stream *stream)
             continue;
         }
         *link = format->next;
-        kvs_host_free(stream->host, format);
+        format_free(stream->host, format);
     }
 }
 
@@ -41,7 +45,7 @@ void formats_append(struct kvs_stream *stream, struct format *made, int is_curre
     formats_prune(stream);
 }
 
-static struct format *find(const struct kvs_stream *stream, uint32_t number)
+struct format *formats_find(const struct kvs_stream *stream, uint32_t number)
 {
     struct format *format = stream->formats;
     while (format->number != number && format->next != NULL) format = format->next;
@@ -50,7 +54,7 @@ static struct format *find(const struct kvs_stream *stream, uint32_t number)
 
 uint32_t formats_with_mask(struct kvs_stream *stream, uint32_t number, uint32_t mask)
 {
-    struct format *base = find(stream, number), *made = NULL;
+    struct format *base = formats_find(stream, number), *made = NULL;
     struct format_change change = { NULL, UINT32_MAX, mask, 0, NULL };
     if (base->track_mask == mask) return base->number;
     for (struct format *format = stream->formats; format != NULL; format = format->next) {

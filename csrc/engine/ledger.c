@@ -54,46 +54,74 @@ static void room_again(struct kvs_stream *stream)
 void ledger_trim(struct kvs_stream *stream)
 {
     struct kvs_view *view = &stream->view;
-    uint64_t before = view->fragment_tail, held = stream->chain.held_count;
-    uint64_t to = before, stop = kvs_hns_min(view->fragment_head, first_being_sent(stream));
+    uint64_t to = view->fragment_tail, held = stream->chain.held_count;
+    uint64_t stop = kvs_hns_min(view->fragment_head, first_being_sent(stream));
     while (to < stop) {
         uint32_t flags = kvs_view_fragment(view, to)->flags;
         if (!is_settled(flags) || !(flags & KVS_FRAGMENT_CLOSED)) break;
         to++;
     }
+    stream->settled_count -= to - view->fragment_tail;
     kvs_view_pop_fragments(view, to);
+    int has_moved = to != stream->trimmed_tail;
+    stream->trimmed_tail = to;
     uint64_t floor = kvs_view_is_empty(view) ? stream->chain.head
                                              : kvs_view_fragment(view, view->fragment_tail)->floor_offset;
     floor = kvs_hns_min(floor, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
     kvs_chain_trim(&stream->chain, &stream->client->pool, floor);
-    if (view->fragment_tail != before && stream->formats->next != NULL) formats_prune(stream);
-    if (stream->chain.held_count < held || (stream->wants_room && view->fragment_tail != before)) room_again(stream);
+    if (has_moved && stream->formats->next != NULL) formats_prune(stream);
+    if (stream->chain.held_count < held || (stream->wants_room && has_moved)) room_again(stream);
+}
+
+struct sums {
+    uint64_t fragments, frames, payload, pts_hns /* of the newest */;
+};
+
+/* From the oldest on, with none settled among them: each sum is the difference of two, and what may be forgotten is, so
+ * that nothing is walked. */
+static void settle_oldest(struct kvs_stream *stream, uint64_t to, struct sums *sums)
+{
+    struct kvs_view *view = &stream->view;
+    const struct kvs_fragment *first = kvs_view_fragment(view, view->fragment_tail);
+    const struct kvs_fragment *newest = kvs_view_fragment(view, to - 1);
+    sums->fragments = to - view->fragment_tail;
+    sums->frames = kvs_view_fragment_end(view, to - 1) - first->first_frame;
+    sums->payload = newest->cum_payload + kvs_view_fragment_payload(view, to - 1) - first->cum_payload;
+    sums->pts_hns = newest->pts_hns;
+    uint64_t closed = newest->flags & KVS_FRAGMENT_CLOSED ? to : to - 1;
+    kvs_view_pop_fragments(view, kvs_hns_min(closed, first_being_sent(stream)));
+    for (uint64_t i = view->fragment_tail; i < to; i++) kvs_view_fragment(view, i)->flags |= KVS_FRAGMENT_DONE;
+    stream->settled_count += to - view->fragment_tail;
+}
+
+static void settle_each(struct kvs_stream *stream, uint64_t from, uint64_t to, struct sums *sums)
+{
+    for (uint64_t i = from; i < to; i++) {
+        struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, i);
+        if (is_settled(fragment->flags)) continue;
+        fragment->flags |= KVS_FRAGMENT_DONE;
+        stream->settled_count++;
+        sums->fragments++;
+        sums->frames += frame_count(stream, i);
+        sums->payload += kvs_view_fragment_payload(&stream->view, i);
+        sums->pts_hns = fragment->pts_hns;
+    }
 }
 
 void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to)
 {
-    const struct kvs_view *view = &stream->view;
-    struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_DONE };
-    uint64_t end_frame = to < view->fragment_head ? kvs_view_fragment(view, to)->first_frame : view->frame_head;
-    uint64_t end_payload = to < view->fragment_head ? kvs_view_fragment(view, to)->cum_payload : view->cum_payload;
-    uint64_t count = 0;
-    for (uint64_t i = to; i-- > from;) { /* backwards: a fragment ends where the one after it begins */
-        struct kvs_fragment *fragment = kvs_view_fragment(view, i);
-        if (!is_settled(fragment->flags)) {
-            fragment->flags |= KVS_FRAGMENT_DONE;
-            if (count++ == 0) action.a = fragment->pts_hns; /* of the newest */
-            action.b += end_frame - fragment->first_frame;
-            action.c += end_payload - fragment->cum_payload;
-        }
-        end_frame = fragment->first_frame;
-        end_payload = fragment->cum_payload;
-    }
-    if (action.b == 0) return;
-    stream->metrics.fragments_done += count;
-    stream->metrics.frames_done += action.b;
-    stream->metrics.bytes_done += action.c;
-    stream->metrics.frames_buffered -= action.b;
-    stream->metrics.bytes_buffered -= action.c;
+    struct sums sums = { 0, 0, 0, 0 };
+    if (from >= to) return;
+    if (from == stream->view.fragment_tail && stream->settled_count == 0) settle_oldest(stream, to, &sums);
+    else settle_each(stream, from, to, &sums);
+    if (sums.frames == 0) return;
+    struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_DONE, .a = sums.pts_hns, .b = sums.frames };
+    action.c = sums.payload;
+    stream->metrics.fragments_done += sums.fragments;
+    stream->metrics.frames_done += sums.frames;
+    stream->metrics.bytes_done += sums.payload;
+    stream->metrics.frames_buffered -= sums.frames;
+    stream->metrics.bytes_buffered -= sums.payload;
     stream_notice(stream, &action);
 }
 
@@ -137,6 +165,7 @@ void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t r
         kvs_generator_reset(&stream->generator); /* the next key frame opens one, whatever the last one's times */
     }
     fragment->flags |= KVS_FRAGMENT_DROPPED | KVS_FRAGMENT_CLOSED;
+    stream->settled_count++;
     stream->metrics.frames_dropped[reason] += action.b;
     stream->metrics.bytes_dropped += action.c;
     stream->metrics.frames_buffered -= action.b;
@@ -166,6 +195,7 @@ void ledger_forget(struct kvs_stream *stream, uint64_t number)
     }
     if (stream->sent_frames <= first) stream->sent_frames += end - first;
     kvs_view_forget(view, number);
+    stream->settled_count--;
 }
 
 void ledger_drop_all(struct kvs_stream *stream, uint32_t reason)

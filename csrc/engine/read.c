@@ -1,8 +1,8 @@
 /* read.c — bytes out of a stream for one upload handle: header, then per fragment its tags and cluster header, its
  * blocks, its trailer; at the end of the session the end-of-fragment tag.
  *
- * The header is made when the first byte is read, for the format of the first fragment. Cluster times lie absolute in
- * the store and are made relative on the way out, because relative means "to this session". */
+ * The header is that of the first fragment's format, made when a first byte is read and kept with the format. Cluster
+ * times lie absolute in the store and are made relative on the way out, because relative means "to this session". */
 #include "engine/engine.h"
 
 #include <string.h>
@@ -62,23 +62,15 @@ static void go_to(struct upload *upload, uint8_t part)
 
 /* ---- the session's beginning ------------------------------------------------------------------------------------- */
 
-static const struct format *format_of(const struct kvs_stream *stream, uint32_t number)
+static kvs_status make_header(const struct kvs_stream *stream, struct format *format)
 {
-    const struct format *format = stream->formats;
-    while (format->number != number && format->next != NULL) format = format->next;
-    return format;
-}
-
-static kvs_status make_header(struct reader *reader)
-{
-    struct kvs_stream *stream = reader->stream;
-    const struct format *format = format_of(stream, here(reader)->format);
     struct kvs_mkv_header header = { stream->segment_uuid, stream->limits.scale_hns, stream->client->client_id,
                                      format->tracks,       format->track_count,      format->track_mask };
-    reader->upload->header_size = kvs_mkv_header_size(&header);
-    reader->upload->header = kvs_host_alloc(stream->host, reader->upload->header_size);
-    if (reader->upload->header == NULL) return KVS_E_NOMEM;
-    kvs_mkv_header_write(&header, reader->upload->header);
+    if (format->header != NULL) return KVS_OK;
+    format->header_size = kvs_mkv_header_size(&header);
+    format->header = kvs_host_alloc(stream->host, format->header_size);
+    if (format->header == NULL) return KVS_E_NOMEM;
+    kvs_mkv_header_write(&header, format->header);
     return KVS_OK;
 }
 
@@ -102,7 +94,7 @@ static int seek(struct reader *reader)
 static kvs_status bind(struct reader *reader)
 {
     struct upload *upload = reader->upload;
-    kvs_status status = make_header(reader);
+    kvs_status status = make_header(reader->stream, formats_find(reader->stream, here(reader)->format));
     if (status != KVS_OK) return status;
     upload->first = upload->done_next = upload->sent_next = upload->at_fragment;
     upload->format = here(reader)->format;
@@ -118,11 +110,8 @@ static kvs_status bind(struct reader *reader)
 
 static enum step read_header(struct reader *reader)
 {
-    struct upload *upload = reader->upload;
-    if (!copy_bytes(reader, upload->header, upload->header_size)) return STEP_ON;
-    kvs_host_free(reader->stream->host, upload->header);
-    upload->header = NULL;
-    go_to(upload, PART_PREFIX);
+    const struct format *format = formats_find(reader->stream, reader->upload->format);
+    if (copy_bytes(reader, format->header, format->header_size)) go_to(reader->upload, PART_PREFIX);
     return STEP_ON;
 }
 

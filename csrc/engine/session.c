@@ -43,7 +43,6 @@ void session_remove(struct kvs_stream *stream, struct upload *upload)
     for (; i + 1 < UPLOADS_MAX; i++) stream->uploads[i] = stream->uploads[i + 1];
     stream->uploads[UPLOADS_MAX - 1] = NULL;
     stream_withdraw_data(stream, upload->slot);
-    kvs_host_free(stream->host, upload->header);
     kvs_host_free(stream->host, upload);
 }
 

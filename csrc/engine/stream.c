@@ -302,15 +302,11 @@ static kvs_status allocate(struct kvs_stream *stream, const struct kvs_stream_co
 void stream_destroy(struct kvs_stream *stream)
 {
     const struct kvs_host *host = stream->host;
-    for (uint32_t i = 0; i < UPLOADS_MAX; i++) {
-        if (stream->uploads[i] == NULL) continue;
-        kvs_host_free(host, stream->uploads[i]->header);
-        kvs_host_free(host, stream->uploads[i]);
-    }
+    for (uint32_t i = 0; i < UPLOADS_MAX; i++) kvs_host_free(host, stream->uploads[i]);
     while (stream->formats != NULL) {
         struct format *format = stream->formats;
         stream->formats = format->next;
-        kvs_host_free(host, format);
+        format_free(host, format);
     }
     kvs_metadata_clear(&stream->metadata, host);
     kvs_order_free(&stream->order, host);
@@ -323,26 +319,20 @@ void stream_destroy(struct kvs_stream *stream)
     kvs_host_free(host, stream);
 }
 
-static int is_taken(const struct kvs_client *client, const struct kvs_stream *stream)
-{
-    for (const struct kvs_stream *other = client->streams; other != NULL; other = other->next) {
-        if (other->name_hash == stream->name_hash && strcmp(other->name, stream->name) == 0) return 1;
-    }
-    return 0;
-}
-
 static kvs_status enter(struct kvs_client *client, struct kvs_stream *stream)
 {
     if (client->state != KVS_CLIENT_READY && !client->was_ready) return KVS_E_CLIENT_STATE;
     if (client->stream_count >= client->stream_count_max) return KVS_E_STREAM_COUNT;
-    if (is_taken(client, stream)) return KVS_E_DUPLICATE_STREAM;
+    if (names_has(client, stream)) return KVS_E_DUPLICATE_STREAM;
     kvs_status status = deadline_reserve(client);
+    if (status == KVS_OK) status = names_reserve(client);
     if (status != KVS_OK) return status;
     stream->prng = client->prng;
     stream->prng.state = kvs_prng_next(&client->prng);
     stream->next = client->streams;
     if (client->streams != NULL) client->streams->previous = stream;
     client->streams = stream;
+    names_add(client, stream);
     client->stream_count++;
     return KVS_OK;
 }
@@ -382,6 +372,7 @@ void kvs_stream_free(struct kvs_stream *stream)
     stream->is_dead = 1;
     client_unlink(client, stream);
     deadline_remove(client, stream);
+    names_remove(client, stream);
     if (stream->previous != NULL) stream->previous->next = stream->next;
     else client->streams = stream->next;
     if (stream->next != NULL) stream->next->previous = stream->previous;

@@ -6,7 +6,7 @@
 #include "base/check.h"
 
 #define FRAMES_MIN 16u
-#define FRAGMENTS_MIN 8u
+#define FRAGMENTS_MIN 4u
 
 void kvs_view_init(struct kvs_view *view, const struct kvs_host *host)
 {

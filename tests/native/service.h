@@ -74,15 +74,19 @@ static inline void check_stream(struct kvs_stream *stream)
 {
     struct kvs_stream_metrics m = metrics_of(stream);
     const struct kvs_view *view = &stream->view;
-    uint64_t held = kvs_order_count(&stream->order);
+    uint64_t held = kvs_order_count(&stream->order), settled_count = 0;
     CHECK_EQ(m.frames_put, m.frames_done + dropped_of(&m) + m.frames_buffered);
     CHECK_EQ(m.bytes_put, m.bytes_done + m.bytes_dropped + m.bytes_buffered);
     kvs_view_check(view);
     for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
-        if (kvs_view_fragment(view, i)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) continue;
+        if (kvs_view_fragment(view, i)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) {
+            settled_count++;
+            continue;
+        }
         held += kvs_view_fragment_end(view, i) - kvs_view_fragment(view, i)->first_frame;
     }
     CHECK_EQ(m.frames_buffered, held);
+    CHECK_EQ(stream->settled_count, settled_count);
     uint64_t settled = m.frames_settled[0] + m.frames_settled[1] + m.frames_settled[2];
     CHECK(settled <= m.frames_put - m.frames_buffered);
     CHECK(!kvs_view_is_empty(view) || held != 0 || settled == m.frames_put);

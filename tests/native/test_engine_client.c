@@ -209,6 +209,30 @@ static void test_names_and_counts(void)
     service_down(&s);
 }
 
+/* The table of names grows with the streams; a name is free again as soon as its stream is. */
+static void test_many_names(void)
+{
+    enum { COUNT = 100 };
+    struct kvs_stream *streams[COUNT], *again;
+    struct kvs_stream_config config = video_config();
+    char name[32];
+    struct service s;
+    service_up(&s, NULL);
+    config.name = name;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            snprintf(name, sizeof name, "camera-%d", i);
+            if (round == 0 || i % 2 == 0)
+                CHECK_EQ(kvs_stream_new(s.client, &config, s.now_hns, &streams[i]), KVS_OK);
+            CHECK_EQ(kvs_stream_new(s.client, &config, s.now_hns, &again), KVS_E_DUPLICATE_STREAM);
+        }
+        CHECK_EQ(s.client->stream_count, COUNT);
+        CHECK(s.client->bucket_count >= COUNT);
+        for (int i = 0; i < COUNT; i += 2) kvs_stream_free(streams[i]);
+    }
+    service_down(&s);
+}
+
 static void test_metrics(void)
 {
     struct service s;
@@ -280,6 +304,7 @@ int main(void)
     test_stale_answers();
     test_credentials_are_fetched_again_before_they_expire();
     test_names_and_counts();
+    test_many_names();
     test_metrics();
     test_arguments_of_a_client();
     return CHECK_DONE();

@@ -1,0 +1,47 @@
+/* names.c — the streams of a client by name: a hash table, chained through the streams. Under the client's lock.
+ * There are at least as many buckets as streams, so a name is found, and missed, in one or two looks. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+#define BUCKETS_MIN 16u
+
+static struct kvs_stream **bucket_of(const struct kvs_client *client, const struct kvs_stream *stream)
+{
+    return &client->buckets[stream->name_hash & (client->bucket_count - 1u)];
+}
+
+kvs_status names_reserve(struct kvs_client *client)
+{
+    if (client->stream_count < client->bucket_count) return KVS_OK;
+    uint32_t count = client->bucket_count == 0 ? BUCKETS_MIN : 2u * client->bucket_count;
+    struct kvs_stream **buckets = kvs_host_alloc_zero(&client->host, count * sizeof *buckets);
+    if (buckets == NULL) return KVS_E_NOMEM;
+    kvs_host_free(&client->host, client->buckets);
+    client->buckets = buckets;
+    client->bucket_count = count;
+    for (struct kvs_stream *stream = client->streams; stream != NULL; stream = stream->next) names_add(client, stream);
+    return KVS_OK;
+}
+
+int names_has(const struct kvs_client *client, const struct kvs_stream *stream)
+{
+    if (client->bucket_count == 0) return 0;
+    const struct kvs_stream *other = *bucket_of(client, stream);
+    while (other != NULL && strcmp(other->name, stream->name) != 0) other = other->next_named;
+    return other != NULL;
+}
+
+void names_add(struct kvs_client *client, struct kvs_stream *stream)
+{
+    struct kvs_stream **bucket = bucket_of(client, stream);
+    stream->next_named = *bucket;
+    *bucket = stream;
+}
+
+void names_remove(struct kvs_client *client, const struct kvs_stream *stream)
+{
+    struct kvs_stream **link = bucket_of(client, stream);
+    while (*link != stream) link = &(*link)->next_named;
+    *link = stream->next_named;
+}
