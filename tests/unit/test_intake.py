@@ -333,6 +333,35 @@ def intake_frame(fields):
     return Frame(*fields)
 
 
+ACTS = st.one_of(
+    st.tuples(st.just("offer"), st.integers(1, 12)),
+    st.tuples(st.just("trigger"), st.integers(1, 12)),
+    st.tuples(st.sampled_from(["pause", "resume"]), st.just(0)),
+    st.tuples(st.just("wait"), st.integers(0, 60)),
+)
+
+
+@given(st.lists(ACTS, max_size=40), st.integers(0, 8), st.integers(1, 60))
+def test_whatever_is_done_each_frame_is_somewhere_and_in_order(acts, pre_roll_s, size_max):
+    core = Core(pre_roll_ns=pre_roll_s * S, pre_roll_size=size_max)
+    offered = 0
+    for act, amount in acts:
+        if act == "offer":
+            core.offer(amount, first=offered, step_s=0.7)
+            offered += amount
+        elif act == "trigger":
+            core.intake.trigger(amount * S)
+        elif act == "wait":
+            core.pass_time(amount)
+        else:
+            getattr(core.intake, act)()
+        counts = core.intake.counts()
+        assert len(core.frames) + counts.frames_held + counts.frames_expired == offered
+        assert core.numbers == sorted(set(core.numbers))
+    core.intake.end()
+    assert len(core.frames) + core.intake.counts().frames_expired == offered
+
+
 def test_the_ring_keeps_what_it_was_given_even_if_the_buffer_is_used_again():
     core = Core(pre_roll_ns=9 * S, pre_roll_size=MB)
     buffer = bytearray(b"\0\7")
