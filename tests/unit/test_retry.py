@@ -1,6 +1,9 @@
 """The default retry policy. Goal: a camera is never given up for what may pass, and a wrong setting is told soon."""
 
+import re
+
 import pytest
+from tidy.project import ROOT
 
 from kvspic.errors import StatusClass
 from kvspic.retry import (
@@ -123,3 +126,13 @@ def test_nothing_is_limited_until_something_is_throttled_and_soon_after_nothing_
     for _ in range(20):
         throttle.accepted(2)
     assert [throttle.take_hns(HNS_PER_S) for _ in range(100)] == [0] * 100
+
+
+def test_the_policy_of_the_guide_works():
+    page = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], names)
+    found = names["policy"]
+    assert found.decide(Situation(Trouble.LATENCY)) == ResetConnection()
+    assert isinstance(found.decide(failed("CONNECTION_LOST", attempt=19)), RetryStream)
+    assert found.decide(failed("CONNECTION_LOST", attempt=20)) == GiveUp("20 tries")

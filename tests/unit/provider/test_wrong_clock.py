@@ -8,7 +8,10 @@ from unit.provider.aws_doubles import container, no_aws
 
 import kvspic
 from kvspic.provider.clock import SERVICE_CLOCK
+from kvspic.provider.control import ControlPlane
 from kvspic.provider.credentials import BotocoreCredentials, StaticCredentials
+from kvspic.provider.credentials_file import FileCredentials
+from kvspic.provider.credentials_iot import IotCredentials, IotRole
 
 pytest.importorskip("aiohttp")
 from kvspic.local.server import LocalEndpoint
@@ -33,6 +36,14 @@ def upload(folder, source):
         for number in range(10):
             stream.put_frame(bytes(100), pts=time.time_ns() + number * 400_000_000, key_frame=number % 5 == 0)
     return stream.report
+
+
+def test_there_is_one_clock_of_the_service_in_a_process():
+    role = IotRole("x.example", "thing", "alias")
+    iot = IotCredentials(role, "device.pem", "device.key")
+    plane = ControlPlane(endpoint_url="http://127.0.0.1:1")
+    clocks = (iot._clock, FileCredentials("keys")._clock, BotocoreCredentials()._clock, plane.clock)
+    assert all(clock is SERVICE_CLOCK for clock in clocks)
 
 
 def test_fixed_keys_upload(tmp_path, off_s):
