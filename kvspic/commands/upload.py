@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from kvspic import errors
-from kvspic.actions import AckReceived, AckType, Event, FragmentPersisted, StreamFailed, StreamReady
+from kvspic.actions import (
+    AckReceived,
+    AckType,
+    Event,
+    FragmentPersisted,
+    FragmentSplit,
+    NoKeyFrame,
+    StreamFailed,
+    StreamReady,
+)
 from kvspic.commands.exits import CliError, ExitCode, explain
 from kvspic.commands.result import UploadResult, quantile
 from kvspic.driver.blocking import LoopThread
@@ -34,6 +43,10 @@ DAY_S = 86_400.0
 LOOK_S = 0.2  # how often somebody who waits looks whether it is still worth it
 INTERRUPTED_S = 5.0  # what is buffered may still go out for so long after Ctrl-C
 SPENT = "retries are spent: "  # the core's words; what follows are the service's
+FAR_APART = (
+    "Key frames are more than 20 s or 48 MB apart, so some fragments begin without one: all is kept, but a player can "
+    "begin only at a key frame; let the encoder make one every few seconds."
+)
 PUT_SAMPLES_MAX = 1_000_000  # of an endless source the last ones count
 
 
@@ -129,7 +142,7 @@ class Upload:
         self._latency_ms: float | None = None
         self._offered = 0
         self._put_ns: list[int] = []
-        self._said: set[str] = set()  # what was wrong with frames, each said once
+        self._said: set[str] = set()  # what the user was told, each thing once
         self._is_reading = self._was_ready = False
         self._began_s = time.monotonic()
         self.first_persisted: FirstPersisted | None = None
@@ -215,6 +228,10 @@ class Upload:
             if self.first_persisted is None and self._stream is not None:
                 sent = self._stream.metrics().bytes_sent
                 self.first_persisted = FirstPersisted(self._offered, sent, self._is_reading)
+        elif isinstance(event, NoKeyFrame):
+            self._say_once("key frame", f"Nothing is uploaded: {self._why()}.")
+        elif isinstance(event, FragmentSplit):
+            self._say_once("split", FAR_APART)
         elif isinstance(event, StreamReady):
             self._was_ready = True
         elif isinstance(event, StreamFailed):
@@ -291,9 +308,12 @@ class Upload:
         """Go on without a frame that cannot be put; the result counts it as offered, so the upload is not complete."""
         if not isinstance(error, errors.FrameTooLargeError) and not self._plan.is_live:
             raise error  # a file that is damaged: the user has to know at once
-        if error.name not in self._said:
-            self._said.add(error.name)
-            self._plan.say(f"A frame was left out, and others may be: {error}.")
+        self._say_once(error.name, f"A frame was left out, and others may be: {error}.")
+
+    def _say_once(self, what: str, sentence: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self._plan.say(sentence)
 
     # ---- waiting, and giving up
 
