@@ -340,7 +340,12 @@ static inline void stream_unlock_quiet(struct kvs_stream *stream)
 static inline void session_announce(struct kvs_stream *stream)
 {
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (!stream->uploads[i]->is_waiting) continue;
+        struct upload *upload = stream->uploads[i];
+        if (!upload->is_waiting) continue;
+        if (kvs_flag_get(&stream->data_queued[upload->slot])) { /* who takes that one out has yet to read */
+            upload->is_waiting = 0;
+            continue;
+        }
         session_announce_all(stream);
         return;
     }

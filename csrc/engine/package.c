@@ -224,8 +224,8 @@ static int is_skipped(const struct kvs_stream *stream, const struct kvs_held *he
     return stream->skip_until_key && !(held->flags & KVS_FRAME_KEY);
 }
 
-static kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held,
-                                const struct kvs_generator_plan *plan)
+static inline kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held,
+                                       const struct kvs_generator_plan *plan)
 {
     struct kvs_generator_plan made;
     kvs_status status = KVS_OK;

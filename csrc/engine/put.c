@@ -27,6 +27,8 @@ struct put {
     uint8_t is_quiet; /* it only made the open fragment longer: no deadline has come nearer */
 };
 
+static int is_large(const struct put *put) { return put->data_size > LARGE_FRAME; }
+
 /* ---- times ------------------------------------------------------------------------------------------------------- */
 
 /* How much to add to this track's times so that they rise again: what another track already adds, if that fits (tracks
@@ -207,11 +209,8 @@ static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
     return status == KVS_E_NOMEM ? status : KVS_OK;
 }
 
-static kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
+static kvs_status adapt_nals(struct put *put, uint32_t flags)
 {
-    const uint32_t flags = stream->nal_flags & (KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB);
-    put->held.payload_size = put->data_size;
-    if (flags == 0 || put->track->type != KVS_TRACK_VIDEO) return KVS_OK;
     kvs_status status = flags == KVS_NAL_ANNEXB_TO_AVCC ? kvs_nal_scan(put->data, put->data_size, &put->scan)
                                                         : kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
     if (status != KVS_OK) return status;
@@ -219,6 +218,13 @@ static kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
     put->is_adapted = put->scan.kind != KVS_NAL_UNCHANGED;
     put->held.payload_size = (uint32_t)put->scan.adapted_size;
     return KVS_OK;
+}
+
+static inline kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
+{
+    const uint32_t flags = stream->nal_flags & (KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB);
+    put->held.payload_size = put->data_size;
+    return flags == 0 || put->track->type != KVS_TRACK_VIDEO ? KVS_OK : adapt_nals(put, flags);
 }
 
 /* ---- the copy ---------------------------------------------------------------------------------------------------- */
@@ -238,22 +244,17 @@ static void copy_adapted(struct kvs_chain *chain, struct put *put, uint64_t offs
     } while (kvs_nal_scan_more(put->data, put->data_size, &put->scan));
 }
 
-static void copy_payload(struct kvs_chain *chain, struct put *put, uint64_t offset)
-{
-    if (put->is_adapted) copy_adapted(chain, put, offset);
-    else kvs_chain_write(chain, offset, put->data, put->data_size);
-}
-
+/* A large payload is copied without the stream's lock. */
 static void store(struct kvs_stream *stream, struct put *put)
 {
     uint64_t at = put->held.frame.offset + KVS_MKV_BLOCK_SIZE;
-    if (put->data_size <= LARGE_FRAME) {
-        copy_payload(&stream->chain, put, at);
-        return;
+    if (is_large(put)) {
+        stream->inflight_offset = put->held.frame.offset - put->held.prefix_space;
+        kvs_host_unlock(stream->host, stream->lock);
     }
-    stream->inflight_offset = put->held.frame.offset - put->held.prefix_space;
-    kvs_host_unlock(stream->host, stream->lock);
-    copy_payload(&stream->chain, put, at);
+    if (put->is_adapted) copy_adapted(&stream->chain, put, at);
+    else kvs_chain_write(&stream->chain, at, put->data, put->data_size);
+    if (!is_large(put)) return;
     stream_lock(stream);
     stream->inflight_offset = UINT64_MAX;
     put->has_plan = 0; /* an ACK may have taken the open fragment away meanwhile */
@@ -409,42 +410,42 @@ static void note_refused(struct kvs_stream *stream, const struct put *put, kvs_s
     if (is_large || (is_key(put) && kvs_status_class_of(status) == KVS_CLASS_MEDIA)) skip_what_follows(stream);
 }
 
-/* While a large frame is being copied, a small one waits for its end at the writer's lock. Whoever holds both locks
- * knows that nothing is being copied, and needs the stream's alone to keep it so. */
-static void small_lock(struct kvs_stream *stream)
+/* A large frame is scanned without the stream's lock. While one is being copied, a small one waits for its end at the
+ * writer's lock: whoever holds both locks knows that nothing is being copied, and needs the stream's alone to keep it
+ * so. */
+static kvs_status lock_and_scan(struct kvs_stream *stream, struct put *put)
 {
+    kvs_status status = KVS_OK;
+    if (is_large(put)) {
+        kvs_host_lock(stream->host, stream->writer);
+        status = scan_nals(stream, put);
+        stream_lock(stream);
+        return status;
+    }
     stream_lock(stream);
-    if (stream->inflight_offset == UINT64_MAX) return;
-    kvs_host_unlock(stream->host, stream->lock);
-    stream_write_lock(stream);
-    kvs_host_unlock(stream->host, stream->writer);
+    if (stream->inflight_offset != UINT64_MAX) {
+        kvs_host_unlock(stream->host, stream->lock);
+        stream_write_lock(stream);
+        kvs_host_unlock(stream->host, stream->writer);
+    }
+    return scan_nals(stream, put);
 }
 
-static kvs_status put_or_refuse(struct kvs_stream *stream, struct put *put, kvs_status scanned)
+static void unlock(struct kvs_stream *stream, const struct put *put)
 {
-    kvs_status status = scanned == KVS_OK ? put_locked(stream, put) : scanned;
+    if (is_large(put)) stream_write_unlock(stream);
+    else if (put->is_quiet) stream_unlock_quiet(stream);
+    else stream_unlock(stream);
+}
+
+static kvs_status put_frame(struct kvs_stream *stream, struct put *put)
+{
+    kvs_status status = lock_and_scan(stream, put);
+    if (status == KVS_OK) status = put_locked(stream, put);
     if (status != KVS_OK) note_refused(stream, put, status);
     else if (stream_settle(stream, put->held.arrival_hns)) put->is_quiet = 0;
     kvs_host_free(stream->host, put->format);
-    return status;
-}
-
-static kvs_status put_small(struct kvs_stream *stream, struct put *put)
-{
-    small_lock(stream);
-    kvs_status status = put_or_refuse(stream, put, scan_nals(stream, put));
-    if (put->is_quiet) stream_unlock_quiet(stream);
-    else stream_unlock(stream);
-    return status;
-}
-
-static kvs_status put_large(struct kvs_stream *stream, struct put *put)
-{
-    kvs_host_lock(stream->host, stream->writer);
-    kvs_status status = scan_nals(stream, put);
-    stream_lock(stream);
-    status = put_or_refuse(stream, put, status);
-    stream_write_unlock(stream);
+    unlock(stream, put);
     return status;
 }
 
@@ -481,5 +482,5 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
     put.format = NULL;
     put.is_adapted = put.is_new_session = put.is_dropped_backward = put.is_bumped = 0;
     put.opens = put.has_plan = put.is_quiet = 0;
-    return data_size <= LARGE_FRAME ? put_small(stream, &put) : put_large(stream, &put);
+    return put_frame(stream, &put);
 }

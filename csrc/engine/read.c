@@ -27,7 +27,7 @@ static struct kvs_fragment *here(const struct reader *reader)
 
 /* Copies as much of [offset, offset + size) of the chain as fits, from the place where the part stands; 1 when whole.
  * */
-static int copy_chain(struct reader *reader, uint64_t offset, uint64_t size)
+static inline int copy_chain(struct reader *reader, uint64_t offset, uint64_t size)
 {
     struct upload *upload = reader->upload;
     uint64_t left = size - upload->at_offset;
