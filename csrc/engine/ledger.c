@@ -51,6 +51,25 @@ static void room_again(struct kvs_stream *stream)
     kvs_host_unlock(&client->host, client->lock);
 }
 
+static int owes_nothing(const struct kvs_stream *stream, const struct upload *upload)
+{
+    const struct kvs_view *view = &stream->view;
+    uint64_t i = kvs_hns_max(upload->done_next, view->fragment_tail);
+    while (i < upload->sent_next && i < view->fragment_head && is_settled(kvs_view_fragment(view, i)->flags)) i++;
+    return i >= upload->sent_next || i >= view->fragment_head;
+}
+
+/* An upload that is read to its end waits for ACKs; not when what it sent is settled without it: dropped meanwhile, or
+ * acknowledged to another upload. */
+static void end_waits(struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (upload->state == KVS_UPLOAD_AWAITING_ACK && owes_nothing(stream, upload))
+            session_move(stream, upload, KVS_UPLOAD_EV_LAST_ACK);
+    }
+}
+
 void ledger_trim(struct kvs_stream *stream)
 {
     struct kvs_view *view = &stream->view;
@@ -71,6 +90,7 @@ void ledger_trim(struct kvs_stream *stream)
     kvs_chain_trim(&stream->chain, &stream->client->pool, floor);
     if (has_moved && stream->formats->next != NULL) formats_prune(stream);
     if (stream->chain.held_count < held || (stream->wants_room && has_moved)) room_again(stream);
+    end_waits(stream);
 }
 
 struct sums {

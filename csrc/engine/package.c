@@ -175,9 +175,9 @@ static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held 
     if (is_too_early(stream, held, plan)) return KVS_E_FRAME_TIMESTAMP;
     if (!goes_back(stream, plan->pts_tc, 0)) return KVS_OK;
     struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
-    if (fragment->flags & KVS_FRAGMENT_NEW_SESSION) return KVS_OK;
     if (!may_open(stream, held) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;
     fragment->flags |= KVS_FRAGMENT_NEW_SESSION;
+    stream->closed_tc = KVS_TIME_NONE; /* of this session it is the first */
     return KVS_OK;
 }
 

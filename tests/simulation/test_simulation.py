@@ -164,6 +164,39 @@ def test_a_peer_that_takes_no_byte_is_left_also_when_it_has_answered_before():
     simulation.run_plan(plan(silence, want_acks=False, size_high=20_000, gop=1))
 
 
+def test_late_sound_does_not_enter_a_fragment_because_the_one_before_was_dropped():
+    """The dropped one began a session and was sent; what follows it is in the same session (seed 121291)."""
+    bursts = (
+        Burst(2_273_610_000, 2_303_610_000),
+        Burst(2_421_600_000, 2_591_600_000, is_silent=True),
+        Burst(2_644_100_000, 2_815_221_053),
+    )
+    changes = {"video_hns": 9_500_687, "audio_hns": 3_770_273, "gop": 6, "late_hns": 5_860_000, "leading": True}
+    simulation.run_plan(
+        plan(
+            seed=121291,
+            latency_hns=740_000,
+            bytes_per_s=56_708,
+            persist_hns=8_570_000,
+            bursts=bursts,
+            buffer_s=5,
+            backward_policy=BackwardPolicy.ERROR,
+            **changes,
+        )
+    )
+
+
+def test_an_upload_ends_when_what_it_waits_for_was_dropped():
+    """It has read its end, its connection is half-open, and its only fragment is too old meanwhile (seed 121134)."""
+    silence = Fault(FaultKind.SILENCE, PUT_MEDIA, begin_hns=192_010_000, skip=2, count=1, after_bytes=300)
+    restart = Fault(FaultKind.RESTART, begin_hns=192_010_000, end_hns=202_010_000, delay_hns=10_000)
+    bursts = (Burst(168_530_000, 198_530_000), Burst(317_040_000, 517_040_000, is_silent=True))
+    changes = {"video_hns": 6_860_999, "audio_hns": 1_210_104, "gop": 17, "size_low": 9, "size_high": 200}
+    simulation.run_plan(
+        plan(silence, restart, bursts=bursts, buffer_s=5, retention_hours=0, exists_hours=None, **changes)
+    )
+
+
 # ---- deeds of the user
 
 
