@@ -260,7 +260,7 @@ static void restart_data(struct kvs_stream *stream)
     kvs_metadata_clear(&stream->metadata, stream->host);
     kvs_generator_reset(&stream->generator);
     stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
-    stream->last_key_pts_hns = stream->opened_pts_hns = KVS_TIME_NONE;
+    stream->last_key_pts_hns = stream->opened_pts_hns = stream->order.first_pts_hns = KVS_TIME_NONE;
     stream->skip_until_key = 1;
     stream->order.is_started = stream->was_refused = stream->skip_arrivals = 0;
     stream->order.latest_pts_hns = stream->order.lead_pts_hns = 0;

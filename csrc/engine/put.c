@@ -146,7 +146,8 @@ static int is_split(const struct kvs_stream *stream, const struct put *put)
     if (stream->order.mode != KVS_ORDER_NONE && stream->order.mode != KVS_ORDER_CUT) return 0;
     if (stream->opened_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->newest_pts_hns) return 0;
     uint64_t first_pts_hns = stream->opened_pts_hns;
-    if (stream->last_key_pts_hns == stream->opening_pts_hns) /* it has left, and other tracks' frames behind it */
+    if (limits->fragment_duration_hns != 0 ||                /* not every key frame begins one */
+        stream->last_key_pts_hns == stream->opening_pts_hns) /* it has left, and other tracks' frames behind it */
         first_pts_hns = kvs_hns_min(first_pts_hns, stream->order.first_pts_hns);
     uint64_t duration = put->held.frame.pts_hns + put->duration_hns - first_pts_hns;
     uint64_t size = stream->opened_size + put->held.payload_size;

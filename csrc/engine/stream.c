@@ -202,10 +202,8 @@ static void set_limits(struct kvs_stream *stream, const struct kvs_stream_config
     stream->limits.latency_max_hns = config->streaming_type == KVS_OFFLINE ? 0 : config->latency_max_hns;
     stream->limits.staleness_max_hns = config->staleness_max_hns;
     stream->limits.replay_max_hns = config->replay_max_hns;
-    if (config->flags & KVS_KEY_FRAME_FRAGMENTS) {
-        stream->limits.fragment_duration_max_hns = config->fragment_duration_max_hns;
-        stream->limits.fragment_size_max = config->fragment_size_max;
-    }
+    stream->limits.fragment_duration_max_hns = config->fragment_duration_max_hns;
+    stream->limits.fragment_size_max = config->fragment_size_max;
     stream->limits.eofr_idle_hns = config->flags & KVS_KEY_FRAME_FRAGMENTS ? config->eofr_idle_hns : 0;
     stream->limits.retention_hns = config->retention_hns;
     stream->limits.scale_hns = config->timecode_scale_hns != 0 ? config->timecode_scale_hns : KVS_HNS_PER_MS;
@@ -262,7 +260,7 @@ static void set_up(struct kvs_stream *stream, struct kvs_client *client, const s
     kvs_generator_init(&stream->generator, &generator);
     stream->inflight_offset = UINT64_MAX;
     stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
-    stream->last_key_pts_hns = stream->opened_pts_hns = KVS_TIME_NONE;
+    stream->last_key_pts_hns = stream->opened_pts_hns = stream->order.first_pts_hns = KVS_TIME_NONE;
     stream->skip_until_key = 1;
     stream->armed_hns = KVS_TIME_NONE;
     stream->heap_index = UINT32_MAX;

@@ -158,6 +158,13 @@ def test_a_long_group_of_pictures_is_split_where_the_sound_lets_it():
     simulation.run_plan(plan(bursts=(Burst(2 * HNS_PER_S, 150 * HNS_PER_S),), **changes))
 
 
+@pytest.mark.parametrize("changes", [{"gop": 84, "leading": True}, {"repeats": 20}], ids=["long", "repeated times"])
+def test_fragments_that_are_cut_by_time_are_split_too(changes):
+    """No key frame comes in time, or one after a pause that the fragment does not survive (seeds 200126, 200388)."""
+    bursts = (Burst(2 * HNS_PER_S, 42 * HNS_PER_S), Burst(61 * HNS_PER_S, 80 * HNS_PER_S, is_headless=True))
+    simulation.run_plan(plan(bursts=bursts, fragment_s=5, audio_hns=540 * HNS_PER_MS, **changes))
+
+
 def test_a_peer_that_takes_no_byte_is_left_also_when_it_has_answered_before():
     """The socket's buffer is full and nobody waits for ACKs (seed 113934)."""
     silence = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=4422)
