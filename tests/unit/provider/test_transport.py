@@ -144,6 +144,22 @@ def test_each_address_is_tried():
     assert run_watched(story()) == b"hello"
 
 
+@pytest.mark.parametrize("name, value", [("TCP_KEEPIDLE", 15), ("TCP_USER_TIMEOUT", 10_000)])
+def test_the_kernel_is_told_when_a_peer_is_dead(name, value):
+    option = getattr(socket, name, None)
+    if option is None:
+        pytest.skip(f"this system has no {name}")
+
+    async def story():
+        async with loopback_server(echo) as url:
+            transport = await open_put_media(url)
+            found = transport._sock.getsockopt(socket.IPPROTO_TCP, option)
+            transport.close()
+            return found
+
+    assert run_watched(story()) == value
+
+
 def test_a_name_is_looked_up():
     async def story():
         async with loopback_server(echo) as url:
