@@ -31,7 +31,7 @@ from kvspic.commands.exits import CliError, ExitCode, explain
 from kvspic.commands.result import UploadResult, quantile
 from kvspic.driver.blocking import LoopThread
 from kvspic.producer import AsyncProducer
-from kvspic.sources import Source, SourceFrame
+from kvspic.sources import Source, SourceError, SourceFrame
 from kvspic.stream import AsyncStream
 from kvspic.types import ClockPolicy, StreamMetrics, StreamReport, StreamState
 
@@ -164,7 +164,10 @@ class Upload:
         with self._open_producer() as (thread, producer):
             try:
                 thread.run(self._open(producer))
-                self._put_all(thread)
+                try:
+                    self._put_all(thread)
+                except SourceError as error:  # what was read until then is uploaded all the same
+                    problem = self._explained(error)
                 thread.run(self._watched(self._open_stream().close(DAY_S)))
             except KeyboardInterrupt:
                 problem = CliError(ExitCode.INTERRUPTED, "The upload was interrupted.")

@@ -2,15 +2,18 @@
 
 import concurrent.futures
 
+import av
 import pytest
 from unit import stored_media
 from unit.cli.commands import KEYS, start
 from unit.sources.clips import MEDIA, decoded, packets
 
 import kvspic
+from kvspic.commands import options
 from kvspic.commands.upload import Upload, UploadPlan
 from kvspic.local.server import LocalEndpoint
-from kvspic.sources import open_source
+from kvspic.sources import SourceError, open_source
+from kvspic.sources.live import LiveSettings, LiveSource
 
 VIDEO = [
     "h264_baseline_320x240_25fps.h264",
@@ -132,6 +135,24 @@ def test_what_an_earlier_put_left_in_the_spool_goes_first(run, endpoint, tmp_pat
     put = run("put", BASELINE, *where, "--offline", "--json")
     assert (put.code, put.json["frames_recovered"], put.json["frames_spooled"]) == (0, left, 0)
     assert put.json["frames_persisted"] == 2 * left > 0
+
+
+def test_what_a_camera_is_noticed_to_do_is_said_as_it_comes(run, endpoint, monkeypatch, media_dir):
+    clips = iter([BASELINE, MEDIA / "h264_high_bframes_640x360_25fps.mp4"])
+
+    def connect(_settings):
+        name = next(clips, None)
+        if name is None:
+            raise SourceError("no route")
+        return av.open(str(name))
+
+    settings = LiveSettings(pause_min_s=0.01, pause_max_s=0.02, give_up_s=0.05)
+    monkeypatch.setattr(options, "open_source", lambda *_, **__: LiveSource(connect, "cam", settings))
+    ran = run("put", "rtsp://cam/1", "--stream", "noticed", "--offline", "--json", "--endpoint", endpoint.url)
+    assert ran.code == 3
+    assert "kvspic: cam came back with 640x360 instead of 320x240" in ran.err
+    assert "kvspic: cam ended; it is connected again" in ran.err
+    assert ran.json["frames_persisted"] == ran.json["frames_put"] > 200
 
 
 def test_two_processes_put_at_once(endpoint):
