@@ -155,7 +155,8 @@ static int is_too_early(const struct kvs_stream *stream, const struct kvs_held *
 {
     if (plan->block_tc >= 0) return 0;
     if (may_open(stream, held)) return 0; /* pictures of its own, as far back as a block time can say */
-    return (uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS;
+    if ((uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS) return 1;
+    return kvs_hns_sub(stream->latest_tc, plan->pts_tc) * stream->limits.scale_hns > KVS_ORDER_SPAN_MAX_HNS;
 }
 
 /* The service refuses a whole fragment for one block that lies at or before the last one of the fragments before it. */

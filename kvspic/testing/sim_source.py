@@ -125,7 +125,7 @@ class SimSource:
     def _picture(self, burst: Burst) -> None:
         place = self._count % self._plan.gop
         if place == 0:
-            self._gop += 1
+            self._gop += not burst.is_dark  # frames after a missing key frame look like those before it
             self._is_left_out = False
         if not (self._is_left_out or burst.is_dark):
             self._video(self._at_hns, place)

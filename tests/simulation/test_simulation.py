@@ -165,6 +165,13 @@ def test_fragments_that_are_cut_by_time_are_split_too(changes):
     simulation.run_plan(plan(bursts=bursts, fragment_s=5, audio_hns=540 * HNS_PER_MS, **changes))
 
 
+def test_sound_that_comes_when_the_fragment_is_full_does_not_stretch_it_backwards():
+    """The pictures of a long group came first, as fast as they could be read; the sound was silent (seed 200523)."""
+    bursts = (Burst(2 * HNS_PER_S, 32 * HNS_PER_S, is_silent=True), Burst(36 * HNS_PER_S, 66 * HNS_PER_S))
+    changes = {"audio_hns": 1_050_613, "gop": 208, "leading": True, "offline": True}
+    simulation.run_plan(plan(seed=200523, bursts=bursts, **changes))
+
+
 def test_a_peer_that_takes_no_byte_is_left_also_when_it_has_answered_before():
     """The socket's buffer is full and nobody waits for ACKs (seed 113934)."""
     silence = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=4422)
