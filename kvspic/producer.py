@@ -8,6 +8,7 @@ room, the asynchronous one has ``await put(...)``. Public times are nanoseconds 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import warnings
 import weakref
@@ -20,6 +21,7 @@ from kvspic.driver.blocking import LoopThread, call_soon
 from kvspic.driver.spooling import open_spool
 from kvspic.driver.stream import StreamWork
 from kvspic.driver.work import STORE_DEFAULT, ProducerSettings, ProducerWork
+from kvspic.provider.threads import in_thread
 from kvspic.stream import CLOSE_TIMEOUT_ON_ERROR_S, CLOSE_TIMEOUT_S, AsyncStream, Stream, StreamFace
 from kvspic.types import ClientMetrics, StreamOptions, StreamReport, Track, TrackLike, track_of
 
@@ -267,7 +269,7 @@ async def _open_work(
 ) -> StreamWork:
     if options.spool is None:
         return producer.open_stream(name, tracks, options, callbacks)
-    spool = await asyncio.get_running_loop().run_in_executor(None, open_spool, name, tracks, options)
+    spool = await in_thread(functools.partial(open_spool, name, tracks, options), None)
     try:
         return producer.open_stream(name, tracks, options, callbacks, spool)
     except BaseException:

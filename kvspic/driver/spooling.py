@@ -21,6 +21,7 @@ from kvspic.actions import Action, ActionKind, Event
 from kvspic.core import Stream
 from kvspic.driver.aio import AioDriver, Clock
 from kvspic.provider.results import ServiceError
+from kvspic.provider.threads import in_thread
 from kvspic.spool.files import SpoolDir
 from kvspic.spool.journal import Journal, JournalSetup
 from kvspic.spool.progress import StoredFragment
@@ -95,7 +96,7 @@ def _words(number: int, track: Track) -> dict[str, Any]:
         "content_type": track.content_type,
         "nal": track.nal,
         "independent": track.independent,
-        "format": [track.width, track.height, track.sample_rate, track.channels, track.bit_depth],
+        "sound": [track.sample_rate, track.channels, track.bit_depth],
     }
 
 
@@ -174,7 +175,7 @@ class SpoolWork:
     # ---- what an earlier process left
 
     async def _begin(self) -> None:
-        span = await self._driver.loop.run_in_executor(None, self.spool.left_span_ns)
+        span = await in_thread(self.spool.left_span_ns, None)
         stored = None if span is None else await self._ask(span)
         if not self._is_ended:
             self.spool.begin(stored is not None, stored or {})

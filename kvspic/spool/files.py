@@ -1,7 +1,7 @@
 """The files of one stream's spool: ``<number>.seg``, ``settled`` and ``lock`` in a folder of its own.
 
 Whoever holds a :class:`SpoolDir` is alone: the lock is the operating system's, which drops it when the process ends,
-however it ends. What :meth:`SpoolDir.append` wrote survives SIGKILL; what :meth:`SpoolDir.sync` covered, a power cut.
+however it ends. What :meth:`SpoolDir.append` wrote survives SIGKILL; what :func:`sync_and_close` covered, a power cut.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import IO, Any
 from kvspic import errors
 from kvspic.spool.progress import NOTE_SIZE
 
-__all__ = ["SpoolDir"]
+__all__ = ["SpoolDir", "sync_and_close"]
 
 READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -64,6 +64,8 @@ class SpoolDir:
 
     def create(self, number: int, head: bytes, *, is_durable: bool) -> None:
         """Begin a segment; :meth:`append` writes to it from now on. A failure leaves none."""
+        if is_durable and self._head >= 0:
+            _sync(self._head)
         made = os.open(self._file(number), _NEW_FILE, 0o600)
         try:
             if os.write(made, head) != len(head):
@@ -99,10 +101,9 @@ class SpoolDir:
                 rest = rest[os.write(self._head, rest) :]
         self._size += size
 
-    def sync(self) -> None:
-        """Let the segment's bytes reach the disk."""
-        if self._head >= 0:
-            getattr(os, "fdatasync", os.fsync)(self._head)
+    def to_sync(self) -> int:
+        """A descriptor for :func:`sync_and_close`, which may then run beside everything else."""
+        return os.dup(self._head)
 
     def read(self, number: int, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes of a segment; fewer at its end."""
@@ -167,6 +168,18 @@ class SpoolDir:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def sync_and_close(descriptor: int) -> None:
+    """Let a segment's bytes reach the disk."""
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
 def _closed(descriptor: int) -> int:

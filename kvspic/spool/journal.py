@@ -87,6 +87,7 @@ class Journal:
         self._reading: Segment | None = None
         self._head: Segment | None = None  # None: the next record begins a segment
         self._must_roll = False
+        self._wants_sync = False
         self.is_new_run = True  # nothing has been written yet
         self._starts = self._new_starts()
         self._note_sequence, settled = latest_note(directory.read_notes())
@@ -264,8 +265,7 @@ class Journal:
 
     def _segment_for(self, size: int, begins: bool) -> Segment:
         head = self._head
-        if head is not None and begins and self._setup.is_disk_durable:
-            self._dir.sync()
+        self._wants_sync = self._wants_sync or (begins and self._setup.is_disk_durable)
         limit = self._segment_size if begins else 2 * self._segment_size
         if head is None or self._must_roll or head.size + size > limit:
             head = self._head = self._create()
@@ -286,6 +286,13 @@ class Journal:
         self.segments.append(made)
         self.size += size
         return made
+
+    def to_sync(self) -> int | None:
+        """A descriptor to sync now, if a fragment became complete that should survive a power cut."""
+        if not self._wants_sync or self._head is None:
+            return None
+        self._wants_sync = False
+        return self._dir.to_sync()
 
     def roll(self) -> None:
         """Let the next record begin a segment."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from kvspic import errors
 from kvspic.actions import Event, SpoolDamaged, SpoolDropped, SpoolFailed, Spooling, SpoolRecovered
 from kvspic.core import CLOSED_GATE
+from kvspic.spool.files import sync_and_close
 from kvspic.spool.journal import NO_SPACE, Journal, State
 from kvspic.spool.progress import StoredFragment
 from kvspic.spool.records import Record, RecordKind, Step
@@ -86,7 +87,7 @@ class Spool:
         self._lost = {DropReason.SPOOL_FULL: _Lost(), DropReason.SPOOL_LOST: _Lost()}
         self._taken = journal.frames_waiting
         self._taken_size = journal.bytes_waiting
-        self._is_feeding = self._is_spooling = self._is_stopped = False
+        self._is_feeding = self._is_spooling = self._is_stopped = self._is_left = False
         self._has_gap = self._has_frames = self._is_open = False
         self._may_retry = False
         self._final: StreamMetrics | None = None
@@ -127,6 +128,9 @@ class Spool:
             self._taken_size += size
             self.activity += 1
             self._is_open = True
+            descriptor = self._journal.to_sync()
+        if descriptor is not None:
+            self._sync(descriptor)
         self._tell()
 
     def end_fragment(self, now_hns: int) -> None:
@@ -173,9 +177,19 @@ class Spool:
             self._write(RecordKind.CPD, 0, slot, NO_TIMES, bytes(cpd))
         self._tell()
 
+    def _sync(self, descriptor: int) -> None:
+        """Outside the lock: a disk takes its time, and nobody else should wait for it."""
+        try:
+            sync_and_close(descriptor)
+        except OSError as error:
+            with self._lock:
+                self._fail(error)
+
     # ---- putting, under the lock
 
     def _check_put(self, size: int) -> None:
+        if self._is_left:
+            raise errors.named("NULL_ARG")  # the facade knows why
         if self._is_stopped:
             text = f"the stream {self.plan.stream} is closed: open it again to put frames"
             raise errors.named("STREAM_STOPPED", text)
@@ -503,7 +517,7 @@ class Spool:
 
     def leave(self) -> None:
         """In a forked child: let the files go, which are the parent's."""
-        self._is_stopped = True
+        self._is_left = True
         self._journal.leave()
 
 

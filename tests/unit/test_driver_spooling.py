@@ -1,6 +1,7 @@
 """Streams with a spool against the local endpoint. Goal: what one producer leaves, the next one sends, once."""
 
 import asyncio
+import os
 import threading
 from datetime import timedelta
 
@@ -220,3 +221,54 @@ def test_a_disk_that_fails_is_in_the_health(endpoint, tmp_path, monkeypatch):
             assert stream.metrics().spool_failures == 1
         assert stream.report.frames_done == 10
     assert any(isinstance(event, kvspic.SpoolFailed) for event in events)
+
+
+def test_each_run_is_sent_with_its_own_codec_private_data(endpoint, tmp_path):
+    def tracks(cpd):
+        return [kvspic.Track("V_TEST", "video/x-test", cpd=cpd)]
+
+    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+        stream = producer.open_stream("cpd", tracks(b"first"), wait=False, spool=tmp_path)
+        put_fragments(stream, 0, 2)
+        stream.set_codec_private(1, b"second")
+        put_fragments(stream, 2, 2)
+        stream.close(0)
+    with kvspic.Producer(endpoint_url=endpoint.url) as producer:
+        with producer.open_stream("cpd", tracks(b"third"), spool=tmp_path) as stream:
+            put_fragments(stream, 4, 2)
+        assert stream.report.frames_done == 30
+    found = sorted(endpoint.fragments("cpd"), key=lambda one: int(one.number))
+    assert [one.tracks[0].codec_private for one in found] == [b"first"] * 2 + [b"second"] * 2 + [b"third"] * 2
+
+
+def test_a_clock_that_was_never_set_is_put_right_before_frames_are_kept(endpoint, tmp_path):
+    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+        stream = producer.open_stream("clock", TRACKS, wait=False, spool=tmp_path)
+        for number in range(10):
+            stream.put_frame(bytes(10), pts=number * SECOND_NS // 5, key_frame=number % 5 == 0)
+        stream.close(0)
+    with kvspic.Producer(endpoint_url=endpoint.url) as producer:
+        producer.open_stream("clock", TRACKS, spool=tmp_path).close()
+    assert all(second > 0 for second, _ in seconds(endpoint, "clock"))
+
+
+def test_a_fork_leaves_the_spool_to_its_parent(endpoint, tmp_path):
+    with kvspic.Producer(endpoint_url=endpoint.url) as producer:
+        with producer.open_stream("fork", TRACKS, spool=tmp_path) as stream:
+            put_fragments(stream, 0, 1)
+            reading, writing = os.pipe()
+            child = os.fork()
+            if not child:
+                try:
+                    put_fragments(stream, 9, 1)
+                except errors.StreamStoppedError as error:
+                    os.write(writing, str(error).encode())
+                finally:
+                    os._exit(0)
+            os.close(writing)
+            said = os.read(reading, 4096)
+            os.close(reading)
+            os.waitpid(child, 0)
+            put_fragments(stream, 1, 1)
+        assert b"forked" in said
+        assert stream.report.frames_done == 10
