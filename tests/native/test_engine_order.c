@@ -205,6 +205,26 @@ static void test_cut_holds_only_around_edges(void)
     service_down(&s);
 }
 
+static void test_a_fragment_that_was_ended_early_silences_nobody(void)
+{
+    struct service s;
+    struct kvs_stream *stream = ordered(&s, KVS_ORDER_CUT, TRACKS);
+    for (uint64_t ms = 0; ms < 1000; ms += 40) {
+        put(&s, VIDEO, ms, ms == 0 ? KVS_FRAME_KEY : 0);
+        put(&s, AUDIO, ms + 3, 0);
+    }
+    put(&s, VIDEO, 1000, KVS_FRAME_KEY);
+    CHECK_EQ(kvs_stream_end_fragment(stream, s.now_hns), KVS_OK); /* before its audio came */
+    for (uint64_t ms = 2000; ms < 4000; ms += 40) {
+        put(&s, VIDEO, ms, ms % 1000 == 0 ? KVS_FRAME_KEY : 0);
+        put(&s, AUDIO, ms + 3, 0);
+    }
+    CHECK(service_drain(&s, stream));
+    CHECK_EQ(metrics_of(stream).tracks_silent, 0);
+    CHECK_EQ(metrics_of(stream).frames_done, metrics_of(stream).frames_put);
+    service_down(&s);
+}
+
 static void test_a_silent_track_is_left_out_and_comes_back(void)
 {
     struct service s;
@@ -300,6 +320,7 @@ int main(void)
     test_end_of_fragment_by_mode();
     test_cut_with_an_open_group_of_pictures();
     test_cut_holds_only_around_edges();
+    test_a_fragment_that_was_ended_early_silences_nobody();
     test_a_silent_track_is_left_out_and_comes_back();
     test_audio_without_video_does_not_stretch_the_fragment();
     test_audio_alone_and_one_track();
