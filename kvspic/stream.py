@@ -256,7 +256,8 @@ class Stream(StreamFace):
     def close(self, timeout: float = CLOSE_TIMEOUT_S) -> StreamReport:
         """Take no more frames, wait up to ``timeout`` seconds until all are done, free the stream, return the ledger.
 
-        Returns by then whatever the network does; what was not done is ``buffered`` in the report, and gone.
+        Returns by then whatever the network does; what was not done is ``buffered`` in the report, and gone; with a
+        spool it is ``spooled``, and sent when the stream is opened again.
         """
         if not self._work.is_closed and not self._producer.is_forked:
             self._thread.run(self._producer.close_stream(self._work, timeout))

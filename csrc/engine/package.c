@@ -82,12 +82,10 @@ static void report_track(struct kvs_stream *stream, uint32_t track, int is_silen
     stream_notice(stream, &action);
 }
 
-/* A fragment that was ended early may have had no time for a frame of this track; two in a row are silence. */
-static int is_excused(const struct kvs_stream *stream, struct kvs_held_queue *queue, int was_there)
+/* A fragment that was ended before frames of other tracks had to be there says nothing of who is silent. */
+static int was_ended_early(const struct kvs_stream *stream)
 {
-    int is_first = stream->is_ended && !was_there && !queue->is_silent && !queue->is_excused;
-    queue->is_excused = (uint8_t)is_first;
-    return is_first;
+    return stream->is_ended && stream->view.end_hns < kvs_hns_add(stream->last_key_pts_hns, stream->order.window_hns);
 }
 
 /* Which tracks the fragment that opens now announces: those that had a frame in the one before (or have one waiting).
@@ -101,7 +99,7 @@ static uint32_t wanted_mask(struct kvs_stream *stream)
         int was_there = stream->tracks[i].fragment_frames != 0 || queue->head != queue->tail;
         stream->tracks[i].fragment_frames = 0;
         if (i == stream->order.lead) continue;
-        if (is_excused(stream, queue, was_there)) continue;
+        if (!was_there && !queue->is_silent && was_ended_early(stream)) continue;
         if (queue->is_silent == !was_there) {
             if (!was_there) mask &= ~(1u << i);
             continue;

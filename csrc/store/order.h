@@ -43,8 +43,6 @@ struct kvs_held_queue {
     uint32_t capacity, tail, head;
     uint64_t seen_pts_hns; /* greatest pts so far */
     uint8_t is_seen, is_silent, is_video;
-    uint8_t
-        is_excused; /* it had no frame in a fragment that was ended early: the next one tells whether it is silent */
 };
 
 struct kvs_order_queue {

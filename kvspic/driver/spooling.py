@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -178,7 +179,7 @@ class SpoolWork:
         span = await in_thread(self.spool.left_span_ns, None)
         stored = None if span is None else await self._ask(span)
         if not self._is_ended:
-            self.spool.begin(stored is not None, stored or {})
+            await in_thread(functools.partial(self.spool.begin, stored is not None, stored or {}), None)
             self.stir()
 
     async def _ask(self, span_ns: tuple[int, int]) -> dict[int, StoredFragment] | None:

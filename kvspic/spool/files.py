@@ -116,6 +116,12 @@ class SpoolDir:
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.read(descriptor, size)
 
+    def read_apart(self, number: int, offset: int, size: int) -> bytes:
+        """The same beside everything else, which may even remove the segment: OSError then."""
+        with open(self._file(number), "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(size)
+
     def remove(self, number: int) -> None:
         """Remove a segment."""
         if self._reading[0] == number:

@@ -164,8 +164,22 @@ class Journal:
                 self.frames_missing += missing
                 self.tracks[slot] = TrackProgress(first, first)
 
-    def skip_stored(self, stored: Mapping[int, StoredFragment]) -> None:
-        """Settle the leading fragments that the service has whole.
+    # These two only read, and nobody else's files: they need no lock until the core is fed.
+
+    def left_span_ns(self) -> tuple[int, int] | None:
+        """Least and greatest time of the frames that are left, as the first and the last segment have it."""
+        edges = {id(segment): segment for segment in self.segments[:1] + self.segments[-1:]}
+        settled = [track.settled for track in self.tracks]
+        times = [
+            record.pts_ns
+            for segment in edges.values()
+            for record in frames(functools.partial(self._dir.read_apart, segment.number), segment)
+            if record.number >= settled[record.slot]
+        ]
+        return (min(times), max(times)) if times else None
+
+    def stored_ends(self, stored: Mapping[int, StoredFragment]) -> list[int] | None:
+        """Where the leading fragments end that the service has whole, per track; None when it has none.
 
         ``stored`` maps a fragment's start in ms to what the service says of it.
         """
@@ -177,30 +191,23 @@ class Journal:
 
         last, following = stored_prefix(spans(self._left(), first, self._new_starts(), lead), stored, is_whole)
         if last is None:
-            return
-        ends = last.ends if following is None else whole_ends(self._left(), first, following, lead)
+            return None
+        return last.ends if following is None else whole_ends(self._left(), first, following, lead)
+
+    def _left(self) -> Iterator[Record]:
+        for segment in list(self.segments):
+            yield from records(functools.partial(self._dir.read_apart, segment.number), segment)
+
+    def skip_to(self, ends: Sequence[int]) -> None:
+        """Settle the frames before these; before the core is fed."""
         for slot, end in enumerate(ends):
-            self.tracks[slot] = TrackProgress(max(end, first[slot]), max(end, first[slot]))
+            settled = max(end, self.tracks[slot].fed)
+            self.tracks[slot] = TrackProgress(settled, settled)
         self._note()
         self._drop_settled()
         for segment in self.segments:
             segment.waiting = self._unsettled_payload(segment)
         self.rewind()
-
-    def left_span_ns(self) -> tuple[int, int] | None:
-        """Least and greatest time of the frames that are left, as the first and the last segment have it."""
-        edges = self.segments[:1] + self.segments[-1:]
-        times = [
-            record.pts_ns
-            for segment in edges
-            for record in frames(functools.partial(self._dir.read, segment.number), segment)
-            if record.number >= self.tracks[record.slot].settled
-        ]
-        return (min(times), max(times)) if times else None
-
-    def _left(self) -> Iterator[Record]:
-        for segment in self.segments:
-            yield from records(functools.partial(self._dir.read, segment.number), segment)
 
     def _new_starts(self) -> FragmentStarts:
         return FragmentStarts(self._setup.lead, self._setup.is_sparse)
@@ -341,16 +348,16 @@ class Journal:
         segment = self._reading
         if segment is None:
             return 0, 0
-        frames_lost, size = self._skip_to(segment.end), segment.waiting
+        frames_lost, size = self._pass_over(segment.end), segment.waiting
         segment.waiting = 0
         following = self.segments[self.segments.index(segment) + 1 :]
         self._reading, self.reader = None, None
         if following:
             self._enter(following[0])
-            frames_lost += self._skip_to(following[0].first)
+            frames_lost += self._pass_over(following[0].first)
         return frames_lost, size
 
-    def _skip_to(self, ends: Sequence[int]) -> int:
+    def _pass_over(self, ends: Sequence[int]) -> int:
         count = 0
         for track, end in zip(self.tracks, ends):
             count += max(0, end - track.fed)

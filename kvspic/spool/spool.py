@@ -277,14 +277,15 @@ class Spool:
     # ---- feeding; on the driver's thread
 
     def begin(self, is_checked: bool, stored: Mapping[int, StoredFragment]) -> None:
-        """Start to feed what is left; ``stored`` is what the service has of it, by start in ms."""
+        """Start to feed what is left; ``stored`` is what the service has of it, by start in ms. Once; reads files."""
+        has_left = bool(self._frames_left or self._journal.frames_missing)
+        ends = self._journal.stored_ends(stored) if has_left and stored else None
         with self._lock:
-            if self._is_feeding:
-                return
             self._is_feeding = True
-            if not self._frames_left and not self._journal.frames_missing:
+            if not has_left or self._final is not None:
                 return
-            self._forget_stored(stored)
+            if ends is not None:
+                self._forget_stored(ends)
             told = SpoolRecovered(
                 self.plan.stream,
                 self.frames_recovered,
@@ -298,9 +299,9 @@ class Spool:
             self._enter()
         self._tell()
 
-    def _forget_stored(self, stored: Mapping[int, StoredFragment]) -> None:
+    def _forget_stored(self, ends: list[int]) -> None:
         frames, size = self._journal.frames_waiting, self._journal.bytes_waiting
-        self._journal.skip_stored(stored)
+        self._journal.skip_to(ends)
         frames -= self._journal.frames_waiting
         size -= self._journal.bytes_waiting
         self._taken -= frames
@@ -315,10 +316,7 @@ class Spool:
 
     def left_span_ns(self) -> tuple[int, int] | None:
         """Least and greatest time of what an earlier process left; None: nothing, or it cannot be compared."""
-        with self._lock:
-            if not self._frames_left or not self.plan.can_check:
-                return None
-            return self._journal.left_span_ns()
+        return self._journal.left_span_ns() if self._frames_left and self.plan.can_check else None
 
     def feed(self) -> bool:
         """Give the core some of what is on disk only; return whether it can take more now."""

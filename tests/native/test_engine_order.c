@@ -213,8 +213,10 @@ static void test_a_fragment_that_was_ended_early_silences_nobody(void)
         put(&s, VIDEO, ms, ms == 0 ? KVS_FRAME_KEY : 0);
         put(&s, AUDIO, ms + 3, 0);
     }
-    put(&s, VIDEO, 1000, KVS_FRAME_KEY);
-    CHECK_EQ(kvs_stream_end_fragment(stream, s.now_hns), KVS_OK); /* before its audio came */
+    for (uint64_t ms = 1000; ms < 1600; ms += 200) {
+        put(&s, VIDEO, ms, KVS_FRAME_KEY);
+        CHECK_EQ(kvs_stream_end_fragment(stream, s.now_hns), KVS_OK); /* before its audio came */
+    }
     for (uint64_t ms = 2000; ms < 4000; ms += 40) {
         put(&s, VIDEO, ms, ms % 1000 == 0 ? KVS_FRAME_KEY : 0);
         put(&s, AUDIO, ms + 3, 0);
