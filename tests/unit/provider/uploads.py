@@ -12,7 +12,7 @@ __all__ = ["HEAD", "KEYS", "QUICK", "Upload", "make_upload"]
 
 HEAD = PutMediaHead("front-door", 1_511_852_108_005)
 KEYS = StaticCredentials("AKIDEXAMPLE", "wJalrXUtnFEMI-SECRET")
-QUICK = SessionTimeouts(connect_s=1.0, head_s=0.2, refusal_s=0.2)
+QUICK = SessionTimeouts(head_s=0.2, refusal_s=0.2)
 
 
 @dataclass
