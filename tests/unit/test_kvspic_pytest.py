@@ -75,7 +75,7 @@ def test_the_fixture_serves_a_suite(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "kvspic_pytest", "-p", "no:cacheprovider", "test_suite.py"]
     run = subprocess.run(
-        command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=60
+        command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=120
     )
     assert run.returncode == 0, run.stdout
     assert "17 passed" in run.stdout
