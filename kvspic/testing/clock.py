@@ -15,11 +15,12 @@ __all__ = ["SimClock", "Timer"]
 class Timer:
     """One event to come; :meth:`cancel` takes it back."""
 
-    __slots__ = ("act", "at_hns")
+    __slots__ = ("act", "at_hns", "is_quiet")
 
-    def __init__(self, at_hns: int, act: Callable[[], None]) -> None:
+    def __init__(self, at_hns: int, act: Callable[[], None], is_quiet: bool) -> None:
         self.at_hns = at_hns
         self.act: Callable[[], None] | None = act
+        self.is_quiet = is_quiet
 
     @property
     def is_pending(self) -> bool:
@@ -38,10 +39,11 @@ class SimClock:
         self.now_hns = now_hns
         self._events: list[tuple[int, int, Timer]] = []
         self._count = 0
+        self.was_quiet = False  # the event that has run last
 
-    def call_at(self, at_hns: int, act: Callable[[], None]) -> Timer:
-        """Run ``act`` at ``at_hns``, or next if that has passed."""
-        timer = Timer(max(at_hns, self.now_hns), act)
+    def call_at(self, at_hns: int, act: Callable[[], None], is_quiet: bool = False) -> Timer:
+        """Run ``act`` at ``at_hns``, or next if that has passed; ``is_quiet`` says that nobody has to look after it."""
+        timer = Timer(max(at_hns, self.now_hns), act, is_quiet)
         self._count += 1
         heapq.heappush(self._events, (timer.at_hns, self._count, timer))
         return timer
@@ -61,7 +63,7 @@ class SimClock:
         if self.next_hns() is None:
             return False
         at_hns, _, timer = heapq.heappop(self._events)
-        self.now_hns = at_hns
+        self.now_hns, self.was_quiet = at_hns, timer.is_quiet
         act, timer.act = timer.act, None
         if act is not None:
             act()

@@ -166,7 +166,7 @@ class Connection:
     def _up(self, tell: Callable[[ServerEnd], None]) -> None:
         sent_hns = max(self._free_hns, self._clock.now_hns)
         self._up_hns = max(self._up_hns, self._network.arrival_hns(sent_hns))
-        self._clock.call_at(self._up_hns, lambda: tell(self._server) if self._server is not None else None)
+        self._clock.call_at(self._up_hns, lambda: tell(self._server) if self._server is not None else None, True)
 
     # ---- service to producer
 

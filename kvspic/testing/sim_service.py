@@ -104,7 +104,7 @@ class SimService:
                 answer = Answer(trouble=TimeoutError("no answer in time"))
             self.clock.call_at(back_hns, lambda: reply(answer))
 
-        self.clock.call_at(self.network.arrival_hns(self.clock.now_hns), arrive)
+        self.clock.call_at(self.network.arrival_hns(self.clock.now_hns), arrive, True)
 
     def _answer(self, operation: str, request: Mapping[str, Any], keys: Keys, faults: list[Fault]) -> Answer:
         for fault in faults:
@@ -237,8 +237,8 @@ class _Session:
 
     def _keep(self, number: str) -> None:
         self._service.judge.stored(self._log)
-        delay_hns = self._service.store_delay.below(200_000)
-        self._clock.call_later(delay_hns, lambda: self._kept(number))
+        at_hns = self._clock.now_hns + self._service.store_delay.below(200_000)
+        self._clock.call_at(at_hns, lambda: self._kept(number), True)
 
     def _kept(self, number: str) -> None:
         if self._session is not None and not self._is_over:
@@ -285,7 +285,7 @@ class _Session:
             if self._timer.at_hns <= deadline_hns:
                 return
             self._timer.cancel()
-        self._timer = self._clock.call_at(deadline_hns, self._ring)
+        self._timer = self._clock.call_at(deadline_hns, self._ring, True)
 
     def _ring(self) -> None:
         if self._session is None or self._is_over:

@@ -56,6 +56,7 @@ class SimStream:
         self.on_closed: Callable[[], None] = lambda: None
         self.given_up_for = 0
         self._tries: list[int] = []
+        self._may_hurry = False  # the next order follows a retry, whose pause was the policy's or the user's
         self._table: dict[int, Callable[[Action], None]] = {
             ActionKind.DESCRIBE_STREAM: self._describe,
             ActionKind.CREATE_STREAM: self._create,
@@ -90,6 +91,9 @@ class SimStream:
         now_hns = self.world.clock.now_hns
         if action.attempt > RETRIES_MAX:
             raise Violation("more retries than budgeted", f"{self.plan.name}: attempt {action.attempt}")
+        may_hurry, self._may_hurry = self._may_hurry, False
+        if action.attempt and not action.after_hns and not may_hurry:
+            raise Violation("a retry without a pause", f"{self.plan.name}: {ActionKind(action.kind).name}")
         recent = [at for at in self.account.orders if at > now_hns - 60 * HNS_PER_S]
         self.account.orders = [*recent, now_hns]
         if len(recent) > ORDERS_PER_MINUTE_MAX:
@@ -277,6 +281,7 @@ class SimStream:
         def run() -> None:
             if not self.is_freed:
                 self._count_try()
+                self._may_hurry = True
                 act(self.world.clock.now_hns)
 
         self.retry_timer = self.world.clock.call_later(after_hns, run)
@@ -291,6 +296,7 @@ class SimStream:
     def user_retry(self) -> None:
         """The user says: try again."""
         self.is_given_up = False
+        self._may_hurry = True
         self._guarded(self.core.retry)
 
     def user_reset(self) -> None:

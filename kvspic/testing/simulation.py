@@ -228,8 +228,9 @@ class World:
         while not self._is_over():
             self.accounts.step = events = events + 1
             self.clock.step()
-            self._take_turn()
-            self._check_touched()
+            if not self.clock.was_quiet:  # else something happened at the service only
+                self._take_turn()
+                self._check_touched()
             if events > EVENTS_MAX:
                 raise Violation("events without end", f"{events}")
         return self._figures(events)

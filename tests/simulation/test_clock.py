@@ -34,3 +34,11 @@ def test_a_cancelled_event_does_not_run():
     assert clock.next_hns() is None
     assert not clock.step()
     assert seen == []
+
+
+def test_an_event_may_say_that_nobody_has_to_look_after_it():
+    clock = SimClock(0)
+    clock.call_at(1, lambda: None, is_quiet=True)
+    clock.call_at(2, lambda: None)
+    seen = [clock.was_quiet for _ in iter(clock.step, False)]
+    assert seen == [True, False]
