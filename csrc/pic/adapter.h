@@ -1,7 +1,11 @@
 /* adapter.h — what the files of csrc/pic share: the client and stream behind the handles, and who may touch them.
  *
- * The adapter adds to kvspic.h what the field's names ask for: handles, callbacks, tokens, waiting. It has one lock per
- * client (client->lock), held for bookkeeping only: never during a callback. It is taken before the core's own locks.
+ * The adapter adds to kvspic.h what the field's names ask for: handles, callbacks, tokens, waiting. It has locks for
+ * bookkeeping only, never held during a callback and taken before the core's own:
+ *   client->lock         the list of streams, ready targets, orders, credentials, and all that calls wait for
+ *   target->lock         one of each stream (its queue of actions, uploads, rates, notices) and one of the client's queue
+ * Who holds a target's lock takes no other of these: the client's comes first, and no two targets' at a time. A put, a
+ * read or an ACK takes its stream's alone unless the core has something to say.
  * Life      A public call holds a reference to the object of its handle (handle.h). Freeing closes the handle and waits
  *           until it holds the only reference, or, inside a callback, leaves destroying to whoever is last.
  * Draining  Actions of the core are moved into one queue per stream and one of the client (drain.c). One thread at a
@@ -16,6 +20,7 @@
 #include "pic/handle.h"
 
 #define UPLOADS_KNOWN_MAX 16u
+#define LINE_SIZE 64u /* of the cache */
 
 struct pic_stream;
 struct pic_client;
@@ -27,9 +32,16 @@ struct pic_node {
 
 struct pic_target {
     struct pic_stream *stream;        /* NULL: the client's own */
+    MUTEX lock;
+
+    /* under its lock */
     struct pic_node *first, *last;
+    uint8_t is_draining;              /* claimed by one thread, which looks here again before it gives the claim up */
+    uint8_t wants_data_notice;
+
+    /* under client->lock */
     struct pic_target *next_ready;
-    uint8_t is_draining, is_ready;    /* is_ready: in client->first_ready .. last_ready */
+    uint8_t is_ready;                 /* in client->first_ready .. last_ready */
 };
 
 struct pic_auth {                     /* immutable once it is shared */
@@ -65,18 +77,21 @@ struct pic_stream {
     UINT64 handle;
     struct kvs_stream *core;
     StreamInfo info;                  /* ours, after the defaults; its pointers are ours too */
-    struct pic_stream *next, *previous;
+    _Atomic int64_t room;             /* bytes that it may put before it looks at the store; not while room is scarce */
+
+    /* under target.lock */
+    struct pic_target target;
+    struct pic_upload uploads[UPLOADS_KNOWN_MAX]; /* oldest first */
+    struct pic_rates rates;
+    UPLOAD_HANDLE last_upload;
 
     /* under client->lock */
-    struct pic_target target;
+    struct pic_stream *next, *previous, *next_named;
     struct pic_order order;
-    struct pic_upload uploads[UPLOADS_KNOWN_MAX]; /* oldest first */
     struct pic_auth *token;
-    struct pic_rates rates;
     STATUS failure, create_status;
-    UPLOAD_HANDLE last_upload;
-    uint64_t room_count;
-    uint8_t is_creating, is_ready, is_closed, is_stopped, is_closing, is_shutdown_told, wants_data_notice, owes_wait;
+    _Atomic uint64_t room_count;      /* read without it, too */
+    uint8_t is_creating, is_ready, is_closed, is_stopped, is_closing, is_shutdown_told, owes_wait;
     uint8_t is_gone;                  /* no references are left: it is being taken apart */
     char *endpoint, *arn;
 };
@@ -94,19 +109,22 @@ struct pic_client {
     CVAR changed;                     /* broadcast whenever something that a call waits for may have happened */
     atomic_uint woken;                /* the core may have actions */
     _Atomic uint64_t deadline_hns;    /* not later than the core's */
+    atomic_uint is_scarce;            /* room in the store: every put looks */
+    uint8_t apart[LINE_SIZE];         /* above: read by all calls, seldom written; below: written by many */
     _Atomic uint64_t last_now_hns;
-    _Atomic int64_t room_hint;        /* bytes of frames that the store surely takes; below 0: look again */
+    uint8_t apart_too[LINE_SIZE];
 
     /* under lock */
     struct pic_target target, *first_ready, *last_ready;
     struct pic_node *free_nodes, *parked; /* parked: credentials to be fetched later */
     uint32_t free_node_count;
     struct pic_stream *streams;
-    uint32_t stream_count;
+    struct pic_stream **names;        /* the same by hash of name, linked by next_named; a power of two of places */
+    uint32_t stream_count, name_place_count;
     struct pic_order order;
     struct pic_auth *token, *certificate;
     STATUS failure, source_status;
-    uint64_t room_count;
+    _Atomic uint64_t room_count;      /* read without it, too */
     uint8_t is_creating, is_ready, is_closing, owes_wait, has_fingerprint;
 };
 
@@ -114,11 +132,14 @@ struct pic_client {
 
 void pic_lock(struct pic_client *client);
 void pic_unlock(struct pic_client *client);
+void pic_lock_target(struct pic_client *client, const struct pic_target *target);
+void pic_unlock_target(struct pic_client *client, const struct pic_target *target);
+void pic_lock_stream(const struct pic_stream *stream); /* its target's */
+void pic_unlock_stream(const struct pic_stream *stream);
 void pic_broadcast(struct pic_client *client);
 uint64_t pic_now(struct pic_client *client);
 void pic_client_release(struct pic_client *client);
 void pic_stream_release(struct pic_stream *stream);
-void pic_stream_release_locked(struct pic_stream *stream); /* under the lock; given up if the stream is being freed */
 /* Shuts down and destroys a stream whose handle has just been closed by the caller. */
 void pic_stream_close(struct pic_stream *stream);
 void pic_random_name(struct pic_client *client, char *name, uint32_t size);
@@ -136,14 +157,13 @@ int pic_is_in_callback(void);
 
 /* After each public call, no lock held, a reference to the client held: pokes what is due, drains what there is. */
 void pic_settle(struct pic_client *client, uint64_t now_hns);
-/* The same under the lock, which it gives up for what is due and around callbacks. */
-void pic_settle_locked(struct pic_client *client, uint64_t now_hns);
+/* After a put: there is a frame more to tell the reader of. Under the stream's lock, which it gives back. */
+void pic_tell_data(struct pic_stream *stream, uint64_t now_hns);
 /* Drains all, and `own` first; `own` is claimed by the caller (is_draining is set). Also inside a callback. */
 void pic_drain(struct pic_client *client, struct pic_target *own);
 void pic_pull(struct pic_client *client);                     /* under the lock */
-struct pic_node *pic_pop(struct pic_target *target);          /* under the lock */
+struct pic_node *pic_pop(struct pic_client *client, struct pic_target *target); /* takes the target's */
 void pic_recycle(struct pic_client *client, struct pic_node *node); /* under the lock */
-void pic_schedule(struct pic_client *client, struct pic_target *target); /* under the lock */
 void pic_unschedule(struct pic_client *client, const struct pic_target *target); /* under the lock */
 void pic_refresh_deadline(struct pic_client *client);
 /* Waits for a broadcast, at most *left_hns, which is lowered; under the lock, which it gives up meanwhile. Pokes and
@@ -154,8 +174,7 @@ int pic_wait(struct pic_client *client, uint64_t *left_hns);
 
 void pic_carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
 void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
-void pic_data_action(struct pic_stream *stream, const struct kvs_action *action); /* these two under the lock, */
-void pic_data_notice(struct pic_stream *stream);                                  /* given up around the callback */
+void pic_data_notice(struct pic_stream *stream); /* under the stream's lock, given up around the callback */
 void pic_log(struct pic_client *client, UINT32 level, const char *text, STATUS status);
 
 /* ---- answer.c -------------------------------------------------------------------------------------------------- */
@@ -177,7 +196,7 @@ void pic_provision(struct pic_client *client);
 
 /* ---- upload.c -------------------------------------------------------------------------------------------------- */
 
-struct pic_upload *pic_upload_find(struct pic_stream *stream, UPLOAD_HANDLE handle); /* these five under the lock */
+struct pic_upload *pic_upload_find(struct pic_stream *stream, UPLOAD_HANDLE handle); /* these five under its lock */
 struct pic_upload *pic_upload_of_core(struct pic_stream *stream, uint64_t core);
 struct pic_upload *pic_upload_open(struct pic_stream *stream); /* the oldest that may have bytes, or NULL */
 void pic_upload_add(struct pic_stream *stream, UPLOAD_HANDLE handle, uint64_t core, uint64_t now_hns);
@@ -210,7 +229,5 @@ STATUS pic_enter_stream(UINT64 handle, struct pic_call *call);
 STATUS pic_enter_client(UINT64 handle, struct pic_call *call);
 /* Leaves the object, settles, and returns `status`. */
 STATUS pic_leave(struct pic_call *call, STATUS status);
-/* The same under the client's lock, which it gives back. */
-STATUS pic_leave_locked(struct pic_call *call, STATUS status);
 
 #endif

@@ -55,7 +55,9 @@ STATUS pic_answer_stream(struct pic_stream *stream, uint32_t kind, const struct 
     int is_ours = order.kind == kind;
     if (is_ours) {
         memset(&stream->order, 0, sizeof stream->order);
+        pic_lock_stream(stream);
         note_latency(stream, &order, now_hns);
+        pic_unlock_stream(stream);
         if (answer->result > SERVICE_CALL_RESULT_OK) stream->owes_wait = 1;
     }
     pic_unlock(client);
@@ -235,14 +237,16 @@ static STATUS connected(struct pic_stream *stream, UPLOAD_HANDLE handle)
     uint64_t now_hns = pic_now(client);
     pic_lock(client);
     uint64_t core = stream->order.upload;
-    pic_upload_add(stream, handle, core, now_hns);
     pic_unlock(client);
+    pic_lock_stream(stream);
+    pic_upload_add(stream, handle, core, now_hns);
+    pic_unlock_stream(stream);
     STATUS status = pic_answer_stream(stream, KVS_ACTION_PUT_MEDIA, &answer);
     if (STATUS_SUCCEEDED(status)) return status;
-    pic_lock(client);
+    pic_lock_stream(stream);
     struct pic_upload *upload = pic_upload_of_core(stream, core);
     if (upload != NULL) pic_upload_remove(stream, upload, now_hns);
-    pic_unlock(client);
+    pic_unlock_stream(stream);
     return status;
 }
 

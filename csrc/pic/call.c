@@ -39,17 +39,6 @@ STATUS pic_leave(struct pic_call *call, STATUS status)
     return status;
 }
 
-STATUS pic_leave_locked(struct pic_call *call, STATUS status)
-{
-    struct pic_client *client = call->client;
-    pic_slot_hold(client->slot);
-    pic_stream_release_locked(call->stream);
-    pic_settle_locked(client, call->now_hns);
-    pic_unlock(client);
-    pic_client_release(client);
-    return status;
-}
-
 STATUS kvsNextDeadline(CLIENT_HANDLE clientHandle, PUINT64 pDeadline)
 {
     struct pic_call call;

@@ -89,6 +89,19 @@ void pic_unlock(struct pic_client *client)
     client->callbacks.unlockMutexFn(client->callbacks.customData, client->lock);
 }
 
+void pic_lock_target(struct pic_client *client, const struct pic_target *target)
+{
+    client->callbacks.lockMutexFn(client->callbacks.customData, target->lock);
+}
+
+void pic_unlock_target(struct pic_client *client, const struct pic_target *target)
+{
+    client->callbacks.unlockMutexFn(client->callbacks.customData, target->lock);
+}
+
+void pic_lock_stream(const struct pic_stream *stream) { pic_lock_target(stream->client, &stream->target); }
+void pic_unlock_stream(const struct pic_stream *stream) { pic_unlock_target(stream->client, &stream->target); }
+
 void pic_broadcast(struct pic_client *client)
 {
     (void)client->callbacks.broadcastConditionVariableFn(client->callbacks.customData, client->changed);
@@ -121,7 +134,7 @@ static void destroy(struct pic_client *client)
         (void)client->device.clientInfo.kvsRetryStrategyCallbacks.freeRetryStrategyFn(&client->strategy);
     pic_auth_release(client, client->token);
     pic_auth_release(client, client->certificate);
-    while (client->target.first != NULL) pic_recycle(client, pic_pop(&client->target));
+    while (client->target.first != NULL) pic_recycle(client, pic_pop(client, &client->target));
     if (client->parked != NULL) pic_recycle(client, client->parked);
     while (client->free_nodes != NULL) {
         struct pic_node *node = client->free_nodes;
@@ -129,8 +142,10 @@ static void destroy(struct pic_client *client)
         host.free(host.ctx, node);
     }
     if (client->device.tags != NULL) host.free(host.ctx, client->device.tags);
+    if (client->names != NULL) host.free(host.ctx, client->names);
     if (client->changed != NULL)
         client->callbacks.freeConditionVariableFn(client->callbacks.customData, client->changed);
+    if (client->target.lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, client->target.lock);
     if (client->lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, client->lock);
     if (client->slot != NULL) pic_slot_free(client->slot);
     host.free(host.ctx, client);
@@ -163,7 +178,9 @@ static STATUS set_up(struct pic_client *client, const DeviceInfo *device)
     STATUS status = pic_copy_tags(client, device->tagCount, device->tags, &client->device.tags);
     if (STATUS_FAILED(status)) return status;
     client->lock = client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
-    if (client->lock != 0) client->changed = client->callbacks.createConditionVariableFn(client->callbacks.customData);
+    if (client->lock != 0) client->target.lock = client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
+    if (client->target.lock != 0)
+        client->changed = client->callbacks.createConditionVariableFn(client->callbacks.customData);
     if (client->changed == NULL) return STATUS_NOT_ENOUGH_MEMORY;
     status = make_strategy(client);
     if (STATUS_FAILED(status)) return status;
@@ -184,7 +201,8 @@ static STATUS make(const DeviceInfo *device, const ClientCallbacks *callbacks, s
     atomic_init(&client->woken, 0u);
     atomic_init(&client->deadline_hns, KVS_TIME_NONE);
     atomic_init(&client->last_now_hns, 0);
-    atomic_init(&client->room_hint, 0);
+    atomic_init(&client->is_scarce, 0u);
+    atomic_init(&client->room_count, 0);
     pic_copy_device(client, device);
     client->is_creating = 1;
     client->target.is_draining = 1;

@@ -4,24 +4,35 @@
 #include <string.h>
 
 #define FRAME_OVERHEAD 128u
+#define ROOM_GRANT ((int64_t)KVS_SLAB_SIZE) /* looked at about as often as a slab is taken */
 
 /* ---- frames in ------------------------------------------------------------------------------------------------- */
 
-/* The out-of-memory policy refuses a frame where others would drop old ones: asked before the core makes room. The
- * store is looked at only when the frames put since the last look may have filled it. */
-static int has_room(struct pic_stream *stream, const Frame *frame)
+/* Where every stream could put all that it may be granted, and begin one slab more, the stream gets a grant; else each
+ * put looks, and grants that were given before are void until there is room again. */
+static int look_for_room(struct pic_stream *stream, int64_t size)
 {
     struct kvs_client_metrics metrics = { .size = sizeof metrics };
+    struct pic_client *client = stream->client;
+    (void)kvs_client_metrics(client->core, &metrics);
+    int64_t left = (int64_t)(metrics.store_max - metrics.store_used);
+    int64_t spare = (int64_t)(metrics.stream_count + 1u) * (ROOM_GRANT + (int64_t)KVS_SLAB_SIZE);
+    unsigned is_scarce = left - spare < size;
+    if (!is_scarce) atomic_store(&stream->room, ROOM_GRANT);
+    if (is_scarce != atomic_load(&client->is_scarce)) atomic_store(&client->is_scarce, is_scarce);
+    return left >= size;
+}
+
+/* The out-of-memory policy refuses a frame where others would drop old ones: asked before the core makes room. The
+ * store is looked at only when the stream has used up what it was granted at its last look. */
+static int has_room(struct pic_stream *stream, const Frame *frame)
+{
     const StreamCaps *caps = &stream->info.streamCaps;
     const int64_t size = (int64_t)frame->size + FRAME_OVERHEAD;
     if (caps->storePressurePolicy != CONTENT_STORE_PRESSURE_POLICY_OOM || caps->streamingType == STREAMING_TYPE_OFFLINE)
         return 1;
-    if (atomic_fetch_sub(&stream->client->room_hint, size) > size) return 1;
-    (void)kvs_client_metrics(stream->client->core, &metrics);
-    int64_t left = (int64_t)(metrics.store_max - metrics.store_used);
-    int64_t spare = (int64_t)((metrics.stream_count + 1u) * KVS_SLAB_SIZE); /* each stream may begin one more slab */
-    atomic_store(&stream->client->room_hint, left - spare - size);
-    return left >= size;
+    if (!atomic_load(&stream->client->is_scarce) && atomic_fetch_sub(&stream->room, size) >= size) return 1;
+    return look_for_room(stream, size);
 }
 
 static STATUS put_once(struct pic_call *call, const Frame *frame, uint64_t now_hns)
@@ -42,7 +53,10 @@ static int is_interrupted(const struct pic_stream *stream)
     return stream->is_stopped || stream->is_closing || stream->client->is_closing;
 }
 
-static uint64_t rooms(const struct pic_stream *stream) { return stream->room_count + stream->client->room_count; }
+static uint64_t rooms(struct pic_stream *stream)
+{
+    return atomic_load(&stream->room_count) + atomic_load(&stream->client->room_count);
+}
 
 /* An offline stream keeps every frame, so its producer waits: on its own stream's room only, holding nothing. */
 static STATUS put_waiting(struct pic_call *call, const Frame *frame)
@@ -50,9 +64,7 @@ static STATUS put_waiting(struct pic_call *call, const Frame *frame)
     struct pic_client *client = call->client;
     uint64_t left_hns = client->device.clientInfo.offlineBufferAvailabilityTimeout;
     for (;;) {
-        pic_lock(client);
         uint64_t seen = rooms(call->stream);
-        pic_unlock(client);
         STATUS status = put_once(call, frame, pic_now(client));
         if (status != STATUS_WAIT_FAILED) return status;
         pic_settle(client, pic_now(client));
@@ -100,14 +112,12 @@ static STATUS leave_put(struct pic_call *call, const Frame *frame, STATUS status
     int tells = call->client->callbacks.streamDataAvailableFn != NULL;
     if (STATUS_SUCCEEDED(status) && !tells && !stream->info.streamCaps.recalculateMetrics)
         return pic_leave(call, status);
-    pic_lock(call->client);
+    pic_lock_stream(stream);
     if (STATUS_FAILED(status)) stream->rates.put_errors++;
     else note_rate(call, frame);
-    if (STATUS_SUCCEEDED(status) && tells && pic_upload_open(stream) != NULL) {
-        stream->wants_data_notice = 1;
-        pic_schedule(call->client, &stream->target);
-    }
-    return pic_leave_locked(call, status);
+    if (STATUS_SUCCEEDED(status) && tells && pic_upload_open(stream) != NULL) pic_tell_data(stream, call->now_hns);
+    else pic_unlock_stream(stream);
+    return pic_leave(call, status);
 }
 
 STATUS putKinesisVideoFrame(STREAM_HANDLE streamHandle, PFrame pFrame)
@@ -188,19 +198,19 @@ static void note_transfer(struct pic_call *call)
 /* The core's name for the upload that is now read, and whether it has been read before. */
 static uint64_t begin_read(struct pic_call *call, UPLOAD_HANDLE handle, int *has_read)
 {
-    pic_lock(call->client);
+    pic_lock_stream(call->stream);
     const struct pic_upload *upload = pic_upload_find(call->stream, handle);
     uint64_t core = upload != NULL ? upload->core : KVS_UPLOAD_NONE;
     *has_read = upload != NULL && upload->has_read;
     if (upload != NULL) call->stream->last_upload = handle;
-    pic_unlock(call->client);
+    pic_unlock_stream(call->stream);
     return core;
 }
 
 /* Most reads change nothing that the lock is for. */
 static void after_read(struct pic_call *call, UPLOAD_HANDLE handle, kvs_status filled, enum kvs_read_state state)
 {
-    pic_lock(call->client);
+    pic_lock_stream(call->stream);
     struct pic_upload *upload = pic_upload_find(call->stream, handle);
     if (upload != NULL) {
         if (filled > 0 && !upload->has_read) call->stream->rates.sessions_read++;
@@ -210,7 +220,7 @@ static void after_read(struct pic_call *call, UPLOAD_HANDLE handle, kvs_status f
             pic_upload_remove(call->stream, upload, call->now_hns);
     }
     if (filled > 0) note_transfer(call);
-    pic_unlock(call->client);
+    pic_unlock_stream(call->stream);
 }
 
 /* A buffer that is full is a success, whether or not there is more: the next read says. */
@@ -251,10 +261,10 @@ STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploa
 
 static uint64_t core_upload(struct pic_call *call, UPLOAD_HANDLE handle)
 {
-    pic_lock(call->client);
+    pic_lock_stream(call->stream);
     const struct pic_upload *upload = pic_upload_find(call->stream, handle);
     uint64_t core = upload != NULL ? upload->core : KVS_UPLOAD_NONE;
-    pic_unlock(call->client);
+    pic_unlock_stream(call->stream);
     return core;
 }
 
@@ -349,7 +359,7 @@ STATUS kinesisVideoStreamParseFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HAN
 static uint64_t take_upload(struct pic_call *call, UPLOAD_HANDLE handle, UPLOAD_HANDLE *taken)
 {
     uint64_t core = KVS_UPLOAD_NONE;
-    pic_lock(call->client);
+    pic_lock_stream(call->stream);
     struct pic_upload *upload = IS_VALID_UPLOAD_HANDLE(handle) ? pic_upload_find(call->stream, handle)
                                                                : &call->stream->uploads[0];
     if (upload != NULL && upload->state != PIC_UPLOAD_NONE) {
@@ -357,7 +367,7 @@ static uint64_t take_upload(struct pic_call *call, UPLOAD_HANDLE handle, UPLOAD_
         *taken = upload->handle;
         pic_upload_remove(call->stream, upload, call->now_hns);
     }
-    pic_unlock(call->client);
+    pic_unlock_stream(call->stream);
     return core;
 }
 

@@ -2,7 +2,8 @@
  *
  * The core says by its wake that it may have actions (client->woken), so a call that gives rise to none costs one
  * atomic read here. Actions are pulled under the client's lock, which keeps those of one stream in order, into nodes
- * that are made before they are pulled, so none is ever lost for want of memory. */
+ * that are made before they are pulled, so none is ever lost for want of memory. A target that nobody drains is put on
+ * the client's list of ready ones; who pulled goes through that list. */
 #include "pic/adapter.h"
 
 #define BATCH 8u
@@ -28,7 +29,7 @@ static int is_in_callback_of(const struct pic_client *client)
     return 0;
 }
 
-/* ---- queues; all under the client's lock ----------------------------------------------------------------------- */
+/* ---- queues; under the client's lock ----------------------------------------------------------------------- */
 
 void pic_recycle(struct pic_client *client, struct pic_node *node)
 {
@@ -55,9 +56,9 @@ static int reserve(struct pic_client *client)
     return 1;
 }
 
-void pic_schedule(struct pic_client *client, struct pic_target *target)
+static void schedule(struct pic_client *client, struct pic_target *target)
 {
-    if (target->is_ready || target->is_draining) return;
+    if (target->is_ready) return;
     if (target->stream != NULL && target->stream->is_gone) return;
     target->is_ready = 1;
     target->next_ready = NULL;
@@ -83,18 +84,22 @@ void pic_unschedule(struct pic_client *client, const struct pic_target *target)
 static void append(struct pic_client *client, struct pic_target *target, struct pic_node *node)
 {
     node->next = NULL;
+    pic_lock_target(client, target);
     if (target->last != NULL) target->last->next = node;
     else target->first = node;
     target->last = node;
-    pic_schedule(client, target);
+    int is_draining = target->is_draining;
+    pic_unlock_target(client, target);
+    if (!is_draining) schedule(client, target);
 }
 
-struct pic_node *pic_pop(struct pic_target *target)
+struct pic_node *pic_pop(struct pic_client *client, struct pic_target *target)
 {
+    pic_lock_target(client, target);
     struct pic_node *node = target->first;
-    if (node == NULL) return NULL;
-    target->first = node->next;
+    if (node != NULL) target->first = node->next;
     if (target->first == NULL) target->last = NULL;
+    pic_unlock_target(client, target);
     return node;
 }
 
@@ -125,97 +130,127 @@ void pic_refresh_deadline(struct pic_client *client)
     atomic_store(&client->deadline_hns, due);
 }
 
-/* ---- draining -------------------------------------------------------------------------------------------------- */
+/* ---- draining --------------------------------------------------------------------------------------------------- */
 
+static void pull_if_woken(struct pic_client *client)
+{
+    if (atomic_load(&client->woken) == 0) return;
+    pic_lock(client);
+    if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
+    pic_unlock(client);
+}
+
+static int claim(struct pic_client *client, struct pic_target *target)
+{
+    pic_lock_target(client, target);
+    int is_free = !target->is_draining;
+    target->is_draining = 1;
+    pic_unlock_target(client, target);
+    return is_free;
+}
+
+/* One that is claimed already is left to that thread, which looks at the queue again before it goes. */
 static struct pic_target *take_ready(struct pic_client *client)
 {
-    struct pic_target *target = client->first_ready;
-    if (target == NULL) return NULL;
-    client->first_ready = target->next_ready;
-    if (client->first_ready == NULL) client->last_ready = NULL;
-    target->is_ready = 0;
-    target->is_draining = 1;
-    if (target->stream != NULL) pic_slot_hold(target->stream->slot);
+    int is_ours = 0;
+    struct pic_target *target = NULL;
+    pic_lock(client);
+    while (!is_ours && (target = client->first_ready) != NULL) {
+        client->first_ready = target->next_ready;
+        if (client->first_ready == NULL) client->last_ready = NULL;
+        target->is_ready = 0;
+        is_ours = claim(client, target);
+    }
+    if (is_ours && target->stream != NULL) pic_slot_hold(target->stream->slot);
+    pic_unlock(client);
     return target;
 }
 
 /* Fetching credentials again has time: this file waits for it. Not while the client is being made. */
-static int is_parked(struct pic_client *client, struct pic_node *node, uint64_t now_hns)
+static int is_parked(struct pic_client *client, struct pic_node *node)
 {
-    if (node->action.kind != KVS_ACTION_GET_CREDENTIALS || client->is_creating || node->action.after_hns <= now_hns)
-        return 0;
-    client->parked = node;
-    pic_refresh_deadline(client);
-    return 1;
-}
-
-static int is_over(const struct pic_client *client, const struct pic_target *target)
-{
-    if (target->stream != NULL) return pic_slot_is_closed(target->stream->slot);
-    return client->is_closing;
-}
-
-static int has_data_notice(const struct pic_client *client, const struct pic_target *target)
-{
-    return target->stream != NULL && target->stream->wants_data_notice && !is_over(client, target);
-}
-
-static void carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action)
-{
-    if (action->kind == KVS_ACTION_DATA && stream != NULL) {
-        pic_data_action(stream, action);
-        return;
+    if (node->action.kind != KVS_ACTION_GET_CREDENTIALS || node->action.after_hns <= pic_now(client)) return 0;
+    pic_lock(client);
+    int is_later = !client->is_creating;
+    if (is_later) {
+        client->parked = node;
+        pic_refresh_deadline(client);
     }
     pic_unlock(client);
-    pic_carry_out(client, stream, action);
-    pic_lock(client);
+    return is_later;
 }
 
-/* Under the lock, which it gives up around each callback. */
+static int is_over(struct pic_client *client, const struct pic_target *target)
+{
+    if (target->stream != NULL) return pic_slot_is_closed(target->stream->slot);
+    pic_lock(client);
+    int is_closing = client->is_closing;
+    pic_unlock(client);
+    return is_closing;
+}
+
+static void carry_out(struct pic_client *client, const struct pic_target *target, struct pic_node *node)
+{
+    if (is_parked(client, node)) return;
+    if (!is_over(client, target)) pic_carry_out(client, target->stream, &node->action);
+    pic_lock(client);
+    pic_recycle(client, node);
+    if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
+    pic_unlock(client);
+}
+
+/* Tells of data while the queue is empty, then gives the claim up, or returns 0 because there is something in the queue.
+ * Under the target's lock, which it gives back. */
+static int finish(struct pic_client *client, struct pic_target *target)
+{
+    while (target->first == NULL && target->wants_data_notice && !pic_slot_is_closed(target->stream->slot))
+        pic_data_notice(target->stream);
+    int is_empty = target->first == NULL;
+    if (is_empty) target->is_draining = 0;
+    pic_unlock_target(client, target);
+    return is_empty;
+}
+
+/* Carries out all that there is for a target which the caller has claimed, and gives the claim up. */
 static void run(struct pic_client *client, struct pic_target *target)
 {
     struct pic_node *node = NULL;
-    while ((node = pic_pop(target)) != NULL) {
-        if (target->stream == NULL && is_parked(client, node, pic_now(client))) continue;
-        if (!is_over(client, target)) carry_out(client, target->stream, &node->action);
-        pic_recycle(client, node);
-        if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
-    }
-    if (has_data_notice(client, target)) pic_data_notice(target->stream);
-}
-
-static void run_all(struct pic_client *client, struct pic_target *target)
-{
     do {
-        run(client, target);
-    } while (target->first != NULL || has_data_notice(client, target));
-    target->is_draining = 0;
+        while ((node = pic_pop(client, target)) != NULL) carry_out(client, target, node);
+        pic_lock_target(client, target);
+    } while (!finish(client, target));
 }
 
-/* Under the lock, which it gives up around each callback. */
+/* To the call that is being called back. */
+static void leave_to_outer(struct pic_client *client, struct pic_target *target)
+{
+    pic_lock(client);
+    if (target != NULL) schedule(client, target);
+    if (client->first_ready != NULL) atomic_store(&client->woken, 1u);
+    pic_unlock(client);
+}
+
 static void drain(struct pic_client *client, struct pic_target *own)
 {
     struct pic_scope scope;
     struct pic_target *target = NULL;
     int is_nested = is_in_callback_of(client);
     pic_scope_enter(&scope, client);
-    if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
-    if (own != NULL) run_all(client, own);
+    pull_if_woken(client);
+    if (own != NULL) run(client, own);
     while (!is_nested && (target = take_ready(client)) != NULL) {
-        run_all(client, target);
-        if (target->stream != NULL) pic_stream_release_locked(target->stream);
-        if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
+        run(client, target);
+        if (target->stream != NULL) pic_stream_release(target->stream);
+        pull_if_woken(client);
     }
-    if (is_nested && client->first_ready != NULL) atomic_store(&client->woken, 1u);
+    if (is_nested) leave_to_outer(client, NULL);
     pic_scope_leave(&scope);
 }
 
 void pic_drain(struct pic_client *client, struct pic_target *own)
 {
-    pic_lock(client);
     atomic_store(&client->woken, 1u);
     drain(client, own);
-    pic_unlock(client);
 }
 
 /* ---- deadlines ------------------------------------------------------------------------------------------------- */
@@ -243,18 +278,29 @@ void pic_settle(struct pic_client *client, uint64_t now_hns)
     pic_drain(client, NULL);
 }
 
-void pic_settle_locked(struct pic_client *client, uint64_t now_hns)
+void pic_tell_data(struct pic_stream *stream, uint64_t now_hns)
 {
-    if (now_hns >= atomic_load(&client->deadline_hns)) {
-        pic_unlock(client);
-        poke(client, now_hns);
-        pic_lock(client);
-    }
-    if (is_in_callback_of(client)) {
-        if (client->first_ready != NULL) atomic_store(&client->woken, 1u); /* for the call that is being called back */
+    struct pic_client *client = stream->client;
+    struct pic_target *target = &stream->target;
+    struct pic_scope scope;
+    int is_nested = is_in_callback_of(client), is_draining = target->is_draining;
+    target->wants_data_notice = 1;
+    if (is_nested || is_draining) {
+        pic_unlock_target(client, target);
+        if (!is_draining) leave_to_outer(client, target);
         return;
     }
-    drain(client, NULL);
+    target->is_draining = 1;
+    if (atomic_load(&client->woken) == 0 && now_hns < atomic_load(&client->deadline_hns)) {
+        pic_scope_enter(&scope, client);
+        int is_done = finish(client, target);
+        pic_scope_leave(&scope);
+        if (is_done) return;
+    } else {
+        pic_unlock_target(client, target);
+        poke(client, now_hns);
+    }
+    drain(client, target);
 }
 
 int pic_wait(struct pic_client *client, uint64_t *left_hns)

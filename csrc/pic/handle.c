@@ -9,14 +9,17 @@
 
 #define SEGMENT_SLOTS 1024u
 #define SEGMENTS_MAX 2048u
+#define SLOT_SIZE 64u
 #define GENERATION_MASK 0x7FFFFu
 #define CLOSED (UINT64_C(1) << 31)
 #define NO_SLOT UINT32_MAX
 
+/* Threads change the words of different slots: none shares a line of the cache with another. */
 struct pic_slot {
     _Atomic uint64_t word;          /* kind << 56 | generation << 32 | CLOSED | references */
     void *object;
     uint32_t index, next_free;
+    uint8_t apart[SLOT_SIZE - 2 * sizeof(uint64_t) - 2 * sizeof(uint32_t)];
 };
 
 static struct pic_slot *_Atomic segments[SEGMENTS_MAX];

@@ -15,9 +15,11 @@ static void add_streams(struct pic_client *client, ClientMetrics *out)
     for (const struct pic_stream *stream = client->streams; stream != NULL; stream = stream->next) {
         struct kvs_stream_metrics metrics = { .size = sizeof metrics };
         (void)kvs_stream_metrics(stream->core, &metrics);
+        pic_lock_stream(stream);
         out->totalFrameRate += (UINT64)stream->rates.frame_rate;
         out->totalTransferRate += (UINT64)stream->rates.transfer_rate;
         out->totalElementaryFrameRate += stream->rates.elementary_frame_rate;
+        pic_unlock_stream(stream);
         out->totalContentViewsSize += metrics.bytes_buffered;
         retries += metrics.retry_count;
         count++;
@@ -96,10 +98,10 @@ STATUS getKinesisVideoStreamMetrics(STREAM_HANDLE streamHandle, PStreamMetrics p
     status = pic_status_of(kvs_stream_metrics(call.stream->core, &metrics));
     fill_counters(&metrics, &out);
     if (metrics.created_hns < call.now_hns) out.uptime = call.now_hns - metrics.created_hns;
-    pic_lock(call.client);
+    pic_lock_stream(call.stream);
     fill_rates(&call.stream->rates, &out);
     if (call.client->has_strategy) out.streamApiCallRetryCount = call.stream->rates.retry_number;
-    pic_unlock(call.client);
+    pic_unlock_stream(call.stream);
     memcpy(pMetrics, &out, STREAM_SIZES[out.version]);
     return pic_leave(&call, status);
 }

@@ -12,10 +12,10 @@ void pic_log(struct pic_client *client, UINT32 level, const char *text, STATUS s
 
 static UPLOAD_HANDLE upload_of(struct pic_stream *stream, uint64_t core)
 {
-    pic_lock(stream->client);
+    pic_lock_stream(stream);
     const struct pic_upload *upload = pic_upload_of_core(stream, core);
     UPLOAD_HANDLE handle = upload != NULL ? upload->handle : INVALID_UPLOAD_HANDLE_VALUE;
-    pic_unlock(stream->client);
+    pic_unlock_stream(stream);
     return handle;
 }
 
@@ -76,9 +76,9 @@ static void stream_failed(struct pic_stream *stream, const struct kvs_action *ac
 static void stream_closed(struct pic_stream *stream)
 {
     const ClientCallbacks *callbacks = &stream->client->callbacks;
-    pic_lock(stream->client);
+    pic_lock_stream(stream);
     UPLOAD_HANDLE upload = stream->last_upload;
-    pic_unlock(stream->client);
+    pic_unlock_stream(stream);
     if (callbacks->streamClosedFn != NULL)
         (void)callbacks->streamClosedFn(callbacks->customData, stream->handle, upload);
     pic_lock(stream->client);
@@ -97,13 +97,17 @@ static void tell_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 du
                                            size);
 }
 
-/* What is unsent is `bytes` and lasts `duration`, or, where one of them is 0, is asked for. */
-static void tell_unsent(struct pic_stream *stream, const struct pic_upload *upload, UINT64 duration, UINT64 bytes)
+/* Whose reader is told; it is then told of all that there is. */
+static UPLOAD_HANDLE take_notice(struct pic_stream *stream, const struct pic_upload *upload)
 {
-    if (upload == pic_upload_open(stream)) stream->wants_data_notice = 0;
-    if (upload == NULL || stream->client->callbacks.streamDataAvailableFn == NULL) return;
-    UPLOAD_HANDLE handle = upload->handle;
-    pic_unlock(stream->client);
+    if (upload == pic_upload_open(stream)) stream->target.wants_data_notice = 0;
+    return upload != NULL ? upload->handle : INVALID_UPLOAD_HANDLE_VALUE;
+}
+
+/* What is unsent is `bytes` and lasts `duration`, or, where one of them is 0, is asked for. */
+static void tell_unsent(struct pic_stream *stream, UPLOAD_HANDLE handle, UINT64 duration, UINT64 bytes)
+{
+    if (!IS_VALID_UPLOAD_HANDLE(handle) || stream->client->callbacks.streamDataAvailableFn == NULL) return;
     if (duration == 0 || bytes == 0) {
         struct kvs_stream_metrics metrics = { .size = sizeof metrics };
         (void)kvs_stream_metrics(stream->core, &metrics);
@@ -111,27 +115,35 @@ static void tell_unsent(struct pic_stream *stream, const struct pic_upload *uplo
         bytes = metrics.bytes_unsent;
     }
     tell_data(stream, handle, duration, bytes);
-    pic_lock(stream->client);
 }
 
-void pic_data_action(struct pic_stream *stream, const struct kvs_action *action)
+static void data(struct pic_stream *stream, const struct kvs_action *action)
 {
-    tell_unsent(stream, pic_upload_of_core(stream, action->upload), action->b, action->a);
+    pic_lock_stream(stream);
+    UPLOAD_HANDLE handle = take_notice(stream, pic_upload_of_core(stream, action->upload));
+    pic_unlock_stream(stream);
+    tell_unsent(stream, handle, action->b, action->a);
 }
 
 /* Programs of the field are told of each frame put, not only when their reader waits. */
-void pic_data_notice(struct pic_stream *stream) { tell_unsent(stream, pic_upload_open(stream), 0, 0); }
+void pic_data_notice(struct pic_stream *stream)
+{
+    UPLOAD_HANDLE handle = take_notice(stream, pic_upload_open(stream));
+    pic_unlock_stream(stream);
+    tell_unsent(stream, handle, 0, 0);
+    pic_lock_stream(stream);
+}
 
 static void upload_over(struct pic_stream *stream, const struct kvs_action *action)
 {
     UPLOAD_HANDLE handle = INVALID_UPLOAD_HANDLE_VALUE;
-    pic_lock(stream->client);
+    pic_lock_stream(stream);
     struct pic_upload *upload = pic_upload_of_core(stream, action->upload);
     if (upload != NULL) {
         upload->state = PIC_UPLOAD_OVER;
         handle = upload->handle;
     }
-    pic_unlock(stream->client);
+    pic_unlock_stream(stream);
     tell_data(stream, handle, 0, 0);
 }
 
@@ -182,9 +194,9 @@ static void dropped(struct pic_stream *stream, const struct kvs_action *action)
     if (action->result == KVS_DROP_SKIPPED || action->result == KVS_DROP_ERROR_ACK)
         return; /* the metrics count these as skipped */
     if (stream->info.streamCaps.streamingType == STREAMING_TYPE_NEAR_REALTIME) {
-        pic_lock(stream->client);
+        pic_lock_stream(stream);
         stream->rates.fragments_dropped++;
-        pic_unlock(stream->client);
+        pic_unlock_stream(stream);
         if (callbacks->droppedFragmentReportFn != NULL)
             (void)callbacks->droppedFragmentReportFn(callbacks->customData, stream->handle, action->a);
         return;
@@ -219,8 +231,7 @@ static void stale(struct pic_stream *stream, const struct kvs_action *action)
 static void room(struct pic_client *client, struct pic_stream *stream)
 {
     pic_lock(client);
-    if (stream != NULL) stream->room_count++;
-    else client->room_count++;
+    atomic_fetch_add(stream != NULL ? &stream->room_count : &client->room_count, 1u);
     pic_broadcast(client);
     pic_unlock(client);
 }
@@ -242,6 +253,7 @@ void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, 
         return;
     }
     switch (action->kind) {
+    case KVS_ACTION_DATA: data(stream, action); break;
     case KVS_ACTION_UPLOAD_END: upload_over(stream, action); break;
     case KVS_ACTION_READY: stream_ready(stream); break;
     case KVS_ACTION_FAILED: stream_failed(stream, action); break;

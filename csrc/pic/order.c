@@ -115,7 +115,11 @@ static void order_of_stream(struct pic_stream *stream, const struct kvs_action *
     struct pic_client *client = stream->client;
     struct service_call call;
     memset(&call, 0, sizeof call);
-    uint64_t after_hns = call_after(client, action, &stream->owes_wait, &stream->rates.retry_number);
+    UINT32 retry_number = stream->rates.retry_number;
+    uint64_t after_hns = call_after(client, action, &stream->owes_wait, &retry_number);
+    pic_lock_stream(stream);
+    stream->rates.retry_number = retry_number;
+    pic_unlock_stream(stream);
     call.auth = pic_auth_hold(client, action->kind == KVS_ACTION_PUT_MEDIA ? &stream->token : &client->token);
     fill_context(client, &call, stream->handle, action->request);
     call.context.callAfter = after_hns;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#define NAMES_MIN 16u
 #define IDLE_END_HNS (20 * HUNDREDS_OF_NANOS_IN_A_SECOND)
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
@@ -79,6 +80,53 @@ static void config_of(const struct pic_stream *stream, struct kvs_stream_config 
     for (uint32_t i = 0; i < caps->trackInfoCount; i++) track_of(&caps->trackInfoList[i], &tracks[i]);
 }
 
+static struct pic_stream **place_of(const struct pic_client *client, const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (const char *c = name; *c != 0; c++) hash = (hash ^ (uint8_t)*c) * 16777619u;
+    return &client->names[hash & (client->name_place_count - 1u)];
+}
+
+static void link_name(struct pic_stream *stream)
+{
+    struct pic_stream **place = place_of(stream->client, stream->info.name);
+    stream->next_named = *place;
+    *place = stream;
+}
+
+/* As many places as streams, so that to look for a name costs the same however many there are. With no memory for more
+ * the table stays as it is. */
+static void grow_names(struct pic_client *client)
+{
+    if (client->stream_count < client->name_place_count) return;
+    uint32_t count = client->name_place_count != 0 ? 2u * client->name_place_count : NAMES_MIN;
+    struct pic_stream **old = client->names, **names = client->host.alloc(client->host.ctx, count * sizeof *names);
+    if (names == NULL) return;
+    memset(names, 0, count * sizeof *names);
+    client->names = names;
+    client->name_place_count = count;
+    for (struct pic_stream *each = client->streams; each != NULL; each = each->next) link_name(each);
+    if (old != NULL) client->host.free(client->host.ctx, old);
+}
+
+static STATUS enter_name(struct pic_stream *stream)
+{
+    grow_names(stream->client);
+    if (stream->client->names == NULL) return STATUS_NOT_ENOUGH_MEMORY;
+    const struct pic_stream *other = *place_of(stream->client, stream->info.name);
+    while (other != NULL && strcmp(other->info.name, stream->info.name) != 0) other = other->next_named;
+    if (other != NULL) return STATUS_DUPLICATE_STREAM_NAME;
+    link_name(stream);
+    return STATUS_SUCCESS;
+}
+
+static void leave_name(struct pic_stream *stream)
+{
+    struct pic_stream **at = place_of(stream->client, stream->info.name);
+    while (*at != stream) at = &(*at)->next_named;
+    *at = stream->next_named;
+}
+
 static STATUS enter_list(struct pic_stream *stream)
 {
     struct pic_client *client = stream->client;
@@ -86,9 +134,7 @@ static STATUS enter_list(struct pic_stream *stream)
     if (client->is_closing) status = STATUS_CLIENT_SHUTTING_DOWN;
     if (client->stream_count >= client->device.streamCount && status == STATUS_SUCCESS)
         status = STATUS_MAX_STREAM_COUNT;
-    for (struct pic_stream *other = client->streams; other != NULL && status == STATUS_SUCCESS; other = other->next) {
-        if (strcmp(other->info.name, stream->info.name) == 0) status = STATUS_DUPLICATE_STREAM_NAME;
-    }
+    if (STATUS_SUCCEEDED(status)) status = enter_name(stream);
     if (STATUS_FAILED(status)) return status;
     stream->next = client->streams;
     if (client->streams != NULL) client->streams->previous = stream;
@@ -101,6 +147,7 @@ static void leave_list(struct pic_stream *stream)
 {
     struct pic_client *client = stream->client;
     pic_unschedule(client, &stream->target);
+    leave_name(stream);
     if (stream->previous != NULL) stream->previous->next = stream->next;
     else client->streams = stream->next;
     if (stream->next != NULL) stream->next->previous = stream->previous;
@@ -140,6 +187,7 @@ static void dispose(struct pic_stream *stream)
     if (stream->info.tags != NULL) host->free(host->ctx, stream->info.tags);
     if (stream->info.streamCaps.trackInfoList != NULL) host->free(host->ctx, stream->info.streamCaps.trackInfoList);
     if (stream->slot != NULL) pic_slot_free(stream->slot);
+    if (stream->target.lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, stream->target.lock);
     host->free(host->ctx, stream);
 }
 
@@ -154,7 +202,8 @@ static STATUS set_up(struct pic_stream *stream, const StreamInfo *info)
     if (STATUS_SUCCEEDED(status))
         status = pic_copy_tracks(client, caps->trackInfoCount, info->streamCaps.trackInfoList, &caps->trackInfoList);
     if (STATUS_FAILED(status)) return status;
-    stream->slot = pic_slot_new(PIC_KIND_STREAM, stream, &stream->handle);
+    stream->target.lock = client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
+    if (stream->target.lock != 0) stream->slot = pic_slot_new(PIC_KIND_STREAM, stream, &stream->handle);
     if (stream->slot == NULL) return STATUS_NOT_ENOUGH_MEMORY;
     pic_lock(client);
     status = enter_list(stream);
@@ -180,7 +229,9 @@ static STATUS make(struct pic_client *client, const StreamInfo *info, struct pic
     stream->target.is_draining = 1;
     stream->is_creating = 1;
     stream->last_upload = INVALID_UPLOAD_HANDLE_VALUE;
-    stream->rates.sample_hns = pic_now(client);
+    atomic_init(&stream->rates.sample_hns, pic_now(client));
+    atomic_init(&stream->room, 0);
+    atomic_init(&stream->room_count, 0);
     status = set_up(stream, info);
     if (STATUS_FAILED(status)) {
         dispose(stream);
@@ -251,18 +302,18 @@ static void report_undelivered(struct pic_stream *stream)
     struct pic_node *node = NULL;
     struct pic_scope scope;
     pic_lock(client);
-    while ((node = pic_pop(&stream->target)) != NULL) pic_recycle(client, node);
+    while ((node = pic_pop(client, &stream->target)) != NULL) pic_recycle(client, node);
     (void)kvs_stream_reset(stream->core, pic_now(client));
     pic_pull(client);
+    pic_unlock(client);
     pic_scope_enter(&scope, client);
-    while ((node = pic_pop(&stream->target)) != NULL) {
-        pic_unlock(client);
+    while ((node = pic_pop(client, &stream->target)) != NULL) {
         if (node->action.kind == KVS_ACTION_DROPPED) pic_carry_out_notice(client, stream, &node->action);
         pic_lock(client);
         pic_recycle(client, node);
+        pic_unlock(client);
     }
     pic_scope_leave(&scope);
-    pic_unlock(client);
 }
 
 static void destroy(struct pic_stream *stream)
@@ -273,7 +324,7 @@ static void destroy(struct pic_stream *stream)
     pic_lock(client);
     kvs_stream_free(stream->core);
     pic_pull(client); /* nothing of the stream comes any more */
-    while ((node = pic_pop(&stream->target)) != NULL) pic_recycle(client, node);
+    while ((node = pic_pop(client, &stream->target)) != NULL) pic_recycle(client, node);
     pic_unlock(client);
     dispose(stream);
     pic_client_release(client);
@@ -296,15 +347,6 @@ void pic_stream_release(struct pic_stream *stream)
     uint32_t left = drop(stream);
     pic_unlock(client);
     if (left == 0) destroy(stream);
-}
-
-void pic_stream_release_locked(struct pic_stream *stream)
-{
-    struct pic_client *client = stream->client;
-    if (pic_slot_try_release(stream->slot)) return;
-    pic_unlock(client);
-    pic_stream_release(stream);
-    pic_lock(client);
 }
 
 void pic_stream_close(struct pic_stream *stream)
@@ -395,9 +437,11 @@ static void forget_past(struct pic_stream *stream)
 {
     stream->is_stopped = stream->is_closed = 0;
     stream->failure = STATUS_SUCCESS;
-    stream->room_count++;
+    atomic_fetch_add(&stream->room_count, 1u);
     memset(&stream->order, 0, sizeof stream->order);
+    pic_lock_stream(stream);
     memset(stream->uploads, 0, sizeof stream->uploads);
+    pic_unlock_stream(stream);
 }
 
 STATUS kinesisVideoStreamResetStream(STREAM_HANDLE streamHandle)

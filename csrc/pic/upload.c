@@ -1,4 +1,4 @@
-/* upload.c — the network layer's names of PutMedia connections beside the core's. All under the client's lock. */
+/* upload.c — the network layer's names of PutMedia connections beside the core's. All under the stream's lock. */
 #include "pic/adapter.h"
 
 #include <string.h>
