@@ -7,7 +7,9 @@
 
 #include "bench.h"
 
+#if !defined(BENCH_ROUNDS)
 #define BENCH_ROUNDS 15000u /* the notices of so many frames fit into the queue of a stream */
+#endif
 #define BENCH_ROUND_SIZE 1024u
 #define BENCH_THREADS_MAX 4u
 

@@ -3,7 +3,7 @@
  * The adapter adds to kvspic.h what the field's names ask for: handles, callbacks, tokens, waiting. It has locks for
  * bookkeeping only, never held during a callback and taken before the core's own:
  *   client->lock         the list of streams, ready targets, orders, credentials, and all that calls wait for
- *   target->lock         one of each stream (its queue of actions, uploads, rates, notices) and one of the client's queue
+ *   target->lock         one of each stream: its queue of actions, uploads, rates, notices; one of the client's queue
  * Who holds a target's lock takes no other of these: the client's comes first, and no two targets' at a time. A put, a
  * read or an ACK takes its stream's alone unless the core has something to say.
  * Life      A public call holds a reference to the object of its handle (handle.h). Freeing closes the handle and waits

@@ -199,7 +199,7 @@ static void carry_out(struct pic_client *client, const struct pic_target *target
     pic_unlock(client);
 }
 
-/* Tells of data while the queue is empty, then gives the claim up, or returns 0 because there is something in the queue.
+/* Tells of data while the queue is empty, then gives the claim up, or returns 0 because something is in the queue.
  * Under the target's lock, which it gives back. */
 static int finish(struct pic_client *client, struct pic_target *target)
 {
