@@ -84,6 +84,39 @@ static void test_an_announcement_goes_with_its_handle(void)
     service_down(&s);
 }
 
+/* What the usual calls cost in locks; a drain takes the client's alone, however many streams have something. */
+static void test_locks_of_the_usual_calls(void)
+{
+    struct service s;
+    struct kvs_stream_config config = video_config();
+    struct kvs_stream *stream = opened(&s, NULL);
+    struct kvs_action actions[64];
+    static const uint8_t bytes[20000];
+    uint8_t buffer[4000];
+    enum kvs_read_state state = KVS_READ_MORE;
+    config.name = "second";
+    struct kvs_stream *second = service_open(&s, &config);
+    service_put(&s, stream, 0, KVS_FRAME_KEY);
+    service_put(&s, second, 0, KVS_FRAME_KEY);
+    service_turn(&s);
+    service_put(&s, stream, 40, 0); /* announced: the reader waits */
+    service_put(&s, second, 40, 0);
+    uint64_t before = s.fail.lock_pairs, pts_hns = T0 + MS(80);
+    CHECK_EQ(kvs_stream_put_frame(stream, bytes, 1000, pts_hns, pts_hns, 0, 1, 0, s.now_hns), KVS_OK);
+    CHECK_EQ(s.fail.lock_pairs - before, 1);
+    before = s.fail.lock_pairs;
+    CHECK(kvs_upload_read(stream, session_at(&s, 0)->handle, buffer, 1000, &state, s.now_hns) > 0);
+    CHECK_EQ(s.fail.lock_pairs - before, 1);
+    before = s.fail.lock_pairs;
+    CHECK_EQ(kvs_client_next_actions(s.client, actions, 64), 2); /* DATA of both */
+    CHECK_EQ(s.fail.lock_pairs - before, 1);
+    before = s.fail.lock_pairs;
+    pts_hns += MS(40);
+    CHECK_EQ(kvs_stream_put_frame(stream, bytes, sizeof bytes, pts_hns, pts_hns, 0, 1, 0, s.now_hns), KVS_OK);
+    CHECK_EQ(s.fail.lock_pairs - before, 3); /* the writer's, and the stream's before and after the copy */
+    service_down(&s);
+}
+
 static void test_refusals_change_nothing(void)
 {
     struct service s;
@@ -355,6 +388,7 @@ int main(void)
     test_reading_before_and_after_the_connection();
     test_data_is_announced();
     test_an_announcement_goes_with_its_handle();
+    test_locks_of_the_usual_calls();
     test_refusals_change_nothing();
     test_negative_block_times();
     test_backward_shift();
