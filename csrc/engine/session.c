@@ -314,6 +314,17 @@ static void lost_for_good(struct kvs_stream *stream, uint32_t result, uint64_t n
     stream_fail(stream, KVS_STREAM_EV_ENDED_FATAL, lost_cause(lost_event(result), result), result, now_hns);
 }
 
+/* A session was lost while the next one is being opened. What it leaves behind needs one more, which waits its turn:
+ * two that are refused in alternation would else open each other for ever. */
+static void pace_next(struct kvs_stream *stream, uint32_t event)
+{
+    uint64_t first = 0, last = 0, wait = stream->client->backoff_cap_hns;
+    if (stream->state != KVS_STREAM_PUT_STREAM || event == KVS_STREAM_EV_ENDED_OK) return;
+    if (!session_gap(stream, &first, &last)) return;
+    (void)kvs_backoff_next(&stream->session_backoff, &stream->prng, &wait);
+    stream->wait_hns = wait;
+}
+
 void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns)
 {
     uint64_t first = 0, last = 0, wait = 0;
@@ -326,7 +337,10 @@ void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns)
     }
     int was_flowing = stream->state == KVS_STREAM_STREAMING ||
                       (stream->state == KVS_STREAM_PUT_STREAM && !has_opening(stream));
-    if (!was_flowing) return; /* a way to the next session is under way already */
+    if (!was_flowing) { /* a way to the next session is under way already */
+        pace_next(stream, event);
+        return;
+    }
     if (has_live(stream) && !session_gap(stream, &first, &last)) return;
     int is_first = stream->session_backoff.count == 0;
     if (!kvs_backoff_next(&stream->session_backoff, &stream->prng, &wait)) {

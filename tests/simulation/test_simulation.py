@@ -172,6 +172,20 @@ def test_sound_that_comes_when_the_fragment_is_full_does_not_stretch_it_backward
     simulation.run_plan(plan(seed=200523, bursts=bursts, **changes))
 
 
+def test_sessions_that_are_refused_in_alternation_wait_their_turn():
+    """Each fragment needs a session of its own, and the new stream takes none for eight seconds (seed 400671)."""
+    changes = {"video_hns": 1_530_728, "gop": 1, "offline": True, "exists_hours": None, "repeats": 8}
+    run = plan(
+        seed=400671,
+        latency_hns=30_000,
+        creating_hns=8 * HNS_PER_S,
+        bursts=(Burst(60_000, 30_060_000),),
+        backward_policy=BackwardPolicy.ERROR,
+        **changes,
+    )
+    simulation.run_plan(run)
+
+
 def test_a_peer_that_takes_no_byte_is_left_also_when_it_has_answered_before():
     """The socket's buffer is full and nobody waits for ACKs (seed 113934)."""
     silence = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=4422)
