@@ -325,12 +325,26 @@ static int has_open_fragment(const struct kvs_stream *stream)
     return !(kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED);
 }
 
+/* A key frame that leaves by force has not waited for other tracks: who is not there need not be silent. */
+static void flush_held(struct kvs_stream *stream, uint64_t now_hns)
+{
+    uint8_t was_silent[KVS_TRACKS_MAX];
+    for (uint32_t i = 0; i < stream->track_count; i++) was_silent[i] = stream->order.queues[i].is_silent;
+    package_held(stream, 1, now_hns);
+    for (uint32_t i = 0; i < stream->track_count; i++) {
+        struct kvs_held_queue *queue = &stream->order.queues[i];
+        if (!queue->is_silent || was_silent[i]) continue;
+        queue->is_silent = 0;
+        report_track(stream, i, 0);
+    }
+}
+
 kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
     if (!(stream->flags & KVS_KEY_FRAME_FRAGMENTS)) return KVS_E_EOFR_NEEDS_KEY_FRAGMENTS;
     if (stream->order.mode == KVS_ORDER_DTS || stream->order.mode == KVS_ORDER_PTS) return KVS_E_EOFR_ORDER_MODE;
-    package_held(stream, 1, now_hns);
+    flush_held(stream, now_hns);
     if (stream->is_ended) return KVS_E_DOUBLE_EOFR;
     if (!has_open_fragment(stream)) return KVS_E_NO_FRAGMENT;
     if (write_trailer(stream, now_hns) !=
