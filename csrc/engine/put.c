@@ -142,7 +142,7 @@ static int may_split(const struct kvs_stream *stream)
 static int is_split(const struct kvs_stream *stream, const struct put *put)
 {
     const struct limits *limits = &stream->limits;
-    if (is_key(put) || !is_lead(stream, put->held.track) || stream->starts_session || put->is_new_session) return 0;
+    if (is_key(put) || !is_lead(stream, put->held.track) || put->is_new_session) return 0;
     if (stream->order.mode != KVS_ORDER_NONE && stream->order.mode != KVS_ORDER_CUT) return 0;
     if (stream->opened_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->newest_pts_hns) return 0;
     uint64_t first_pts_hns = stream->opened_pts_hns;

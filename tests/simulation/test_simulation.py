@@ -165,6 +165,13 @@ def test_fragments_that_are_cut_by_time_are_split_too(changes):
     simulation.run_plan(plan(bursts=bursts, fragment_s=5, audio_hns=540 * HNS_PER_MS, **changes))
 
 
+def test_a_long_group_is_split_although_the_sound_went_back():
+    """The sound's step back asks for a new session, which the next key frame would begin (seed 400954)."""
+    bursts = (Burst(1_325_290_000, 1_355_290_000), Burst(1_521_470_000, 1_551_470_000))
+    changes = {"audio_hns": 4_180_287, "gop": 90, "leading": True, "offline": True, "relative": True}
+    simulation.run_plan(plan(seed=400954, bursts=bursts, backward_policy=BackwardPolicy.SESSION, **changes))
+
+
 def test_sound_that_comes_when_the_fragment_is_full_does_not_stretch_it_backwards():
     """The pictures of a long group came first, as fast as they could be read; the sound was silent (seed 200523)."""
     bursts = (Burst(2 * HNS_PER_S, 32 * HNS_PER_S, is_silent=True), Burst(36 * HNS_PER_S, 66 * HNS_PER_S))
