@@ -155,13 +155,14 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     if (!(held->flags & KVS_FRAME_KEY)) report_split(stream, held->frame.pts_hns);
 }
 
-/* A track that waited for a key frame (the first one, or after it was silent) must not stretch that frame's fragment
- * past what the service takes. */
-static int is_too_early(const struct kvs_stream *stream, const struct kvs_held *held,
-                        const struct kvs_generator_plan *plan)
+/* A track that waited for a key frame (the first one, or after it was silent, or the last one in vain) must not stretch
+ * a fragment past what the service takes. */
+static int is_too_far(const struct kvs_stream *stream, const struct kvs_held *held,
+                      const struct kvs_generator_plan *plan)
 {
-    if (plan->block_tc >= 0) return 0;
     if (may_open(stream, held)) return 0; /* pictures of its own, as far back as a block time can say */
+    if (plan->block_tc >= 0)
+        return held->frame.pts_hns > kvs_hns_add(stream->order.first_pts_hns, KVS_ORDER_SPAN_MAX_HNS);
     if ((uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS) return 1;
     return kvs_hns_sub(stream->latest_tc, plan->pts_tc) * stream->limits.scale_hns > KVS_ORDER_SPAN_MAX_HNS;
 }
@@ -180,7 +181,7 @@ static int goes_back(const struct kvs_stream *stream, uint64_t timecode, int ope
 static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held *held,
                                const struct kvs_generator_plan *plan)
 {
-    if (is_too_early(stream, held, plan)) return KVS_E_FRAME_TIMESTAMP;
+    if (is_too_far(stream, held, plan)) return KVS_E_FRAME_TIMESTAMP;
     if (!goes_back(stream, plan->pts_tc, 0)) return KVS_OK;
     struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
     if (!may_open(stream, held) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;

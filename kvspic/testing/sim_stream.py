@@ -56,6 +56,7 @@ class SimStream:
         self.on_closed: Callable[[], None] = lambda: None
         self.given_up_for = 0
         self._tries: list[int] = []
+        self._last_order = 0
         self._may_hurry = False  # the next order follows a retry, whose pause was the policy's or the user's
         self._table: dict[int, Callable[[Action], None]] = {
             ActionKind.DESCRIBE_STREAM: self._describe,
@@ -91,7 +92,8 @@ class SimStream:
         now_hns = self.world.clock.now_hns
         if action.attempt > RETRIES_MAX:
             raise Violation("more retries than budgeted", f"{self.plan.name}: attempt {action.attempt}")
-        may_hurry, self._may_hurry = self._may_hurry, False
+        may_hurry, self._may_hurry = self._may_hurry or action.kind != self._last_order, False
+        self._last_order = action.kind
         if action.attempt and not action.after_hns and not may_hurry:
             raise Violation("a retry without a pause", f"{self.plan.name}: {ActionKind(action.kind).name}")
         recent = [at for at in self.account.orders if at > now_hns - 60 * HNS_PER_S]

@@ -172,6 +172,13 @@ def test_a_long_group_is_split_although_the_sound_went_back():
     simulation.run_plan(plan(seed=400954, bursts=bursts, backward_policy=BackwardPolicy.SESSION, **changes))
 
 
+def test_sound_without_pictures_does_not_stretch_a_fragment_when_it_ends():
+    """What waited for a key frame in vain leaves at the end of the fragment: too far from its begin (seed 500653)."""
+    bursts = (Burst(583 * HNS_PER_S, 586 * HNS_PER_S), Burst(595 * HNS_PER_S, 615 * HNS_PER_S, is_dark=True))
+    changes = {"video_hns": 11_700_611, "audio_hns": 2_900_069, "leading": True, "relative": True}
+    simulation.run_plan(plan(bursts=bursts, backward_policy=BackwardPolicy.SESSION, **changes))
+
+
 def test_sound_that_comes_when_the_fragment_is_full_does_not_stretch_it_backwards():
     """The pictures of a long group came first, as fast as they could be read; the sound was silent (seed 200523)."""
     bursts = (Burst(2 * HNS_PER_S, 32 * HNS_PER_S, is_silent=True), Burst(36 * HNS_PER_S, 66 * HNS_PER_S))
