@@ -102,7 +102,10 @@ class World:
             self.service.model.call("CreateStream", request, self.clock.now_hns)
         self._open(plan)
         account = self.lives[plan.index].account
-        keeps_times = plan.backward_policy in (BackwardPolicy.SHIFT, BackwardPolicy.SESSION)
+        is_steady = not plan.repeats and not any(burst.step_hns for burst in plan.bursts)
+        keeps_times = plan.backward_policy is BackwardPolicy.SHIFT or (
+            plan.backward_policy is BackwardPolicy.SESSION and is_steady  # else pictures wait for the next key frame
+        )
         begins_well = not any(burst.is_headless or burst.is_dark for burst in plan.bursts)
         if (
             account.loses_nothing_refused and keeps_times and begins_well
