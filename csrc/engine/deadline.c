@@ -134,6 +134,7 @@ static void poke_order(struct kvs_stream *stream, uint64_t now_hns)
     if (now_hns < order_deadline(stream)) return;
     package_held(stream, 0, now_hns);
     ledger_handed_out(stream);
+    ledger_trim(stream); /* frames that waited in vain leave room behind */
     session_announce(stream);
 }
 

@@ -186,6 +186,11 @@ def test_sound_that_comes_when_the_fragment_is_full_does_not_stretch_it_backward
     simulation.run_plan(plan(seed=200523, bursts=bursts, **changes))
 
 
+def test_sound_that_waited_in_vain_leaves_room_behind():
+    """It fills the store before a first key frame comes; once it is dropped, whoever waits is told (seed 810578)."""
+    simulation.run_seed(810578)
+
+
 def test_sessions_that_are_refused_in_alternation_wait_their_turn():
     """Each fragment needs a session of its own, and the new stream takes none for eight seconds (seed 400671)."""
     changes = {"video_hns": 1_530_728, "gop": 1, "offline": True, "exists_hours": None, "repeats": 8}
