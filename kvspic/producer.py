@@ -75,7 +75,7 @@ class Producer(_ProducerFace):
         region: default: the AWS configuration; us-east-1 for a loopback endpoint.
         endpoint_url: of the control plane; default: AWS_ENDPOINT_URL_KINESIS_VIDEO or AWS. A loopback http endpoint
             needs no configuration at all.
-        credentials: from ``kvspic.provider.credentials``; default: the chain of boto3.
+        credentials: from ``kvspic.provider.credentials``; default: the chain of botocore.
         store_size: bytes of frames that all streams together may hold.
         client_id: names your program in requests and in the MKV writing application; at most 64 bytes.
         retry_policy: what to do about streams that fail; default: go on for ever, see ``kvspic.retry``.

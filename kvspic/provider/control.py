@@ -1,7 +1,7 @@
-"""The control plane and the reading side of the service, awaited; boto3 does the calls in threads.
+"""The control plane and the reading side of the service, awaited; botocore does the calls in threads.
 
 Each call is made once. The one exception: when the service refuses the keys or the time of a signature, the keys are
-refreshed, the clock is corrected and the call is repeated once; a refused call has changed nothing. boto3 ignores
+refreshed, the clock is corrected and the call is repeated once; a refused call has changed nothing. botocore ignores
 GetDataEndpoint, so its answer is given to the reading clients as their endpoint.
 """
 
@@ -77,7 +77,7 @@ class ControlPlane:
         endpoint_url: of the control plane, default AWS_ENDPOINT_URL_KINESIS_VIDEO or AWS itself.
         credentials: default: botocore's chain; see ``loopback_credentials`` for a loopback http endpoint.
         user_agent_extra: names the user's program in the User-Agent.
-        executor: where boto3 runs, default eight threads shared by the process.
+        executor: where botocore runs, default eight threads shared by the process.
     """
 
     def __init__(

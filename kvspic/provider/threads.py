@@ -1,4 +1,4 @@
-"""Threads for calls that block: boto3, credential lookups. Eight, shared by the process, and daemons.
+"""Threads for calls that block: botocore, credential lookups. Eight, shared by the process, and daemons.
 
 The standard executors make the end of a loop and of the process wait for their threads; a name server that does not
 answer would hold ``close(timeout)`` and Ctrl-C for half a minute. A call of this executor is simply left behind.
