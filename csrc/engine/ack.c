@@ -4,15 +4,11 @@
 #include <string.h>
 
 #define LATENCY_SHARE 8u /* moving average: one part in this many is new */
-
-static int is_retriable(uint32_t error_id)
-{
-    return error_id == KVS_RESULT_STREAM_READ_ERROR || error_id == KVS_RESULT_CONNECTION_DURATION ||
-           error_id == KVS_RESULT_ACK_INTERNAL || error_id == KVS_RESULT_ARCHIVAL ||
-           error_id < KVS_RESULT_STREAM_READ_ERROR || error_id > KVS_RESULT_ARCHIVAL ||
-           (error_id > KVS_RESULT_MORE_TRACKS && error_id < KVS_RESULT_KMS_FIRST) ||
-           (error_id > KVS_RESULT_STREAM_DELETED && error_id < KVS_RESULT_ACK_INTERNAL);
-}
+#define UNCONFIRMED_MAX 3u
+#define UNCONFIRMED_WAIT_HNS (5 * KVS_HNS_PER_SECOND) /* the order of ACKs is not promised: its own may still come */
+#define PERSIST_WAIT_HNS (30 * KVS_HNS_PER_SECOND)
+#define PERSIST_WAIT_MAX_HNS (960 * KVS_HNS_PER_SECOND)
+#define FRAGMENT_MAX_HNS (20 * KVS_HNS_PER_SECOND)
 
 /* The fragment that the ACK names, or KVS_TIME_NONE. */
 static uint64_t find(const struct kvs_stream *stream, const struct upload *upload, const struct kvs_ack *ack)
@@ -31,15 +27,66 @@ static void note_latency(struct kvs_stream *stream, uint64_t latency_hns)
     *average = *average == 0 ? latency_hns : *average - *average / LATENCY_SHARE + latency_hns / LATENCY_SHARE;
 }
 
-static void finish(struct kvs_stream *stream, struct upload *upload, uint64_t fragment)
+/* One past the fragments that went out in the same cluster as this one (pace.c). */
+static uint64_t cluster_end(const struct kvs_stream *stream, const struct upload *upload, uint64_t fragment)
 {
-    uint64_t to = kvs_hns_min(fragment + 1, upload_sent_whole(stream, upload));
+    uint64_t tc = kvs_view_fragment(&stream->view, fragment)->sent_tc, to = fragment + 1;
+    uint64_t end = kvs_hns_min(upload->sent_next, stream->view.fragment_head);
+    while (to < end && kvs_view_fragment(&stream->view, to)->sent_tc == tc) to++;
+    return to;
+}
+
+/* Passed over by a PERSISTED without an ACK of its own: the service may never have kept it. It is sent again by another
+ * session; after UNCONFIRMED_MAX of them it counts as lost. */
+static void pass_over(struct kvs_stream *stream, struct upload *upload, uint64_t number, uint64_t now_hns)
+{
+    struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, number);
+    struct kvs_action action = { .kind = KVS_ACTION_UNCONFIRMED, .upload = upload->handle, .a = fragment->pts_hns };
+    if (fragment->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) return;
+    action.b = ++fragment->unconfirmed;
+    stream_notice(stream, &action);
+    if (fragment->unconfirmed > UNCONFIRMED_MAX) {
+        ledger_drop_fragment(stream, number, KVS_DROP_UNCONFIRMED);
+        return;
+    }
+    stream->is_slow = 1; /* what is sent too fast may be what the service leaves out */
+    if (upload->resend_hns == KVS_TIME_NONE) upload->resend_hns = kvs_hns_add(now_hns, UNCONFIRMED_WAIT_HNS);
+}
+
+/* The service says PERSISTED of one fragment. That those before it are kept too is certain only where it has said
+ * something of each: it gives up none of them without an ERROR. */
+static void done_until(struct kvs_stream *stream, struct upload *upload, uint64_t fragment, uint64_t to,
+                       uint64_t now_hns)
+{
     uint64_t from = kvs_hns_max(upload->done_next, stream->view.fragment_tail);
-    if (to <= from) return;
-    ledger_done(stream, from, to);
-    upload->done_next = to;
+    if (!(stream->flags & KVS_CONFIRM_EACH)) {
+        ledger_done(stream, from, to);
+        return;
+    }
+    uint64_t run = from;
+    for (uint64_t i = from; i < fragment && i < to; i++) {
+        if (kvs_view_fragment(&stream->view, i)->flags & (KVS_FRAGMENT_BUFFERING | KVS_FRAGMENT_RECEIVED)) continue;
+        ledger_done(stream, run, i);
+        pass_over(stream, upload, i, now_hns);
+        run = i + 1;
+    }
+    ledger_done(stream, run, to);
+}
+
+static void finish(struct kvs_stream *stream, struct upload *upload, uint64_t fragment, uint64_t now_hns)
+{
+    uint64_t to = kvs_hns_min(cluster_end(stream, upload, fragment), upload_sent_whole(stream, upload));
+    if (to > kvs_hns_max(upload->done_next, stream->view.fragment_tail))
+        done_until(stream, upload, fragment, to, now_hns);
+    else if (fragment < to) ledger_done(stream, fragment, to); /* one that was passed over */
+    else return;
+    kvs_backoff_progress(&stream->session_backoff); /* and nothing less: the service begins what it then refuses */
+    stream->received_hns = KVS_TIME_NONE;
+    stream->describe_wait_hns = 0;
+    upload->done_next = kvs_hns_max(to, upload->done_next);
     if (upload->done_next >= upload->sent_next) session_move(stream, upload, KVS_UPLOAD_EV_LAST_ACK);
     ledger_trim(stream);
+    if (stream->is_probing) pace_let_go(stream);
 }
 
 static void note_alive(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
@@ -60,12 +107,12 @@ static void report(struct kvs_stream *stream, const struct upload *upload, const
 {
     struct kvs_action action = { .kind = KVS_ACTION_ACK, .result = ack->type, .upload = upload->handle };
     action.a = ack->timecode_ms;
-    action.b = KVS_TIME_NONE;
+    action.b = action.c = KVS_TIME_NONE;
     if (fragment != KVS_TIME_NONE) {
         const struct kvs_fragment *found = kvs_view_fragment(&stream->view, fragment);
         action.b = found->pts_hns;
         if (found->read_hns != KVS_TIME_NONE) action.c = kvs_hns_sub(now_hns, found->read_hns);
-        if (ack->type == KVS_ACK_PERSISTED) note_latency(stream, action.c);
+        if (ack->type == KVS_ACK_PERSISTED && action.c != KVS_TIME_NONE) note_latency(stream, action.c);
     }
     copy_number(&action, ack);
     stream_notice(stream, &action);
@@ -76,6 +123,10 @@ static void report(struct kvs_stream *stream, const struct upload *upload, const
 static void drop_refused(struct kvs_stream *stream, const struct upload *upload, uint64_t fragment)
 {
     uint64_t from = fragment, to = fragment + 1;
+    if (fragment != KVS_TIME_NONE && cluster_end(stream, upload, fragment) > to) {
+        stream->join_from = cluster_end(stream, upload, fragment); /* which of them it was shows when each goes alone */
+        return;
+    }
     if (fragment == KVS_TIME_NONE) {
         from = kvs_hns_max(upload->done_next, stream->view.fragment_tail);
         to = kvs_hns_min(upload->sent_next, stream->view.fragment_head);
@@ -114,9 +165,10 @@ static void refuse(struct kvs_stream *stream, struct upload *upload, const struc
     session_abort(stream, upload, ack->error_id);
     int is_cured = ack->error_id == KVS_RESULT_FRAMES_MISSING && fragment != KVS_TIME_NONE &&
                    announce_less(stream, fragment);
-    if (!is_gone && !is_cured && !is_retriable(ack->error_id)) drop_refused(stream, upload, fragment);
+    int is_of_fragment = kvs_ack_error_of(ack->error_id)->about == KVS_ABOUT_FRAGMENT;
+    if (!is_gone && !is_cured && is_of_fragment) drop_refused(stream, upload, fragment);
     ledger_trim(stream);
-    session_lost(stream, ack->error_id, now_hns);
+    session_refused(stream, ack->error_id, now_hns);
 }
 
 static void count(struct kvs_stream *stream, uint32_t type)
@@ -126,20 +178,35 @@ static void count(struct kvs_stream *stream, uint32_t type)
     if (type == KVS_ACK_PERSISTED) stream->metrics.acks_persisted++;
 }
 
+/* RECEIVED goes on and PERSISTED has stopped: the stream's retention may have become 0, after which RECEIVED is the
+ * last word. The stream is described again; in vain at longer and longer intervals. */
+static void note_received(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (stream->received_hns == KVS_TIME_NONE) stream->received_hns = now_hns;
+    if (stream->describe_wait_hns == 0) stream->describe_wait_hns = PERSIST_WAIT_HNS;
+    uint64_t limit = kvs_hns_add(FRAGMENT_MAX_HNS, stream->describe_wait_hns);
+    if (kvs_hns_sub(now_hns, stream->received_hns) < limit || stream->state != KVS_STREAM_STREAMING) return;
+    stream->describe_wait_hns = kvs_hns_min(2 * stream->describe_wait_hns, PERSIST_WAIT_MAX_HNS);
+    stream->received_hns = now_hns;
+    session_abort_open(stream, KVS_RESULT_OK);
+    stream_step(stream, KVS_STREAM_EV_ENDED_ERROR, now_hns);
+}
+
 static void confirm(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns)
 {
     uint64_t fragment = find(stream, upload, ack);
     count(stream, ack->type);
-    kvs_backoff_progress(&stream->session_backoff);
     report(stream, upload, ack, fragment, now_hns);
     if (fragment == KVS_TIME_NONE) {
         stream->metrics.acks_late += ack->timecode_ms != KVS_TIME_NONE;
         return;
     }
     uint32_t flag = ack->type == KVS_ACK_BUFFERING ? KVS_FRAGMENT_BUFFERING : KVS_FRAGMENT_RECEIVED;
-    kvs_view_fragment(&stream->view, fragment)->flags |= flag;
+    uint64_t end = cluster_end(stream, upload, fragment);
+    for (uint64_t i = fragment; i < end; i++) kvs_view_fragment(&stream->view, i)->flags |= flag;
     int is_final = ack->type == KVS_ACK_PERSISTED || (ack->type == KVS_ACK_RECEIVED && stream_done_on_received(stream));
-    if (is_final) finish(stream, upload, fragment);
+    if (is_final) finish(stream, upload, fragment, now_hns);
+    else if (ack->type == KVS_ACK_RECEIVED) note_received(stream, now_hns);
 }
 
 void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns)
@@ -151,6 +218,44 @@ void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kv
     note_alive(stream, upload, now_hns);
     if (ack->type != KVS_ACK_IDLE) confirm(stream, upload, ack, now_hns);
     pressure_note_owed(stream, upload, now_hns);
+}
+
+/* Nothing is stored any more: what the service has received is done. */
+void ack_received_is_last(struct kvs_stream *stream)
+{
+    for (uint64_t i = stream->view.fragment_tail; i < stream->view.fragment_head; i++) {
+        uint32_t flags = kvs_view_fragment(&stream->view, i)->flags;
+        if ((flags & KVS_FRAGMENT_RECEIVED) && (flags & KVS_FRAGMENT_CLOSED)) ledger_done(stream, i, i + 1);
+    }
+    ledger_trim(stream);
+}
+
+/* The fragments that were passed over go out again, in a session of their own times. */
+void ack_poke(struct kvs_stream *stream, uint64_t now_hns)
+{
+    int is_due = 0;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (upload->resend_hns > now_hns || upload->state == KVS_UPLOAD_DEAD) continue;
+        upload->resend_hns = KVS_TIME_NONE;
+        uint64_t at = kvs_hns_max(upload->first, stream->view.fragment_tail);
+        uint64_t end = kvs_hns_min(upload->done_next, stream->view.fragment_head);
+        while (at < end && (kvs_view_fragment(&stream->view, at)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)))
+            at++;
+        is_due |= at < end;
+    }
+    if (!is_due) return;
+    session_abort_open(stream, KVS_RESULT_OK); /* in any other state the way to a session is under way */
+    if (stream->state == KVS_STREAM_STREAMING) stream_step(stream, KVS_STREAM_EV_ENDED_OK, now_hns);
+}
+
+uint64_t ack_deadline(const struct kvs_stream *stream)
+{
+    uint64_t least = KVS_TIME_NONE;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (stream->uploads[i]->state != KVS_UPLOAD_DEAD) least = kvs_hns_min(least, stream->uploads[i]->resend_hns);
+    }
+    return least;
 }
 
 /* ---- entry points ------------------------------------------------------------------------------------------------ */

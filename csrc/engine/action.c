@@ -1,8 +1,8 @@
 /* action.c — the queue of actions going out, one per stream and one of the client's own, and the draining of all. All
  * queues are under the client's lock: who drains waits for no stream, and no stream waits for who drains the others.
  *
- * A queue grows for notices up to ACTIONS_MAX; past it they are counted as lost. Orders always find a place: a few are
- * reserved, and there can never be more of them (one outstanding request; data and end once per upload handle). */
+ * A queue grows for notices up to ACTIONS_MAX; past it they are counted as lost. Orders always find a place: there can
+ * never be more of them than ORDERS_MAX, and a new upload handle is refused when there is no memory for so many. */
 #include "engine/engine.h"
 
 #include <string.h>
@@ -52,6 +52,15 @@ static int is_notice(const struct kvs_action *action)
            action->kind != KVS_ACTION_FAILED;
 }
 
+/* A failure or a close that still waits says nothing any more once there is a newer one. */
+static void supersede(struct action_queue *queue, uint32_t kind)
+{
+    if (kind != KVS_ACTION_FAILED && kind != KVS_ACTION_CLOSED) return;
+    for (uint32_t i = queue->count; i-- > 0;) {
+        if (at(queue, i)->kind == kind) remove_at(queue, i);
+    }
+}
+
 /* An order with no place left takes that of the oldest notice. */
 static void evict_notice(struct action_queue *queue)
 {
@@ -68,6 +77,7 @@ void actions_push(struct action_queue *queue, const struct kvs_host *host, const
                   int is_order)
 {
     uint32_t limit = is_order ? queue->capacity : queue->capacity - ACTIONS_RESERVED;
+    supersede(queue, action->kind);
     if (queue->count >= limit && !grow(queue, host)) {
         if (!is_order) {
             queue->lost_count++;
@@ -104,6 +114,29 @@ static int has_pending(const struct kvs_client *client)
     return client->first_listed != NULL || client->actions.count != 0;
 }
 
+/* ---- wakes for data --------------------------------------------------------------------------------------------
+ *
+ * Frames of many streams that are out of phase would wake the host one by one. While data keeps coming it is fetched:
+ * a turn that hands some out, less than data_delay_hns after the last one that did, makes the next turn due after that
+ * delay (client->fetch_hns, a deadline of the client). A put whose bytes may wait until then does not wake the host.
+ * After a fetch that found no data none follows: the first frame after a pause wakes at once, an idle client sleeps. */
+
+static int may_wait_for_fetch(const struct kvs_stream *stream, const struct kvs_action *action)
+{
+    uint64_t delay = stream->limits.data_delay_hns, due = stream->client->fetch_hns;
+    if (action->kind != KVS_ACTION_DATA || stream->put_hns == KVS_TIME_NONE || delay == 0) return 0;
+    return due != KVS_TIME_NONE && kvs_hns_add(stream->put_hns, delay) >= due;
+}
+
+static void note_data(struct kvs_client *client, uint64_t delay)
+{
+    if (delay == 0) return;
+    if (client->data_hns != client->poked_hns) client->data_before_hns = client->data_hns;
+    client->data_hns = client->poked_hns;
+    int goes_on = client->is_fetch || client->poked_hns < kvs_hns_add(client->data_before_hns, delay);
+    if (goes_on) client->fetch_hns = kvs_hns_min(client->fetch_hns, kvs_hns_add(client->poked_hns, delay));
+}
+
 static void list_append(struct kvs_client *client, struct kvs_stream *stream)
 {
     stream->previous_listed = client->last_listed;
@@ -136,9 +169,15 @@ static void push_locked(struct kvs_stream *stream, const struct kvs_action *acti
     stream->metrics.notices_lost += queue->lost_count - lost;
     if (queue->count > count || is_order) at(queue, queue->count - 1u)->user = stream->user;
     if (action->kind == KVS_ACTION_DATA) kvs_flag_set(&stream->data_queued[action->c], 1);
-    if (stream->in_list || stream->is_dead) return;
-    if (!has_pending(client)) stream->wants_wake = 1;
-    list_append(client, stream);
+    if (stream->is_dead) return;
+    int is_first = !has_pending(client);
+    if (!stream->in_list) list_append(client, stream);
+    if (is_first && may_wait_for_fetch(stream, action)) {
+        client->is_muted = 1;
+    } else if (is_first || (client->is_muted && !may_wait_for_fetch(stream, action))) {
+        stream->wants_wake = 1;
+        client->is_muted = 0;
+    }
 }
 
 static void stream_push(struct kvs_stream *stream, const struct kvs_action *action, int is_order)
@@ -151,6 +190,17 @@ static void stream_push(struct kvs_stream *stream, const struct kvs_action *acti
 
 void stream_order(struct kvs_stream *stream, const struct kvs_action *action) { stream_push(stream, action, 1); }
 void stream_notice(struct kvs_stream *stream, const struct kvs_action *action) { stream_push(stream, action, 0); }
+
+kvs_status stream_reserve_orders(struct kvs_stream *stream, uint32_t upload_count)
+{
+    struct kvs_client *client = stream->client;
+    int has_place = 1;
+    kvs_host_lock(&client->host, client->lock);
+    while (has_place && stream->actions.capacity < ORDERS_MAX(upload_count))
+        has_place = grow(&stream->actions, stream->host);
+    kvs_host_unlock(&client->host, client->lock);
+    return has_place ? KVS_OK : KVS_E_NOMEM;
+}
 
 void stream_withdraw_request(struct kvs_stream *stream)
 {
@@ -184,7 +234,8 @@ void stream_withdraw_data(struct kvs_stream *stream, uint32_t slot)
 
 void client_push(struct kvs_client *client, const struct kvs_action *action, int is_order)
 {
-    if (!has_pending(client)) client->wants_wake = 1;
+    if (!has_pending(client) || client->is_muted) client->wants_wake = 1;
+    client->is_muted = 0;
     actions_push(&client->actions, &client->host, action, is_order);
 }
 
@@ -198,6 +249,7 @@ static uint32_t take_of_first(struct kvs_client *client, struct kvs_action *out,
         if (out[i].kind != KVS_ACTION_DATA) continue;
         kvs_flag_set(&stream->data_queued[out[i].c], 0);
         out[i].c = 0;
+        note_data(client, stream->limits.data_delay_hns);
     }
     list_remove(client, stream);
     if (stream->actions.count != 0 || stream->actions.lost_count != 0) list_append(client, stream);

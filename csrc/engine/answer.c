@@ -84,6 +84,7 @@ static void note_description(struct kvs_stream *stream, const struct kvs_stream_
 {
     int is_known = answer->retention_hns == stream->described_retention_hns;
     stream->described_retention_hns = answer->retention_hns;
+    if (!is_known && answer->retention_hns == 0) ack_received_is_last(stream);
     if (is_known || answer->retention_hns == stream->limits.retention_hns || stream->is_ours) return;
     struct kvs_action action = { .kind = KVS_ACTION_RETENTION_DIFFERS };
     action.a = stream->limits.retention_hns;
@@ -96,7 +97,6 @@ static void note_token(struct kvs_stream *stream)
     struct kvs_action action = { .kind = KVS_ACTION_TOKEN_ROTATED };
     if (!stream->is_rotating) return;
     stream->is_rotating = 0;
-    if (stream->view.fragment_head != 0) session_limit(stream, stream->view.fragment_head - 1);
     stream_notice(stream, &action);
 }
 
@@ -193,9 +193,12 @@ kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_
 
 /* ---- stop, retry, reset ------------------------------------------------------------------------------------------ */
 
-static void leave_one_try(struct kvs_backoff *backoff)
+/* An order that another is about to replace before it was due: the pace does not count it. Else a caller that retries
+ * again and again would push the next try further away each time. */
+static void give_order_back(struct kvs_stream *stream, uint64_t now_hns)
 {
-    if (backoff->count >= backoff->retries_max) backoff->count = backoff->retries_max - 1u;
+    if (stream->request == 0) return;
+    kvs_pace_give_back(&stream->paces[stream->request_kind - KVS_ACTION_DESCRIBE_STREAM], now_hns);
 }
 
 static void forget_failures(struct kvs_stream *stream)
@@ -212,10 +215,8 @@ kvs_status kvs_stream_retry(struct kvs_stream *stream, uint64_t now_hns)
     stream_lock(stream);
     kvs_status status = stream->state == KVS_STREAM_STOPPED ? KVS_E_STREAM_STOPPED : KVS_OK;
     if (status == KVS_OK) {
-        stream->failure = KVS_OK;
-        stream->wait_hns = 0;
-        leave_one_try(&stream->backoff); /* a budget that was spent comes back with progress, not by asking again */
-        leave_one_try(&stream->session_backoff);
+        forget_failures(stream); /* the caller sets the rate of retries, and kvs_pace bounds it */
+        give_order_back(stream, now_hns);
         close_opening(stream);
         stream_step(stream, KVS_STREAM_EV_RETRY, now_hns);
     }
@@ -241,11 +242,12 @@ kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns)
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_write_lock(stream);
     if (!stream->is_stopped) {
+        stream->is_stopping = 1;
         package_held(stream, 1, now_hns);
+        stream->is_stopping = 0;
         skip_report(stream);
         stream->is_stopped = 1;
         package_trailer(stream, now_hns);
-        ledger_handed_out(stream);
         ledger_trim(stream);
         session_announce(stream);
         stream_settle(stream, now_hns);
@@ -254,27 +256,17 @@ kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns)
     return KVS_OK;
 }
 
-static void restart_data(struct kvs_stream *stream)
-{
-    ledger_drop_all(stream, KVS_DROP_RESET);
-    kvs_metadata_clear(&stream->metadata, stream->host);
-    kvs_generator_reset(&stream->generator);
-    stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
-    stream->last_key_pts_hns = stream->opened_pts_hns = stream->order.first_pts_hns = KVS_TIME_NONE;
-    stream->skip_until_key = 1;
-    stream->order.is_started = stream->was_refused = stream->skip_arrivals = 0;
-    stream->order.latest_pts_hns = stream->order.lead_pts_hns = 0;
-    stream->is_ended = stream->force_key = stream->starts_session = 0;
-    for (uint32_t i = 0; i < stream->track_count; i++) stream->tracks[i].is_seen = 0, stream->tracks[i].shift_hns = 0;
-}
-
 kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_write_lock(stream);
     session_abort_all(stream, KVS_RESULT_OK);
-    restart_data(stream);
+    skip_report(stream);
+    ledger_drop_all(stream, KVS_DROP_RESET);
+    stream_restart(stream);
+    pressure_check_all(stream);
     forget_failures(stream);
+    give_order_back(stream, now_hns);
     kvs_token_clear(&stream->token);
     stream->is_rotating = stream->is_stopped = stream->is_closed = 0;
     stream_step(stream, KVS_STREAM_EV_RESET, now_hns);

@@ -38,7 +38,7 @@ static void set_up(struct kvs_client *client, const struct kvs_host *host, const
     client->backoff_cap_hns = (config->backoff_cap_ms != 0 ? config->backoff_cap_ms : BACKOFF_CAP_MS) * KVS_HNS_PER_MS;
     client->has_tags = config->device_tag_count != 0;
     client->state = KVS_CLIENT_NEW;
-    client->deadline_hns = KVS_TIME_NONE;
+    client->deadline_hns = client->fetch_hns = KVS_TIME_NONE;
     client->token_expires_hns = KVS_TIME_NONE;
     kvs_backoff_init(&client->backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
 }
@@ -203,6 +203,7 @@ kvs_status kvs_client_new(const struct kvs_host *host, const struct kvs_client_c
     struct kvs_client *client = kvs_host_alloc(host, sizeof *client);
     if (client == NULL) return KVS_E_NOMEM;
     set_up(client, host, config);
+    client->poked_hns = now_hns;
     status = kvs_host_lock_new(&client->host, &client->lock);
     if (status == KVS_OK) status = actions_init(&client->actions, &client->host);
     if (status == KVS_OK)

@@ -115,6 +115,8 @@ void deadline_arm(struct kvs_stream *stream)
 {
     uint64_t due = kvs_hns_min(kvs_hns_min(idle_deadline(stream), token_deadline(stream)),
                                kvs_hns_min(stale_deadline(stream), order_deadline(stream)));
+    due = kvs_hns_min(due, session_next_expiry(stream));
+    due = kvs_hns_min(due, kvs_hns_min(pace_deadline(stream), ack_deadline(stream)));
     if (due >= stream->armed_hns) return;
     struct kvs_client *client = stream->client;
     stream->armed_hns = due;
@@ -133,7 +135,6 @@ static void poke_order(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (now_hns < order_deadline(stream)) return;
     package_held(stream, 0, now_hns);
-    ledger_handed_out(stream);
     ledger_trim(stream); /* frames that waited in vain leave room behind */
     session_announce(stream);
 }
@@ -147,21 +148,16 @@ static void poke_idle(struct kvs_stream *stream, uint64_t now_hns)
     else stream->metrics.last_put_hns = now_hns; /* no room for the tag: try again after as long */
 }
 
-static void poke_token(struct kvs_stream *stream, uint64_t now_hns)
-{
-    if (now_hns < token_deadline(stream)) return;
-    stream->token.in_grace = 1;
-    stream->is_rotating = 1;
-    stream_step(stream, KVS_STREAM_EV_TOKEN_EXPIRING, now_hns);
-}
-
 static void poke_stream(struct kvs_stream *stream, uint64_t now_hns)
 {
     stream_write_lock(stream);
     stream->armed_hns = KVS_TIME_NONE;
     poke_order(stream, now_hns);
     poke_idle(stream, now_hns);
-    poke_token(stream, now_hns);
+    if (now_hns >= token_deadline(stream)) stream_rotate(stream, now_hns);
+    session_expire(stream, now_hns);
+    pace_poke(stream, now_hns);
+    ack_poke(stream, now_hns);
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++)
         pressure_stale(stream, stream->uploads[i], now_hns);
     stream_settle(stream, now_hns);
@@ -181,6 +177,9 @@ kvs_status kvs_client_poke(struct kvs_client *client, uint64_t now_hns)
 {
     if (client == NULL) return KVS_E_NULL_ARG;
     kvs_host_lock(&client->host, client->lock);
+    client->is_fetch = client->fetch_hns <= now_hns;
+    if (client->is_fetch) client->fetch_hns = KVS_TIME_NONE;
+    client->poked_hns = now_hns;
     client_poke(client, now_hns);
     /* Each due stream at most once per poke: one that is due again at once is met at the next. */
     for (uint32_t left = client->heap_count; left != 0; left--) {
@@ -199,7 +198,7 @@ uint64_t kvs_client_next_deadline(struct kvs_client *client)
 {
     if (client == NULL) return KVS_TIME_NONE;
     kvs_host_lock(&client->host, client->lock);
-    uint64_t due = client->deadline_hns;
+    uint64_t due = kvs_hns_min(client->deadline_hns, client->fetch_hns);
     if (client->heap_count != 0) due = kvs_hns_min(due, client->heap[0]->heap_key);
     kvs_host_unlock(&client->host, client->lock);
     return due;

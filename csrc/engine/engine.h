@@ -17,6 +17,7 @@
 #include "base/host.h"
 #include "base/prng.h"
 #include "engine/format.h"
+#include "engine/times.h"
 #include "kvspic.h"
 #include "machine/backoff.h"
 #include "machine/client_fsm.h"
@@ -26,6 +27,8 @@
 #include "media/cpd.h"
 #include "media/generator.h"
 #include "media/mkv.h"
+#include "media/nal.h"
+#include "media/sets.h"
 #include "store/metadata.h"
 #include "store/order.h"
 #include "store/slab.h"
@@ -36,7 +39,10 @@
 #define LARGE_FRAME 16384u /* above it the payload is copied outside the stream's lock */
 #define ACTIONS_MIN 16u
 #define ACTIONS_MAX 1024u    /* notices beyond it are counted as lost */
-#define ACTIONS_RESERVED 12u /* places that only orders may take */
+#define ACTIONS_RESERVED 12u /* places that only orders may take, as long as there is memory for more */
+/* How many orders can wait: data and end of each upload handle, the request, a failure, a close, and ends of handles
+ * that are gone: a new handle's PUT_MEDIA is drained first, and what lies before it with it, so these are few. */
+#define ORDERS_MAX(uploads) (2u * (uploads) + 6u)
 #define TAGS_PAIRS_MAX 12u
 
 struct action_queue {
@@ -45,7 +51,7 @@ struct action_queue {
     uint64_t lost_count; /* notices that found no room since the last report */
 };
 
-enum upload_part { PART_HEADER, PART_PREFIX, PART_FRAME, PART_TRAILER, PART_END };
+enum upload_part { PART_HEADER, PART_PREFIX, PART_FRAME, PART_TRAILER, PART_END, PART_PAUSE };
 
 struct upload {
     uint64_t handle;
@@ -63,29 +69,48 @@ struct upload {
     uint64_t last_tc;               /* cluster time of the fragment that it began last; KVS_TIME_NONE before */
     uint64_t base_tc;               /* relative times: timecode of its first cluster */
     uint64_t read_cum;              /* prefix sum (view cum_bytes) of its read position */
+    uint64_t cluster_tc, cluster_bytes; /* of the cluster that it began last: its time, how much was read of it */
+    uint64_t wait_until_hns;        /* the next cluster may begin then; 0: at once (pace.c) */
+    uint8_t is_probe, has_probed;   /* it waits until its first cluster is done; that took too long */
     uint8_t has_end;                /* the last thing read was a trailer with an end tag */
     uint8_t has_sent;               /* something of a fragment was read */
     uint64_t opened_hns;
+    uint64_t expires_hns; /* of the token that it was opened with: no byte leaves from then on */
+    uint64_t resend_hns; /* what a PERSISTED passed over is sent again then; KVS_TIME_NONE: nothing */
     uint64_t quiet_since_hns; /* bytes went out since and no ACK came; KVS_TIME_NONE: nothing is owed */
     uint8_t is_stale;
     struct kvs_ack_parser parser;
 };
 
+/* Calls without a picture, as they will begin the next frame's payload. */
+struct joined {
+    uint8_t *bytes;
+    uint32_t size, capacity, calls, flags; /* flags: enum kvs_frame_flag */
+};
+
 struct track {
     uint64_t id;
     uint32_t type;
-    uint8_t cpd_from_frames, is_seen;
-    uint64_t last_dts_hns, last_input_hns, last_step_hns,
-        shift_hns;            /* input: before frames in one unit were told apart */
+    uint8_t cpd_from_frames; /* without KVS_WHOLE_PICTURES */
+    uint8_t has_parts;       /* parts.c looks into what is put */
+    struct track_times times;
+    struct kvs_sets sets;
+    struct joined joined;
     uint64_t fragment_frames; /* in the open fragment */
-    uint64_t frames_put;      /* taken by kvs_stream_put_frame */
+    uint64_t frames_put;      /* taken by kvs_stream_put_frame, calls without a picture too */
+};
+
+/* Bytes of the chain that a reader has in its hands (kvs_upload_lend): none of the slabs from..to lie in goes. */
+struct lent {
+    uint64_t handle; /* KVS_UPLOAD_NONE: a free place */
+    uint64_t from, to;
 };
 
 struct limits {
     uint64_t fragment_duration_hns, buffer_duration_hns, latency_max_hns, staleness_max_hns, replay_max_hns;
     uint64_t eofr_idle_hns, retention_hns, scale_hns;
-    uint64_t fragment_duration_max_hns, fragment_size_max;
-    uint64_t slabs_max;
+    uint64_t fragment_duration_min_hns, fragment_duration_max_hns, fragment_size_max;
+    uint64_t slabs_max, data_delay_hns;
     uint32_t frames_max, metadata_max;
 };
 
@@ -105,16 +130,23 @@ struct kvs_stream {
 
     /* machine */
     uint8_t state; /* enum kvs_stream_state */
-    uint8_t is_stopped, is_closed, is_ours /* made by our CreateStream */, is_rotating, has_waited /* READY reached */;
+    uint8_t is_closed, is_ours /* made by our CreateStream */, is_rotating, has_waited /* READY reached */;
     kvs_status failure;
     uint32_t last_result;
     uint64_t request; /* number of the outstanding order, 0: none */
     uint32_t request_kind;
     uint64_t request_count, upload_count;
     struct kvs_backoff backoff, session_backoff;
-    uint64_t wait_hns; /* owed before the next order */
+    uint64_t wait_hns; /* before the next order is sent */
+    struct kvs_pace paces[KVS_ACTION_PUT_MEDIA - KVS_ACTION_DESCRIBE_STREAM + 1]; /* of each kind of order */
     struct kvs_token token;
     uint64_t described_retention_hns;
+    uint64_t cluster_due_hns; /* no reader begins a cluster before it (pace.c) */
+    uint64_t join_from;       /* fragments before it go out alone */
+    uint64_t received_hns;      /* of the first RECEIVED since the last PERSISTED; KVS_TIME_NONE: none */
+    uint64_t describe_wait_hns; /* how long that may go on; 0: as long as at first */
+    uint8_t is_probing;         /* a session was refused and nothing was done since */
+    uint8_t is_slow;            /* clusters are paced although no limit asks for it */
 
     /* data */
     struct kvs_chain chain;
@@ -123,20 +155,34 @@ struct kvs_stream {
     struct kvs_metadata metadata;
     struct kvs_generator generator;
     struct format *formats, *format; /* all that are in use; what the next put is made for */
-    uint32_t format_count;
+    uint32_t format_count, packaged_format; /* the latter: number of the newest fragment's; a session has one only */
+    uint32_t packaged_content, opening_content; /* struct format's, of the newest fragment; of opening_pts_hns' frame */
     struct upload *uploads[UPLOADS_MAX]; /* by first fragment, oldest first; NULL at the end */
+    struct lent lents[UPLOADS_MAX];
+    uint32_t lent_count;                 /* of them in use */
     uint64_t inflight_offset;            /* chain bytes being written outside the lock; UINT64_MAX: none */
-    uint64_t sent_frames;                /* one past the newest frame that was ever read whole */
     uint64_t last_cluster_tc;            /* of the newest fragment; KVS_TIME_NONE before */
     uint64_t latest_tc, closed_tc; /* greatest timecode of all blocks, of those in closed fragments; of a session */
     uint64_t last_key_pts_hns;
     uint64_t opened_pts_hns, opened_size, newest_pts_hns; /* of the fragment that puts go to, as far as it is put */
     uint64_t opening_pts_hns;                             /* of the frame that begins it */
     uint64_t skip_pts_hns, skip_count, skip_bytes;        /* skipped frames not yet reported */
-    uint8_t skip_until_key, is_ended /* the last item was an end of fragment */, force_key, starts_session;
-    uint8_t is_skipping;   /* the first of a run of skipped frames has been reported */
-    uint8_t skip_arrivals; /* CUT: a frame of the lead was dropped on arrival; its successors need it */
-    uint8_t was_refused;   /* the last put found no room */
+    union { /* any of them: the next frame is looked at from all sides (put.c) */
+        struct {
+            uint8_t is_unusual; /* as it was opened: frames are ordered, keys made here, times the clock's */
+            uint8_t is_stopped, starts_session, skip_until_key;
+            uint8_t force_key;     /* DTS_EOFR: whatever frame follows an end of fragment opens the next one */
+            uint8_t skip_arrivals; /* CUT: a frame of the lead was dropped on arrival; its successors need it */
+            uint8_t was_refused;   /* the last put found no room */
+            uint8_t is_shifted;    /* something is added to the times of a track */
+        };
+        uint64_t unusual;
+    };
+    uint8_t is_ended;      /* the last item was an end of fragment */
+    uint8_t waits_for_put; /* KVS_PUT_OPENS: a session timed out with all sent */
+    uint64_t skipped_start_hns; /* KVS_PUT_OPENS: of a session that a skipped frame opens; KVS_TIME_NONE: none does */
+    uint8_t is_skipping; /* the first of a run of skipped frames has been reported */
+    uint8_t is_stopping; /* what is held leaves, and nothing follows it */
     uint8_t wants_room, store_pressure, buffer_pressure, latency_pressure;
     uint64_t checked_slabs; /* held when the store's pressure was last looked at; its limit never changes */
 
@@ -146,6 +192,7 @@ struct kvs_stream {
 
     /* out */
     uint8_t wants_wake; /* wake the host after unlocking */
+    uint64_t put_hns;   /* of the put that announces its bytes; KVS_TIME_NONE outside one */
     uint64_t armed_hns; /* deadline as the client's heap knows it; never later than the true one */
 
     /* the client's, under its lock */
@@ -179,6 +226,10 @@ struct kvs_client {
 
     struct action_queue actions;
     uint8_t wants_wake;
+    uint8_t is_muted; /* the host was not woken for what is pending: its next turn is at fetch_hns (action.c) */
+    uint8_t is_fetch; /* the turn of poked_hns is the one that was due by fetch_hns */
+    uint64_t poked_hns, fetch_hns;
+    uint64_t data_hns, data_before_hns; /* turns that handed out data: the last one, and the one before it */
     struct kvs_stream *streams, **buckets; /* all of them; by name */
     uint32_t bucket_count;                 /* a power of two, or 0 */
     struct kvs_stream *first_listed, *last_listed;
@@ -195,6 +246,9 @@ void actions_push(struct action_queue *queue, const struct kvs_host *host, const
 /* Both under the stream's lock; they take the client's, list the stream and note that the host is to be woken. */
 void stream_order(struct kvs_stream *stream, const struct kvs_action *action);
 void stream_notice(struct kvs_stream *stream, const struct kvs_action *action);
+/* Places for all orders that can wait with so many upload handles, whatever memory there is later. Under the stream's
+ * lock; KVS_E_NOMEM. */
+kvs_status stream_reserve_orders(struct kvs_stream *stream, uint32_t upload_count);
 /* Forgets an order of the outstanding request that nobody has drained yet. */
 void stream_withdraw_request(struct kvs_stream *stream);
 /* Forgets a DATA of the upload handle with this slot. */
@@ -228,9 +282,36 @@ void stream_write_lock(struct kvs_stream *stream); /* the writer's lock, then th
 void stream_write_unlock(struct kvs_stream *stream);
 void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns);
 void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns);
+void stream_woken_by_put(struct kvs_stream *stream, uint64_t skipped_pts_hns, uint64_t now_hns);
+void stream_rotate(struct kvs_stream *stream, uint64_t now_hns);
+void stream_restart(struct kvs_stream *stream); /* under writer and stream lock; nothing is held any more */
 void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns);
+/* When an order of this kind may be sent, after the wait that is due before it: kvs_action.after_hns. */
+uint64_t stream_order_time(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns);
 void stream_destroy(struct kvs_stream *stream);
 int stream_done_on_received(const struct kvs_stream *stream);
+
+/* ---- pace.c: in which portions fragments go out ------------------------------------------------------------------ */
+
+int pace_joins(const struct kvs_stream *stream, const struct upload *upload);
+void pace_resume(struct upload *upload, uint64_t now_hns);
+int pace_holds(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
+void pace_began(struct kvs_stream *stream, uint64_t now_hns);
+void pace_let_go(struct kvs_stream *stream);
+uint64_t pace_deadline(const struct kvs_stream *stream);
+void pace_poke(struct kvs_stream *stream, uint64_t now_hns);
+
+/* Key frames continue a fragment no longer: it is a quarter of the store already, which only its end can empty, or half
+ * of the size that it may have. */
+static inline int pace_is_large(const struct kvs_stream *stream)
+{
+    const struct kvs_view *view = &stream->view;
+    uint64_t slabs = stream->limits.slabs_max != 0 ? stream->limits.slabs_max : stream->client->pool.slabs_max;
+    uint64_t large = slabs * KVS_SLAB_SIZE / 4u, size_max = stream->limits.fragment_size_max;
+    if (stream->limits.fragment_duration_min_hns == 0 || kvs_view_is_empty(view)) return 0;
+    if (size_max != 0) large = kvs_hns_min(large, size_max / 2u);
+    return kvs_view_fragment_bytes(view, view->fragment_head - 1) >= large;
+}
 
 /* ---- session.c: which upload handle covers which fragments ------------------------------------------------------- */
 
@@ -243,11 +324,16 @@ void session_abort_open(struct kvs_stream *stream, uint32_t result);
 void session_abort_all(struct kvs_stream *stream, uint32_t result);
 void session_remove(struct kvs_stream *stream, struct upload *upload);
 void session_announce_all(struct kvs_stream *stream);
+void session_announce_due(struct kvs_stream *stream, uint64_t now_hns); /* those that waited until now (pace.c) */
 int session_is_told(const struct kvs_stream *stream); /* of what a put brings, by the caller */
-void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
+void session_timed_out(struct kvs_stream *stream, uint64_t now_hns);
+void session_refused(struct kvs_stream *stream, uint32_t error_id, uint64_t now_hns); /* by an ERROR ACK */
 void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
 void session_limit(struct kvs_stream *stream, uint64_t last); /* open ends stop at this fragment */
-uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upload);
+void session_limit_to_read(struct kvs_stream *stream);          /* each ends with the fragment that is being read */
+void session_expire(struct kvs_stream *stream, uint64_t now_hns);
+uint64_t session_next_expiry(const struct kvs_stream *stream); /* KVS_TIME_NONE: none */
+int session_is_behind(const struct kvs_stream *stream, const struct upload *upload); /* an earlier one has bytes left */
 
 /* ---- put.c, package.c, room.c: frames in ------------------------------------------------------------------------- */
 
@@ -263,6 +349,21 @@ kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns,
 void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size);
 void skip_report(struct kvs_stream *stream);
 
+/* ---- parts.c: what a call holds --------------------------------------------------------------------------------- */
+
+struct part {
+    const struct kvs_nal_scan *scan;
+    uint32_t size, flags;
+};
+kvs_status parts_init(struct kvs_stream *stream); /* once it has its format */
+void parts_free(struct kvs_stream *stream);
+kvs_status parts_load(struct kvs_stream *stream, uint32_t track, const struct format *format); /* given by the caller */
+void parts_clear(struct track *track);
+int parts_may_wait(const struct kvs_nal_scan *scan); /* else it is put as a frame */
+kvs_status parts_keep(struct kvs_stream *stream, struct track *track, const uint8_t *data, const struct part *part);
+/* What a session with this key frame needs: NULL when the present format will do. */
+kvs_status parts_format(struct kvs_stream *stream, uint32_t index, uint32_t pps, struct format **format_out);
+
 /* ---- ledger.c: what is done, what is dropped --------------------------------------------------------------------- */
 
 /* Fragments from..to-1. The oldest are forgotten at once, their memory with the next trim. */
@@ -271,7 +372,7 @@ void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t r
 void ledger_forget(struct kvs_stream *stream, uint64_t number); /* dropped, and not the oldest */
 void ledger_drop_all(struct kvs_stream *stream, uint32_t reason);
 void ledger_trim(struct kvs_stream *stream);
-void ledger_handed_out(struct kvs_stream *stream);
+void ledger_handed_out(struct kvs_stream *stream); /* after a fragment was closed, or read to its end */
 
 /* ---- formats.c: the list of formats ------------------------------------------------------------------------------ */
 
@@ -282,17 +383,50 @@ struct format *formats_find(const struct kvs_stream *stream, uint32_t number);
 uint32_t formats_with_mask(struct kvs_stream *stream, uint32_t number, uint32_t mask);
 int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);
 
+/* ---- lend.c: what readers have in their hands ------------------------------------------------------------------- */
+
+/* Given back by the handle's next call, whether or not the core still knows it. */
+int lend_return(struct kvs_stream *stream, uint64_t handle); /* 0: nothing was lent */
+void lend_note(struct kvs_stream *stream, uint64_t handle, uint64_t from, uint64_t to); /* one more piece */
+uint64_t lend_floor(const struct kvs_stream *stream); /* least chain offset lent; UINT64_MAX: none */
+void lend_punch(struct kvs_stream *stream, uint64_t from, uint64_t to); /* slabs in [from, to) go, but those lent */
+
+/* ---- read.c, unsent.c -------------------------------------------------------------------------------------------- */
+
+struct unsent {
+    uint64_t bytes, frames, duration_hns;
+};
+struct unsent unsent_of_stream(const struct kvs_stream *stream); /* of frames that wait for their order: nothing */
+/* As much as a reader gets now, the session's header and its end tag included. */
+struct unsent unsent_of_upload(const struct kvs_stream *stream, const struct upload *upload);
+uint32_t session_header_size(const struct kvs_stream *stream, const struct format *format);
+
 /* ---- ack.c, pressure.c ------------------------------------------------------------------------------------------- */
 
 void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns);
+void ack_poke(struct kvs_stream *stream, uint64_t now_hns);
+void ack_received_is_last(struct kvs_stream *stream); /* the retention became 0 */
+uint64_t ack_deadline(const struct kvs_stream *stream);
 void pressure_check_all(struct kvs_stream *stream);
-uint64_t pressure_unsent(const struct kvs_stream *stream); /* how much media nobody has read yet */
 /* Whether the service owes an ACK on this handle, and since when; after bytes went out and after an ACK. */
 void pressure_note_owed(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
 uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload *upload);
 void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
 
 /* ---- on the way of every frame: most often there is nothing to do ------------------------------------------------ */
+
+static inline struct kvs_cpd_format stream_cpd_format(const struct kvs_stream *stream, uint32_t track)
+{
+    struct kvs_cpd_format format = { stream->kinds, stream->tracks[track].type, stream->nal_flags,
+                                     stream->format->tracks[track].codec_id };
+    return format;
+}
+
+/* Whether this track's frames open fragments. */
+static inline int stream_is_lead(const struct kvs_stream *stream, uint32_t track)
+{
+    return stream->order.mode != KVS_ORDER_CUT || track == stream->order.lead;
+}
 
 static inline int stream_waits_for_acks(const struct kvs_stream *stream)
 {
@@ -356,6 +490,13 @@ static inline int room_is_there(const struct kvs_stream *stream, uint64_t size, 
 {
     int is_limited = stream->limits.frames_max != 0 || stream->limits.buffer_duration_hns != 0;
     return kvs_chain_has_room(&stream->chain, size) && !(is_limited && room_is_over_limits(stream, end_hns));
+}
+
+/* Where the times of the stream's blocks lie so far. */
+static inline void stream_note_times(struct kvs_stream *stream, uint64_t timecode, uint64_t pts_hns)
+{
+    if (timecode + 1 > stream->latest_tc + 1) stream->latest_tc = timecode; /* KVS_TIME_NONE + 1 is 0 */
+    stream->order.first_pts_hns = kvs_hns_min(stream->order.first_pts_hns, pts_hns);
 }
 
 static inline void pressure_check(struct kvs_stream *stream)

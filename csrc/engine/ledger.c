@@ -87,7 +87,9 @@ void ledger_trim(struct kvs_stream *stream)
     uint64_t floor = kvs_view_is_empty(view) ? stream->chain.head
                                              : kvs_view_fragment(view, view->fragment_tail)->floor_offset;
     floor = kvs_hns_min(floor, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
-    kvs_chain_trim(&stream->chain, &stream->client->pool, floor);
+    uint64_t lent = lend_floor(stream);
+    kvs_chain_trim(&stream->chain, &stream->client->pool, kvs_hns_min(floor, lent));
+    lend_punch(stream, lent, floor);
     if (has_moved && stream->formats->next != NULL) formats_prune(stream);
     if (stream->chain.held_count < held || (stream->wants_room && has_moved)) room_again(stream);
     end_waits(stream);
@@ -159,7 +161,7 @@ static void punch(struct kvs_stream *stream, uint64_t number)
     uint64_t from = kvs_view_fragment(view, before - 1)->ceiling_offset;
     uint64_t to = after < view->fragment_head ? kvs_view_fragment(view, after)->floor_offset : stream->chain.head;
     to = kvs_hns_min(to, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
-    if (from < to) kvs_chain_punch(&stream->chain, &stream->client->pool, from, to);
+    lend_punch(stream, from, to);
 }
 
 /* What follows a dropped fragment follows what came before it, across the break in time that it began. */
@@ -213,7 +215,6 @@ void ledger_forget(struct kvs_stream *stream, uint64_t number)
         upload->sent_next += upload->sent_next <= number;
         upload->last += upload->last < number;
     }
-    if (stream->sent_frames <= first) stream->sent_frames += end - first;
     kvs_view_forget(view, number);
     stream->settled_count--;
 }
@@ -224,7 +225,8 @@ void ledger_drop_all(struct kvs_stream *stream, uint32_t reason)
     struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason };
     for (uint64_t i = stream->view.fragment_tail; i < stream->view.fragment_head; i++)
         ledger_drop_fragment(stream, i, reason);
-    stream->order.is_started = 1; /* so that a flush lets everything go */
+    stream->order.is_started = 1; /* so that a flush lets everything go, also frames of a track that was left out */
+    for (uint32_t i = 0; i < stream->track_count; i++) stream->order.queues[i].is_silent = 0;
     while (stream->order.mode != KVS_ORDER_NONE && kvs_order_next(&stream->order, 0, 1, &held)) {
         action.a = held.frame.pts_hns;
         action.b++;
@@ -238,18 +240,25 @@ void ledger_drop_all(struct kvs_stream *stream, uint32_t reason)
     ledger_trim(stream);
 }
 
-/* Without acknowledgements a fragment is done when it is complete and was handed out whole. */
+/* Its reader has taken every byte of the fragment at which it stands, and none will follow. */
+static int has_read_whole(const struct kvs_stream *stream, const struct upload *upload)
+{
+    const struct kvs_view *view = &stream->view;
+    uint64_t number = upload->at_fragment;
+    if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound || upload->sent_next <= number) return 0;
+    if (number < view->fragment_tail || number >= view->fragment_head || upload->part < PART_FRAME) return 0;
+    const struct kvs_fragment *fragment = kvs_view_fragment(view, number);
+    if (!(fragment->flags & KVS_FRAGMENT_CLOSED) || upload->at_frame < kvs_view_fragment_end(view, number)) return 0;
+    return upload->at_offset == fragment->trailer_size;
+}
+
+/* Without acknowledgements a fragment is done when it is complete and one upload was handed all of it. What an upload
+ * has read says nothing of the fragments of another. */
 void ledger_handed_out(struct kvs_stream *stream)
 {
-    struct kvs_view *view = &stream->view;
     if (stream_waits_for_acks(stream)) return;
-    uint64_t to = view->fragment_tail;
-    while (to < view->fragment_head) {
-        uint32_t flags = kvs_view_fragment(view, to)->flags;
-        if (!(flags & KVS_FRAGMENT_CLOSED) ||
-            !(is_settled(flags) || stream->sent_frames >= kvs_view_fragment_end(view, to)))
-            break;
-        to++;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        uint64_t number = stream->uploads[i]->at_fragment;
+        if (has_read_whole(stream, stream->uploads[i])) ledger_done(stream, number, number + 1);
     }
-    ledger_done(stream, view->fragment_tail, to);
 }

@@ -5,32 +5,12 @@
 
 #include "base/version.h"
 
-/* The live handle that has read furthest, or NULL. */
-static const struct upload *foremost(const struct kvs_stream *stream)
-{
-    const struct upload *best = NULL;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads[i];
-        if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound) continue;
-        if (best == NULL || upload->read_cum > best->read_cum) best = upload;
-    }
-    return best;
-}
-
 static void fill_unsent(const struct kvs_stream *stream, struct kvs_stream_metrics *out)
 {
-    const struct kvs_view *view = &stream->view;
-    const struct upload *upload = foremost(stream);
-    uint64_t frame = view->frame_tail, from = view->cum_bytes;
-    if (!kvs_view_is_empty(view)) from = kvs_view_fragment(view, view->fragment_tail)->cum_bytes;
-    if (upload != NULL) {
-        from = kvs_hns_max(from, upload->read_cum);
-        frame = kvs_hns_max(frame, upload->at_frame);
-        if (upload->at_fragment >= view->fragment_head) frame = view->frame_head;
-    }
-    out->bytes_unsent = kvs_hns_sub(view->cum_bytes, from);
-    out->frames_unsent = kvs_hns_sub(view->frame_head, frame) + kvs_order_count(&stream->order);
-    out->duration_unsent_hns = pressure_unsent(stream);
+    struct unsent unsent = unsent_of_stream(stream);
+    out->bytes_unsent = unsent.bytes;
+    out->frames_unsent = unsent.frames + kvs_order_count(&stream->order);
+    out->duration_unsent_hns = unsent.duration_hns;
 }
 
 /* All before the oldest fragment, or, without one, before the oldest frame that waits for its place. */
@@ -43,6 +23,15 @@ static void fill_settled(const struct kvs_stream *stream, struct kvs_stream_metr
             before -= (uint32_t)((uint32_t)before - kvs_view_fragment(view, view->fragment_tail)->first_put[i]);
         out->frames_settled[i] = before;
     }
+}
+
+static uint64_t newest_of(const struct kvs_stream *stream)
+{
+    uint64_t newest_hns = 0;
+    for (uint32_t i = 0; i < stream->track_count; i++) {
+        if (stream->tracks[i].times.is_seen) newest_hns = kvs_hns_max(newest_hns, stream->tracks[i].times.dts_hns);
+    }
+    return newest_hns;
 }
 
 static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out)
@@ -58,6 +47,8 @@ static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++)
         out->sessions_active += stream->uploads[i]->state != KVS_UPLOAD_DEAD;
     out->duration_buffered_hns = kvs_view_duration_from(&stream->view, stream->view.fragment_tail);
+    out->newest_hns = newest_of(stream);
+    out->shift_hns = times_shift(stream);
     fill_unsent(stream, out);
     fill_settled(stream, out);
 }

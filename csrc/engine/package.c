@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#define EARLY_MAX_HNS (5 * KVS_HNS_PER_SECOND)
-
 static void report_skipped(struct kvs_stream *stream)
 {
     struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = KVS_DROP_SKIPPED };
@@ -88,15 +86,47 @@ static int was_ended_early(const struct kvs_stream *stream)
     return stream->is_ended && stream->view.end_hns < kvs_hns_add(stream->last_key_pts_hns, stream->order.window_hns);
 }
 
-/* Which tracks the fragment that opens now announces: those that had a frame in the one before (or have one waiting).
- * */
-static uint32_t wanted_mask(struct kvs_stream *stream)
+/* Where the fragment that begins at `pts_hns` ends if it is as long as the one before. */
+static uint64_t expected_end(const struct kvs_stream *stream, uint64_t pts_hns)
+{
+    uint64_t before_hns = stream->last_key_pts_hns, length_hns = KVS_ORDER_APART_HNS;
+    if (before_hns != KVS_TIME_NONE && pts_hns > before_hns)
+        length_hns = kvs_hns_min(pts_hns - before_hns, KVS_ORDER_SPAN_MAX_HNS);
+    return kvs_hns_add(pts_hns, length_hns);
+}
+
+/* Whether a track will have a frame in the fragment that begins at `pts_hns`. Its next frame says so, if it has come:
+ * one that lies further away belongs to another fragment. If none has come, the track goes on as before, unless the
+ * lead is beyond this fragment already, or nothing more will come. */
+static int is_there(const struct kvs_stream *stream, uint32_t track, uint64_t pts_hns)
+{
+    const struct kvs_held *next = kvs_order_front(&stream->order, track);
+    uint64_t end_hns = expected_end(stream, pts_hns);
+    if (next != NULL) return next->frame.pts_hns < end_hns;
+    if (stream->tracks[track].fragment_frames == 0 || stream->is_stopping) return 0;
+    return stream->order.queues[stream->order.lead].seen_pts_hns < end_hns;
+}
+
+/* A fragment of which nothing was read can still be put right: it announces the tracks that it has frames of. */
+static void correct_mask(struct kvs_stream *stream)
+{
+    uint32_t mask = 0;
+    if (stream->order.mode != KVS_ORDER_CUT || kvs_view_is_empty(&stream->view)) return;
+    struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
+    if (fragment->read_hns != KVS_TIME_NONE) return;
+    for (uint32_t i = 0; i < stream->track_count; i++) mask |= (uint32_t)(stream->tracks[i].fragment_frames != 0) << i;
+    if (mask == 0) return; /* counted for another one */
+    fragment->format = stream->packaged_format = formats_with_mask(stream, fragment->format, mask);
+}
+
+/* Which tracks the fragment that opens now announces. */
+static uint32_t wanted_mask(struct kvs_stream *stream, uint64_t pts_hns)
 {
     uint32_t mask = (1u << stream->track_count) - 1u;
     if (stream->order.mode != KVS_ORDER_CUT) return mask;
     for (uint32_t i = 0; i < stream->track_count; i++) {
         struct kvs_held_queue *queue = &stream->order.queues[i];
-        int was_there = stream->tracks[i].fragment_frames != 0 || queue->head != queue->tail;
+        int was_there = is_there(stream, i, pts_hns);
         stream->tracks[i].fragment_frames = 0;
         if (i == stream->order.lead) continue;
         if (!was_there && !queue->is_silent && was_ended_early(stream)) continue;
@@ -120,7 +150,7 @@ static int may_open(const struct kvs_stream *stream, const struct kvs_held *held
 
 uint64_t track_settled(const struct kvs_stream *stream, uint32_t track)
 {
-    uint64_t frames_put = stream->tracks[track].frames_put;
+    uint64_t frames_put = stream->tracks[track].frames_put - stream->tracks[track].joined.calls;
     return stream->order.mode == KVS_ORDER_NONE ? frames_put : kvs_order_next_index(&stream->order, track, frames_put);
 }
 
@@ -129,6 +159,15 @@ static void report_split(struct kvs_stream *stream, uint64_t pts_hns)
     struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_SPLIT, .a = pts_hns };
     action.b = ++stream->metrics.fragments_split;
     stream_notice(stream, &action);
+}
+
+static void note_cpd(struct kvs_stream *stream, uint32_t number)
+{
+    const struct format *format = formats_find(stream, number);
+    for (uint32_t i = 0; i < format->track_count; i++) {
+        int is_missing = (format->track_mask >> i & 1u) != 0 && format->tracks[i].cpd_size == 0;
+        stream->metrics.fragments_without_cpd[i] += (uint64_t)is_missing;
+    }
 }
 
 static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan)
@@ -141,17 +180,22 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     kvs_chain_write(&stream->chain, at, cluster, sizeof cluster);
     fragment.prefix_offset = write_tags(stream, end - held->prefix_space, at);
     fragment.prefix_size = (uint32_t)(end - fragment.prefix_offset);
-    fragment.format = formats_with_mask(stream, held->format, wanted_mask(stream));
+    correct_mask(stream);
+    fragment.format = formats_with_mask(stream, held->format, wanted_mask(stream, held->frame.pts_hns));
     for (uint32_t i = 0; i < stream->track_count; i++) fragment.first_put[i] = (uint32_t)track_settled(stream, i);
     fragment.first_put[held->track] = (uint32_t)held->index;
     if (stream->starts_session) fragment.flags = KVS_FRAGMENT_NEW_SESSION;
+    if (stream->starts_session || fragment.format != stream->packaged_format) stream->latest_tc = KVS_TIME_NONE;
+    stream->packaged_format = fragment.format;
+    stream->packaged_content = formats_find(stream, fragment.format)->content;
     stream->starts_session = stream->is_ended = stream->skip_until_key = 0;
     stream->last_cluster_tc = plan->cluster_tc;
-    stream->closed_tc = fragment.flags & KVS_FRAGMENT_NEW_SESSION ? KVS_TIME_NONE : stream->latest_tc;
-    if (fragment.flags & KVS_FRAGMENT_NEW_SESSION) stream->latest_tc = KVS_TIME_NONE;
+    stream->closed_tc = stream->latest_tc; /* of its session it may be the first */
     stream->last_key_pts_hns = stream->order.first_pts_hns = held->frame.pts_hns;
     stream->metrics.fragments_put++;
+    note_cpd(stream, fragment.format);
     kvs_view_open_fragment(&stream->view, &fragment);
+    ledger_handed_out(stream); /* the one before is complete */
     if (!(held->flags & KVS_FRAME_KEY)) report_split(stream, held->frame.pts_hns);
 }
 
@@ -163,7 +207,7 @@ static int is_too_far(const struct kvs_stream *stream, const struct kvs_held *he
     if (may_open(stream, held)) return 0; /* pictures of its own, as far back as a block time can say */
     if (plan->block_tc >= 0)
         return held->frame.pts_hns > kvs_hns_add(stream->order.first_pts_hns, KVS_ORDER_SPAN_MAX_HNS);
-    if ((uint64_t)-plan->block_tc * stream->limits.scale_hns > EARLY_MAX_HNS) return 1;
+    if ((uint64_t)-plan->block_tc * stream->limits.scale_hns > KVS_ORDER_EARLY_MAX_HNS) return 1;
     return kvs_hns_sub(stream->latest_tc, plan->pts_tc) * stream->limits.scale_hns > KVS_ORDER_SPAN_MAX_HNS;
 }
 
@@ -190,12 +234,36 @@ static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held 
     return KVS_OK;
 }
 
+/* Whether a track that was left out is back: it needs a fragment that announces it. The one that runs may end for that
+ * once it has the second that the service asks for. */
+static int is_awaited(const struct kvs_stream *stream, uint64_t pts_hns)
+{
+    if (stream->order.mode != KVS_ORDER_CUT || stream->last_key_pts_hns == KVS_TIME_NONE) return 0;
+    if (pts_hns < kvs_hns_add(stream->last_key_pts_hns, KVS_HNS_PER_SECOND)) return 0;
+    for (uint32_t i = 0; i < stream->track_count; i++) {
+        if (i == stream->order.lead || !stream->order.queues[i].is_silent) continue;
+        const struct kvs_held *next = kvs_order_front(&stream->order, i);
+        if (next != NULL && next->frame.pts_hns < expected_end(stream, pts_hns)) return 1;
+    }
+    return 0;
+}
+
+/* Whether a frame that may open a fragment can not continue the one that runs, however short that is: it was put with
+ * other codec private data, steps back in time, or stands where the fragment is split. */
+static int must_open(const struct kvs_stream *stream, const struct kvs_held *held)
+{
+    if (pace_is_large(stream) || !(held->flags & KVS_FRAME_KEY) || (held->flags & KVS_HELD_RESTART)) return 1;
+    if (formats_find(stream, held->format)->content != stream->packaged_content) return 1;
+    return is_awaited(stream, held->frame.pts_hns);
+}
+
 static kvs_status plan_anew(struct kvs_stream *stream, const struct kvs_held *held, struct kvs_generator_plan *plan)
 {
     if (stream->starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held))
         kvs_generator_reset(&stream->generator);
     int opens = (held->flags & KVS_HELD_OPENS) != 0 && may_open(stream, held);
     uint32_t flags = opens ? held->flags | KVS_FRAME_KEY : held->flags;
+    stream->generator.must_open = opens && must_open(stream, held);
     kvs_status status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, flags,
                                            may_open(stream, held), plan);
     if (status == KVS_E_FRAME_TIMESTAMP && opens) {
@@ -213,12 +281,6 @@ static kvs_status check_plan(struct kvs_stream *stream, const struct kvs_held *h
     if (held->prefix_space < KVS_MKV_CLUSTER_SIZE) return KVS_E_STREAM_STATE; /* only key frames open fragments */
     if (goes_back(stream, plan->cluster_tc, 1)) stream->starts_session = 1;
     return KVS_OK;
-}
-
-static void note_times(struct kvs_stream *stream, uint64_t timecode, uint64_t pts_hns)
-{
-    if (timecode + 1 > stream->latest_tc + 1) stream->latest_tc = timecode; /* KVS_TIME_NONE + 1 is 0 */
-    stream->order.first_pts_hns = kvs_hns_min(stream->order.first_pts_hns, pts_hns);
 }
 
 static void write_block(struct kvs_stream *stream, const struct kvs_held *held, int32_t block_tc)
@@ -253,7 +315,7 @@ static inline kvs_status package_frame(struct kvs_stream *stream, const struct k
     write_block(stream, held, plan->block_tc);
     kvs_view_push_frame(&stream->view, &held->frame, held->payload_size, held->track);
     stream->tracks[held->track].fragment_frames++;
-    note_times(stream, plan->pts_tc, held->frame.pts_hns);
+    stream_note_times(stream, plan->pts_tc, held->frame.pts_hns);
     return KVS_OK;
 }
 
@@ -306,6 +368,7 @@ static kvs_status write_trailer(struct kvs_stream *stream, uint64_t now_hns)
     kvs_status status = kvs_chain_reserve(&stream->chain, &stream->client->pool, size, stream->limits.slabs_max,
                                           now_hns);
     if (status != KVS_OK) return status;
+    correct_mask(stream);
     uint64_t offset = kvs_chain_advance(&stream->chain, size), at = offset;
     for (struct kvs_metadata_entry *entry = stream->metadata.first; entry != NULL; entry = entry->next) {
         if (entry->is_sent) continue;
@@ -356,7 +419,7 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
     }
     stream->is_ended = stream->skip_until_key = 1;
     stream->order.is_started = 0;
-    stream->force_key = stream->order.mode == KVS_ORDER_DTS_EOFR || stream->order.mode == KVS_ORDER_PTS_EOFR;
+    stream->force_key = stream->order.mode == KVS_ORDER_DTS_EOFR;
     stream->metrics.last_put_hns = KVS_TIME_NONE;
     ledger_handed_out(stream);
     session_announce(stream);
@@ -369,6 +432,7 @@ void package_trailer(struct kvs_stream *stream, uint64_t now_hns)
     if (write_trailer(stream, now_hns) == KVS_OK) return;
     kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |=
         KVS_FRAGMENT_CLOSED; /* the reader adds the tag */
+    ledger_handed_out(stream);
 }
 
 kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns)

@@ -23,20 +23,6 @@ static int is_under(uint64_t left, uint64_t limit, int was_on)
     return left <= limit / 100u * (was_on ? FREE_OK_PERCENT : FREE_LOW_PERCENT);
 }
 
-uint64_t pressure_unsent(const struct kvs_stream *stream)
-{
-    const struct kvs_view *view = &stream->view;
-    uint64_t frame = view->frame_tail, fragment = view->fragment_tail;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads[i];
-        if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound || upload->at_frame < frame) continue;
-        frame = upload->at_frame;
-        fragment = kvs_hns_max(fragment, upload->at_fragment);
-    }
-    if (frame >= view->frame_head || fragment >= view->fragment_head) return 0;
-    return kvs_view_duration(view, fragment, kvs_view_frame(view, frame)->pts_hns);
-}
-
 /* A stream knows its own share; the whole store's level is a client metric. */
 static void check_store(struct kvs_stream *stream)
 {
@@ -58,7 +44,7 @@ void pressure_check_all(struct kvs_stream *stream)
             left);
     }
     if (stream->limits.latency_max_hns != 0) {
-        uint64_t unsent = pressure_unsent(stream);
+        uint64_t unsent = unsent_of_stream(stream).duration_hns;
         int is_on = unsent >
                     (stream->latency_pressure ? stream->limits.latency_max_hns / 2u : stream->limits.latency_max_hns);
         set(stream, &stream->latency_pressure, is_on, KVS_PRESSURE_LATENCY, unsent);

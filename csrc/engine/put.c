@@ -8,126 +8,55 @@
 #include "media/nal.h"
 
 #define SPARSE_KEY_GAP_HNS (2 * KVS_HNS_PER_SECOND)
-#define SYNC_HNS KVS_HNS_PER_SECOND
 #define CPD_MAX (KVS_MKV_CPD_MAX)
 
 struct put {
-    struct kvs_held held; /* as it will wait or be packaged; times shifted as the track's are */
+    struct kvs_held held; /* as it will wait or be packaged */
+    struct times times;
     struct track *track;
     const uint8_t *data;
     uint32_t data_size, flags;
-    uint64_t duration_hns, shift_hns, input_hns;
+    uint64_t duration_hns;
     struct kvs_nal_scan scan;
     struct kvs_generator_plan plan;
+    struct kvs_call call;
+    uint32_t joined_size; /* of what its track keeps for it */
     struct format *format; /* new one made for this frame, not in the list yet */
-    uint8_t is_adapted, is_new_session, is_dropped_backward;
-    uint8_t is_bumped;
+    uint8_t is_adapted, is_new_session;
     uint8_t opens;    /* a fragment may begin with it */
+    uint8_t is_part;  /* it holds no picture and waits for one */
     uint8_t has_plan; /* `plan` still holds */
+    uint8_t is_skipped;
+    uint8_t is_stored; /* it was taken, and not skipped or dropped */
     uint8_t is_quiet; /* it only made the open fragment longer: no deadline has come nearer */
 };
 
 static int is_large(const struct put *put) { return put->data_size > LARGE_FRAME; }
 
-/* ---- times ------------------------------------------------------------------------------------------------------- */
-
-/* How much to add to this track's times so that they rise again: what another track already adds, if that fits (tracks
- * stay in step), else what continues after the last frame by its usual step. */
-static uint64_t shift_for(const struct kvs_stream *stream, const struct put *put, const struct track *track)
-{
-    for (uint32_t i = 0; i < stream->track_count; i++) {
-        uint64_t shifted = put->held.dts_hns + stream->tracks[i].shift_hns;
-        if (stream->tracks[i].shift_hns > track->shift_hns && shifted > track->last_dts_hns &&
-            shifted < track->last_dts_hns + SYNC_HNS)
-            return stream->tracks[i].shift_hns;
-    }
-    uint64_t step = kvs_hns_max(track->last_step_hns, stream->limits.scale_hns);
-    return track->last_dts_hns + step - put->held.dts_hns;
-}
-
-static kvs_status check_backward(struct kvs_stream *stream, struct put *put, const struct track *track)
-{
-    uint64_t scale = stream->limits.scale_hns;
-    put->shift_hns = track->shift_hns;
-    put->input_hns = put->held.dts_hns + track->shift_hns;
-    if (!track->is_seen || put->input_hns >= track->last_dts_hns + scale) return KVS_OK;
-    if (put->input_hns / scale > track->last_dts_hns / scale) return KVS_OK;
-    int is_back = put->input_hns / scale < track->last_input_hns / scale;
-    if (stream->backward_policy == KVS_BACKWARD_ERROR) return is_back ? KVS_E_FRAME_TIMESTAMP : KVS_OK;
-    if (!is_back) { /* several frames within one unit: this one moves to the next, those after it do not */
-        uint64_t bump = (track->last_dts_hns / scale + 1) * scale - put->input_hns;
-        put->held.dts_hns += bump;
-        put->held.frame.pts_hns += bump;
-        put->is_bumped = 1;
-        return KVS_OK;
-    }
-    if (stream->backward_policy == KVS_BACKWARD_DROP) put->is_dropped_backward = 1;
-    else if (stream->backward_policy == KVS_BACKWARD_SESSION) put->is_new_session = 1;
-    else put->shift_hns = shift_for(stream, put, track);
-    return KVS_OK;
-}
-
 static kvs_status set_times(struct kvs_stream *stream, struct put *put)
 {
     struct kvs_held *held = &put->held;
-    if (stream->flags & KVS_CLOCK_TIMECODES) held->frame.pts_hns = held->dts_hns = held->arrival_hns;
-    kvs_status status = check_backward(stream, put, put->track);
-    held->frame.pts_hns += put->shift_hns;
-    held->dts_hns += put->shift_hns;
-    int is_within = held->frame.pts_hns <= KVS_HNS_MEDIA_MAX && held->dts_hns <= KVS_HNS_MEDIA_MAX;
-    return is_within ? status : KVS_E_FRAME_TIMESTAMP_RANGE;
-}
-
-static void report_jump(struct kvs_stream *stream, const struct track *track, uint64_t ahead_hns)
-{
-    struct kvs_action action = { .kind = KVS_ACTION_TIMES_JUMPED, .a = track->id, .b = ahead_hns };
-    stream->metrics.times_jumped++;
-    stream_notice(stream, &action);
-}
-
-static void shift_track(struct kvs_stream *stream, struct put *put)
-{
-    struct track *track = put->track;
-    struct kvs_action action = { .kind = KVS_ACTION_TIME_SHIFTED, .a = track->id };
-    action.b = put->shift_hns - track->shift_hns;
-    stream->metrics.times_shifted++;
-    stream_notice(stream, &action);
-    track->shift_hns += action.b;
-    put->input_hns += action.b;
-}
-
-static void commit_times(struct kvs_stream *stream, struct put *put)
-{
-    struct track *track = put->track;
-    uint64_t dts_hns = put->held.dts_hns;
-    if (put->shift_hns != track->shift_hns) shift_track(stream, put);
-    if (put->is_bumped) stream->metrics.times_bumped++;
-    if (track->is_seen && dts_hns > track->last_dts_hns) {
-        uint64_t step_hns = dts_hns - track->last_dts_hns;
-        track->last_step_hns = kvs_hns_min(step_hns, SYNC_HNS);
-        if (step_hns > KVS_VIEW_GAP_HNS) report_jump(stream, track, step_hns);
-    }
-    track->last_dts_hns = dts_hns;
-    track->last_input_hns = put->input_hns;
-    track->is_seen = 1;
+    if (stream->flags & KVS_CLOCK_TIMECODES) put->times.pts_hns = put->times.dts_hns = held->arrival_hns;
+    kvs_status status = times_place(stream, held->track, put->flags, &put->times);
+    held->frame.pts_hns = put->times.pts_hns;
+    held->dts_hns = put->times.dts_hns;
+    put->is_new_session = put->times.is_back && stream->backward_policy == KVS_BACKWARD_SESSION;
+    return status;
 }
 
 /* ---- what kind of frame it is ------------------------------------------------------------------------------------ */
 
-static int is_lead(const struct kvs_stream *stream, uint32_t track)
-{
-    return stream->order.mode != KVS_ORDER_CUT || track == stream->order.lead;
-}
-
 static void set_key(struct kvs_stream *stream, struct put *put)
 {
-    if ((stream->flags & KVS_SPARSE_KEYS) && is_lead(stream, put->held.track)) {
+    if ((stream->flags & KVS_SPARSE_KEYS) && stream_is_lead(stream, put->held.track)) {
         uint64_t last = stream->last_key_pts_hns;
         int is_due = stream->skip_until_key || put->is_new_session || last == KVS_TIME_NONE ||
                      put->held.frame.pts_hns >= kvs_hns_add(last, SPARSE_KEY_GAP_HNS);
+        if (put->held.frame.pts_hns < put->track->times.newest_hns && put->track->times.is_seen && !put->times.is_back)
+            is_due = 0; /* none after a key frame lies before it */
         put->flags = is_due ? put->flags | KVS_FRAME_KEY : put->flags & ~(uint32_t)KVS_FRAME_KEY;
     }
-    if (stream->force_key && is_lead(stream, put->held.track)) put->flags |= KVS_FRAME_KEY;
+    if (stream->force_key && stream_is_lead(stream, put->held.track)) put->flags |= KVS_FRAME_KEY;
 }
 
 static int is_key(const struct put *put) { return (put->flags & KVS_FRAME_KEY) != 0; }
@@ -142,12 +71,11 @@ static int may_split(const struct kvs_stream *stream)
 static int is_split(const struct kvs_stream *stream, const struct put *put)
 {
     const struct limits *limits = &stream->limits;
-    if (is_key(put) || !is_lead(stream, put->held.track) || put->is_new_session) return 0;
+    if (is_key(put) || !stream_is_lead(stream, put->held.track) || put->is_new_session) return 0;
     if (stream->order.mode != KVS_ORDER_NONE && stream->order.mode != KVS_ORDER_CUT) return 0;
     if (stream->opened_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->newest_pts_hns) return 0;
     uint64_t first_pts_hns = stream->opened_pts_hns;
-    if (limits->fragment_duration_hns != 0 ||                /* not every key frame begins one */
-        stream->last_key_pts_hns == stream->opening_pts_hns) /* it has left, and other tracks' frames behind it */
+    if (stream->last_key_pts_hns == stream->opening_pts_hns) /* it has left, and other tracks' frames behind it */
         first_pts_hns = kvs_hns_min(first_pts_hns, stream->order.first_pts_hns);
     uint64_t duration = put->held.frame.pts_hns + put->duration_hns - first_pts_hns;
     uint64_t size = stream->opened_size + put->held.payload_size;
@@ -155,14 +83,33 @@ static int is_split(const struct kvs_stream *stream, const struct put *put)
            (limits->fragment_size_max != 0 && size > limits->fragment_size_max);
 }
 
+/* Whether the frame can not continue the fragment with this content (struct format), however short that is. */
+static int must_open(const struct kvs_stream *stream, const struct put *put, uint32_t content)
+{
+    if (!put->opens) return 0;
+    return pace_is_large(stream) || !is_key(put) || put->format != NULL || stream->format->content != content;
+}
+
+/* A key frame that comes too soon after the one that began the fragment continues it. */
+static int begins_fragment(const struct kvs_stream *stream, const struct put *put)
+{
+    uint64_t least_hns = stream->generator.config.cluster_duration_hns;
+    if (!put->opens || !stream_is_lead(stream, put->held.track)) return 0;
+    if (least_hns == 0 || stream->opened_pts_hns == KVS_TIME_NONE) return 1;
+    if (put->is_new_session || stream->starts_session || stream->is_ended) return 1;
+    if (must_open(stream, put, stream->opening_content)) return 1;
+    return put->held.frame.pts_hns >= kvs_hns_add(stream->opening_pts_hns, least_hns);
+}
+
 static void note_opened(struct kvs_stream *stream, const struct put *put)
 {
-    if (put->opens && is_lead(stream, put->held.track)) {
+    if (begins_fragment(stream, put)) {
         stream->opening_pts_hns = stream->opened_pts_hns = stream->newest_pts_hns = put->held.frame.pts_hns;
+        if (is_key(put)) stream->opening_content = stream->format->content;
         stream->opened_size = 0;
     }
     stream->opened_size += put->held.payload_size + KVS_MKV_BLOCK_SIZE;
-    if (!is_lead(stream, put->held.track)) return;
+    if (!stream_is_lead(stream, put->held.track)) return;
     if (put->held.frame.pts_hns > stream->newest_pts_hns) stream->newest_pts_hns = put->held.frame.pts_hns;
     if (put->held.frame.pts_hns < stream->opened_pts_hns)
         stream->opened_pts_hns = put->held.frame.pts_hns; /* a leading picture */
@@ -171,28 +118,23 @@ static void note_opened(struct kvs_stream *stream, const struct put *put)
 /* Frames that can not be decoded without what is missing. Ordered by time (DTS, PTS) it shows only when they leave. */
 static int is_skipped(const struct kvs_stream *stream, const struct put *put)
 {
+    int is_lead = stream_is_lead(stream, put->held.track);
     if (is_key(put)) return 0;
-    if (put->is_new_session && is_lead(stream, put->held.track)) return 1; /* a session begins with a key frame */
-    if (stream->skip_arrivals && is_lead(stream, put->held.track)) return 1;
+    if (put->is_new_session && is_lead) return 1; /* a session begins with a key frame */
+    if (stream->skip_arrivals && is_lead) return 1;
     if (!stream->skip_until_key) return 0;
     if (stream->order.mode == KVS_ORDER_NONE) return 1;
-    return stream->order.mode == KVS_ORDER_CUT && is_lead(stream, put->held.track) &&
-           kvs_order_count(&stream->order) == 0;
-}
-
-static struct kvs_cpd_format cpd_format_of(const struct kvs_stream *stream, uint32_t track)
-{
-    struct kvs_cpd_format format = { stream->kinds, stream->tracks[track].type, stream->nal_flags,
-                                     stream->format->tracks[track].codec_id };
-    return format;
+    return stream->order.mode == KVS_ORDER_CUT && is_lead && kvs_order_count(&stream->order) == 0;
 }
 
 /* Codec private data found in a key frame: when it is not what the track has, a new format is made for it. Parameter
  * sets that can not be read are left alone: the frame still goes out. */
 static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
 {
+    if (!put->opens) return KVS_OK;
+    if (put->track->has_parts) return parts_format(stream, put->held.track, put->call.pps, &put->format);
     if (!is_key(put) || !put->track->cpd_from_frames) return KVS_OK;
-    struct kvs_cpd_format cpd_format = cpd_format_of(stream, put->held.track);
+    struct kvs_cpd_format cpd_format = stream_cpd_format(stream, put->held.track);
     const struct kvs_mkv_track *track = &stream->format->tracks[put->held.track];
     uint32_t size = 0;
     if (!kvs_cpd_is_in_frames(&cpd_format)) return KVS_OK;
@@ -210,11 +152,20 @@ static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
     return status == KVS_E_NOMEM ? status : KVS_OK;
 }
 
-static kvs_status adapt_nals(struct put *put, uint32_t flags)
+static kvs_status scan_frame(const struct kvs_stream *stream, struct put *put, uint32_t nal_flag)
 {
-    kvs_status status = flags == KVS_NAL_ANNEXB_TO_AVCC ? kvs_nal_scan(put->data, put->data_size, &put->scan)
-                                                        : kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
+    const uint32_t codec = put->track->sets.is_h265 ? KVS_NAL_IS_H265 : 0;
+    if (stream->flags & KVS_NO_EMPTY_NALS)
+        return kvs_nal_scan_clean(put->data, put->data_size, nal_flag | codec, &put->scan);
+    if (nal_flag == KVS_NAL_ANNEXB_TO_AVCC) return kvs_nal_scan(put->data, put->data_size, &put->scan);
+    return kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
+}
+
+static kvs_status adapt_nals(const struct kvs_stream *stream, struct put *put, uint32_t flags)
+{
+    kvs_status status = scan_frame(stream, put, flags);
     if (status != KVS_OK) return status;
+    if (put->scan.adapted_size == 0 && !put->track->has_parts) return KVS_E_FRAME_DATA;
     if (put->scan.adapted_size > UINT32_MAX - KVS_MKV_BLOCK_SIZE) return KVS_E_FRAME_TOO_LARGE;
     put->is_adapted = put->scan.kind != KVS_NAL_UNCHANGED;
     put->held.payload_size = (uint32_t)put->scan.adapted_size;
@@ -225,7 +176,7 @@ static inline kvs_status scan_nals(const struct kvs_stream *stream, struct put *
 {
     const uint32_t flags = stream->nal_flags & (KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB);
     put->held.payload_size = put->data_size;
-    return flags == 0 || put->track->type != KVS_TRACK_VIDEO ? KVS_OK : adapt_nals(put, flags);
+    return flags == 0 || put->track->type != KVS_TRACK_VIDEO ? KVS_OK : adapt_nals(stream, put, flags);
 }
 
 /* ---- the copy ---------------------------------------------------------------------------------------------------- */
@@ -248,11 +199,14 @@ static void copy_adapted(struct kvs_chain *chain, struct put *put, uint64_t offs
 /* A large payload is copied without the stream's lock. */
 static void store(struct kvs_stream *stream, struct put *put)
 {
+    const struct joined *joined = &put->track->joined; /* nothing else is put while a payload is copied */
     uint64_t at = put->held.frame.offset + KVS_MKV_BLOCK_SIZE;
     if (is_large(put)) {
         stream->inflight_offset = put->held.frame.offset - put->held.prefix_space;
         kvs_host_unlock(stream->host, stream->lock);
     }
+    if (put->joined_size != 0) kvs_chain_write(&stream->chain, at, joined->bytes, put->joined_size);
+    at += put->joined_size;
     if (put->is_adapted) copy_adapted(&stream->chain, put, at);
     else kvs_chain_write(&stream->chain, at, put->data, put->data_size);
     if (!is_large(put)) return;
@@ -263,14 +217,20 @@ static void store(struct kvs_stream *stream, struct put *put)
 
 /* ---- the sequence ------------------------------------------------------------------------------------------------ */
 
-/* Returns how many frames of its track were put before it. */
-static uint64_t count_put(struct kvs_stream *stream, const struct put *put)
+/* The number of its frame in its track, or of the first of the calls that it takes along. */
+static uint64_t number_put(struct track *track)
+{
+    uint64_t number = track->frames_put++ - track->joined.calls;
+    parts_clear(track);
+    return number;
+}
+
+static void count_put(struct kvs_stream *stream, const struct put *put)
 {
     stream->metrics.frames_put++;
     stream->metrics.bytes_put += put->held.payload_size;
     stream->metrics.frames_buffered++;
     stream->metrics.bytes_buffered += put->held.payload_size;
-    return put->track->frames_put++;
 }
 
 static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t reason)
@@ -278,7 +238,7 @@ static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t 
     struct kvs_action action = {
         .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->held.frame.pts_hns, .b = 1, .c = put->held.payload_size
     };
-    put->track->frames_put++;
+    (void)number_put(put->track);
     stream->metrics.frames_put++;
     stream->metrics.bytes_put += put->held.payload_size;
     stream->metrics.frames_dropped[reason]++;
@@ -286,9 +246,11 @@ static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t 
     stream_notice(stream, &action);
 }
 
-static void skip_put(struct kvs_stream *stream, const struct put *put)
+static void skip_put(struct kvs_stream *stream, struct put *put)
 {
-    (void)count_put(stream, put);
+    put->is_skipped = 1;
+    count_put(stream, put);
+    (void)number_put(put->track);
     skip_frame(stream, put->held.frame.pts_hns, put->held.payload_size);
 }
 
@@ -298,6 +260,7 @@ static kvs_status prepare(struct kvs_stream *stream, struct put *put)
     put->opens = (uint8_t)(is_key(put) || (may_split(stream) && is_split(stream, put)));
     kvs_status status = find_cpd(stream, put);
     if (status != KVS_OK) return status;
+    stream->generator.must_open = must_open(stream, put, stream->packaged_content);
     if (stream->order.mode == KVS_ORDER_NONE && !put->is_new_session) {
         status = kvs_generator_plan(&stream->generator, put->held.frame.pts_hns, put->held.dts_hns,
                                     put->opens ? put->flags | KVS_FRAME_KEY : put->flags, 1, &put->plan);
@@ -323,22 +286,36 @@ static void adopt_format(struct kvs_stream *stream, struct put *put)
 {
     if (put->format == NULL) return;
     formats_append(stream, put->format, 1);
+    if (put->track->has_parts) kvs_sets_adopt(&put->track->sets, put->call.pps);
     put->format = NULL;
+}
+
+/* A split goes on with what its pictures were coded with, also where other codec private data was set meanwhile: that
+ * is for the next key frame. Of a track whose parameter sets are kept it is known which ones these are (find_cpd). */
+static uint32_t format_of(const struct kvs_stream *stream, const struct put *put)
+{
+    const struct format *format = stream->formats;
+    if (!put->opens || is_key(put) || put->track->has_parts) return stream->format->number;
+    while (format != NULL && format->content != stream->opening_content) format = format->next;
+    return format != NULL ? format->number : stream->format->number;
 }
 
 static void commit(struct kvs_stream *stream, struct put *put)
 {
     struct kvs_held *held = &put->held;
     adopt_format(stream, put);
-    commit_times(stream, put);
-    held->index = count_put(stream, put);
+    times_commit(stream, held->track, put->flags, put->opens, &put->times);
+    count_put(stream, put);
+    held->index = number_put(put->track);
     if (may_split(stream)) note_opened(stream, put);
-    held->format = stream->format->number;
-    held->flags = (uint16_t)(put->flags | (put->opens ? KVS_HELD_OPENS : 0));
+    held->format = format_of(stream, put);
+    held->flags = (uint16_t)(put->flags | (put->opens ? KVS_HELD_OPENS : 0) |
+                             (put->is_new_session ? KVS_HELD_RESTART : 0));
     put->is_quiet = put->has_plan && !(put->plan.parts & KVS_PART_CLUSTER) && !stream->was_refused;
     stream->force_key = stream->was_refused = 0;
-    if (is_key(put) && is_lead(stream, held->track)) stream->skip_arrivals = 0;
-    if (put->is_new_session) stream->starts_session = 1;
+    if (is_key(put) && stream_is_lead(stream, held->track)) stream->skip_arrivals = 0;
+    if (put->is_new_session && stream_is_lead(stream, held->track))
+        stream->starts_session = 1; /* others follow the lead */
     stream->metrics.last_put_hns = held->arrival_hns;
     if (stream->order.mode == KVS_ORDER_NONE) {
         package_place(stream, held, put->has_plan ? &put->plan : NULL);
@@ -346,6 +323,75 @@ static void commit(struct kvs_stream *stream, struct put *put)
         kvs_order_push(&stream->order, held);
         package_held(stream, 0, held->arrival_hns);
     }
+}
+
+/* ---- the short way ----------------------------------------------------------------------------------------------- */
+
+/* The bytes of a plain frame, block header and payload. */
+static void write_plain(struct kvs_stream *stream, struct put *put, int32_t block_tc)
+{
+    uint8_t block[KVS_MKV_BLOCK_SIZE], *place;
+    const struct kvs_frame *frame = &put->held.frame;
+    place = put->is_adapted ? NULL : kvs_chain_at(&stream->chain, frame->offset, frame->size);
+    kvs_mkv_block_put(place != NULL ? place : block, put->held.track + 1u, block_tc, put->flags,
+                      put->held.payload_size);
+    if (place != NULL) {
+        memcpy(place + sizeof block, put->data, put->data_size);
+        return;
+    }
+    kvs_chain_write(&stream->chain, frame->offset, block, sizeof block);
+    if (put->is_adapted) copy_adapted(&stream->chain, put, frame->offset + sizeof block);
+    else kvs_chain_write(&stream->chain, frame->offset + sizeof block, put->data, put->data_size);
+}
+
+static void commit_plain(struct kvs_stream *stream, struct put *put)
+{
+    struct track_times *own = &put->track->times;
+    count_put(stream, put);
+    put->track->frames_put++;
+    times_rise(own, put->times.pts_hns, 0);
+    own->last_hns = own->input_hns = put->times.pts_hns;
+    own->dts_hns = put->times.dts_hns;
+    if (may_split(stream)) note_opened(stream, put);
+    put->is_quiet = 1;
+    stream->metrics.last_put_hns = put->held.arrival_hns;
+    kvs_view_push_frame(&stream->view, &put->held.frame, put->held.payload_size, put->held.track);
+    put->track->fragment_frames++;
+}
+
+static int room_in_next_slab(struct kvs_stream *stream, const struct put *put)
+{
+    uint64_t end_hns = put->times.pts_hns + put->duration_hns;
+    return !room_is_over_limits(stream, end_hns) &&
+           kvs_chain_reserve(&stream->chain, &stream->client->pool, put->held.frame.size, stream->limits.slabs_max,
+                             put->held.arrival_hns) == KVS_OK;
+}
+
+/* Nearly every frame lies in the open fragment, after all frames of its track, with room for it, and nothing of the
+ * stream is unusual. Then every answer of set_times, prepare and commit is known, and this does what they would do. 0
+ * when one is not known, and nothing has changed. */
+static int put_plain(struct kvs_stream *stream, struct put *put)
+{
+    const struct track_times *own = &put->track->times;
+    const uint64_t scale = stream->limits.scale_hns, pts_hns = put->times.pts_hns;
+    struct kvs_frame *frame = &put->held.frame;
+    int32_t block_tc = 0;
+    if (stream->unusual != 0 || is_key(put) || is_large(put) || put->track->joined.calls != 0) return 0;
+    if (!times_are_plain(own, &put->times, scale) || pts_hns - own->newest_hns > KVS_VIEW_GAP_HNS) return 0;
+    uint64_t pts_tc = kvs_hns_to_tc(pts_hns, scale);
+    uint64_t dts_tc = put->times.dts_hns == pts_hns ? pts_tc : kvs_hns_to_tc(put->times.dts_hns, scale);
+    if (!kvs_generator_is_inside(&stream->generator, pts_tc, dts_tc, &block_tc)) return 0;
+    if (pts_tc + 1 <= stream->closed_tc + 1) return 0; /* goes_back; KVS_TIME_NONE + 1 is 0 */
+    frame->pts_hns = pts_hns;
+    if (may_split(stream) && is_split(stream, put)) return 0;
+    if (stream->view.frame_head - stream->view.frame_tail >= stream->view.frame_capacity) return 0;
+    frame->size = put->held.payload_size + KVS_MKV_BLOCK_SIZE;
+    if (!room_is_there(stream, frame->size, pts_hns + put->duration_hns) && !room_in_next_slab(stream, put)) return 0;
+    frame->offset = kvs_chain_advance(&stream->chain, frame->size);
+    write_plain(stream, put, block_tc);
+    commit_plain(stream, put);
+    stream_note_times(stream, pts_tc, pts_hns);
+    return 1;
 }
 
 /* A group of pictures larger than the store: only the end of its fragment can ever make room, because the service
@@ -363,13 +409,43 @@ static void skip_what_follows(struct kvs_stream *stream)
     else stream->skip_until_key = 1;
 }
 
-static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
+/* Sets are taken also from a frame that is refused for another reason: who puts it again finds them known. */
+static kvs_status look_into(struct kvs_stream *stream, struct put *put)
 {
-    if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
+    struct track *track = put->track;
+    kvs_status status = kvs_sets_read(&track->sets, stream->host, put->data, put->data_size, &put->scan, &put->call);
+    if (status != KVS_OK) return status;
+    put->is_part = !put->call.has_picture && parts_may_wait(&put->scan);
+    if (put->is_part || track->joined.calls == 0) return KVS_OK;
+    put->flags |= track->joined.flags;
+    put->joined_size = put->call.is_nals ? track->joined.size : 0;
+    if (put->held.payload_size > UINT32_MAX - KVS_MKV_BLOCK_SIZE - put->joined_size) return KVS_E_FRAME_TOO_LARGE;
+    put->held.payload_size += put->joined_size;
+    return KVS_OK;
+}
+
+static kvs_status keep_part(struct kvs_stream *stream, struct put *put)
+{
+    struct part part = { &put->scan, put->data_size, put->flags };
+    put->is_quiet = 1;
+    return parts_keep(stream, put->track, put->data, &part);
+}
+
+/* Pressures and readers, after a frame that was taken. */
+static void announce_put(struct kvs_stream *stream, const struct put *put)
+{
+    pressure_check(stream);
+    stream->put_hns = put->held.arrival_hns;
+    if (!(stream->flags & KVS_PUT_TELLS) || !session_is_told(stream)) session_announce(stream);
+    stream->put_hns = KVS_TIME_NONE;
+}
+
+static kvs_status put_unusual(struct kvs_stream *stream, struct put *put)
+{
     kvs_status status = set_times(stream, put);
     if (status != KVS_OK) return status;
-    if (put->is_dropped_backward) {
-        if (is_key(put) && is_lead(stream, put->held.track)) skip_what_follows(stream);
+    if (put->times.is_back && !put->is_new_session) {
+        if (is_key(put) && stream_is_lead(stream, put->held.track)) skip_what_follows(stream);
         drop_put(stream, put, KVS_DROP_BACKWARD);
         return KVS_OK;
     }
@@ -392,13 +468,20 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
     held->frame.offset += held->prefix_space;
     store(stream, put);
     commit(stream, put);
-    if (!stream_waits_for_acks(stream)) {
-        ledger_handed_out(stream);
-        ledger_trim(stream);
-    }
-    pressure_check(stream);
-    if (!(stream->flags & KVS_PUT_TELLS) || !session_is_told(stream)) session_announce(stream);
+    put->is_stored = 1;
     return KVS_OK;
+}
+
+static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
+{
+    if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
+    kvs_status status = put->track->has_parts ? look_into(stream, put) : KVS_OK;
+    if (status != KVS_OK) return status;
+    if (put->is_part) return keep_part(stream, put);
+    if (put_plain(stream, put)) put->is_stored = 1;
+    else status = put_unusual(stream, put);
+    if (put->is_stored) announce_put(stream, put);
+    return status;
 }
 
 /* What follows a frame that the caller can not put again can not be decoded without it. */
@@ -407,7 +490,7 @@ static void note_refused(struct kvs_stream *stream, const struct put *put, kvs_s
     int is_large = status == KVS_E_FRAME_TOO_LARGE;
     stream->metrics.frames_refused++;
     stream->metrics.frames_too_large += (uint64_t)is_large;
-    if (!is_lead(stream, put->held.track) || stream->is_stopped) return;
+    if (!stream_is_lead(stream, put->held.track) || stream->is_stopped) return;
     if (is_large || (is_key(put) && kvs_status_class_of(status) == KVS_CLASS_MEDIA)) skip_what_follows(stream);
 }
 
@@ -444,7 +527,11 @@ static kvs_status put_frame(struct kvs_stream *stream, struct put *put)
     kvs_status status = lock_and_scan(stream, put);
     if (status == KVS_OK) status = put_locked(stream, put);
     if (status != KVS_OK) note_refused(stream, put, status);
-    else if (stream_settle(stream, put->held.arrival_hns)) put->is_quiet = 0;
+    else if ((stream->flags & KVS_PUT_OPENS) && (stream->waits_for_put || put->is_skipped)) {
+        stream_woken_by_put(stream, put->is_skipped ? put->held.frame.pts_hns : KVS_TIME_NONE, put->held.arrival_hns);
+        put->is_quiet = 0;
+    }
+    if (status == KVS_OK && stream_settle(stream, put->held.arrival_hns)) put->is_quiet = 0;
     kvs_host_free(stream->host, put->format);
     unlock(stream, put);
     return status;
@@ -463,14 +550,15 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     if (data == NULL || data_size == 0) return KVS_E_FRAME_DATA;
-    if (pts_hns > KVS_HNS_MEDIA_MAX || dts_hns > KVS_HNS_MEDIA_MAX || duration_hns > KVS_HNS_MEDIA_MAX)
+    if (pts_hns > KVS_HNS_MEDIA_MAX || duration_hns > KVS_HNS_MEDIA_MAX ||
+        (dts_hns > KVS_HNS_MEDIA_MAX && dts_hns != KVS_TIME_NONE))
         return KVS_E_FRAME_TIMESTAMP_RANGE;
     uint32_t index = track_index(stream, track);
     if (index == stream->track_count) return KVS_E_UNKNOWN_TRACK;
     struct put put;
-    put.held.frame.pts_hns = pts_hns;
+    put.times.pts_hns = pts_hns;
+    put.times.dts_hns = dts_hns;
     put.held.frame.duration_hns = duration_hns > UINT32_MAX ? UINT32_MAX : (uint32_t)duration_hns;
-    put.held.dts_hns = dts_hns;
     put.held.arrival_hns = now_hns;
     put.held.prefix_space = 0;
     put.held.track = (uint8_t)index;
@@ -481,7 +569,8 @@ kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, 
     put.flags = flags & (KVS_FRAME_KEY | KVS_FRAME_DISCARDABLE | KVS_FRAME_INVISIBLE);
     put.duration_hns = duration_hns;
     put.format = NULL;
-    put.is_adapted = put.is_new_session = put.is_dropped_backward = put.is_bumped = 0;
-    put.opens = put.has_plan = put.is_quiet = 0;
+    put.joined_size = 0;
+    put.is_adapted = put.is_new_session = put.is_part = put.is_stored = 0;
+    put.opens = put.has_plan = put.is_quiet = put.is_skipped = 0;
     return put_frame(stream, &put);
 }

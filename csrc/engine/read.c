@@ -9,12 +9,16 @@
 
 #include "base/be.h"
 
+#define LEND_MIN 4096u /* smaller pieces are copied: a span costs its reader about as much */
+
 struct reader {
     struct kvs_stream *stream;
     struct upload *upload;
     uint8_t *out;
     uint32_t room, filled;
     uint64_t now_hns;
+    struct kvs_loan *loan; /* NULL: everything is copied to `out` */
+    int may_lend;
     int has_moved; /* from one fragment to another, or to an end: what is owed and what may go can be different */
 };
 
@@ -25,16 +29,36 @@ static struct kvs_fragment *here(const struct reader *reader)
     return kvs_view_fragment(&reader->stream->view, reader->upload->at_fragment);
 }
 
+/* How many of the next `left` bytes may be copied to `out` now. A loan's spans and buffer may be full before the room
+ * is: then the read is over. */
+static inline uint32_t room_for_copy(struct reader *reader, uint64_t left)
+{
+    uint32_t piece = left < reader->room ? (uint32_t)left : reader->room;
+    struct kvs_loan *loan = reader->loan;
+    if (loan == NULL || piece == 0) return piece;
+    uint32_t free_size = (uint32_t)(loan->buffer + loan->buffer_size - reader->out);
+    struct kvs_span *last = loan->span_count != 0 ? &loan->spans[loan->span_count - 1u] : NULL;
+    int goes_on = last != NULL && last->bytes + last->size == reader->out;
+    if (piece > free_size) piece = free_size;
+    if (piece == 0 || (!goes_on && loan->span_count == loan->span_max)) {
+        reader->room = 0;
+        return 0;
+    }
+    if (goes_on) last->size += piece;
+    else loan->spans[loan->span_count++] = (struct kvs_span) { reader->out, piece };
+    return piece;
+}
+
 /* Copies as much of [offset, offset + size) of the chain as fits, from the place where the part stands; 1 when whole.
  * */
 static inline int copy_chain(struct reader *reader, uint64_t offset, uint64_t size)
 {
     struct upload *upload = reader->upload;
-    uint64_t left = size - upload->at_offset;
-    uint32_t piece = left < reader->room ? (uint32_t)left : reader->room;
+    uint32_t piece = room_for_copy(reader, size - upload->at_offset);
     kvs_chain_read(&reader->stream->chain, offset + upload->at_offset, reader->out, piece);
     upload->at_offset += piece;
     upload->read_cum += piece;
+    upload->cluster_bytes += piece;
     reader->out += piece;
     reader->room -= piece;
     reader->filled += piece;
@@ -44,8 +68,7 @@ static inline int copy_chain(struct reader *reader, uint64_t offset, uint64_t si
 static int copy_bytes(struct reader *reader, const uint8_t *bytes, uint32_t size)
 {
     struct upload *upload = reader->upload;
-    uint32_t left = size - (uint32_t)upload->at_offset;
-    uint32_t piece = left < reader->room ? left : reader->room;
+    uint32_t piece = room_for_copy(reader, size - upload->at_offset);
     memcpy(reader->out, bytes + upload->at_offset, piece);
     upload->at_offset += piece;
     reader->out += piece;
@@ -62,10 +85,21 @@ static void go_to(struct upload *upload, uint8_t part)
 
 /* ---- the session's beginning ------------------------------------------------------------------------------------- */
 
+static struct kvs_mkv_header header_of(const struct kvs_stream *stream, const struct format *format)
+{
+    return (struct kvs_mkv_header) { stream->segment_uuid, stream->limits.scale_hns, stream->client->client_id,
+                                     format->tracks,       format->track_count,      format->track_mask };
+}
+
+uint32_t session_header_size(const struct kvs_stream *stream, const struct format *format)
+{
+    struct kvs_mkv_header header = header_of(stream, format);
+    return format->header != NULL ? format->header_size : kvs_mkv_header_size(&header);
+}
+
 static kvs_status make_header(const struct kvs_stream *stream, struct format *format)
 {
-    struct kvs_mkv_header header = { stream->segment_uuid, stream->limits.scale_hns, stream->client->client_id,
-                                     format->tracks,       format->track_count,      format->track_mask };
+    struct kvs_mkv_header header = header_of(stream, format);
     if (format->header != NULL) return KVS_OK;
     format->header_size = kvs_mkv_header_size(&header);
     format->header = kvs_host_alloc(stream->host, format->header_size);
@@ -86,8 +120,10 @@ static int seek(struct reader *reader)
     const struct kvs_view *view = &reader->stream->view;
     if (upload->at_fragment < view->fragment_tail) upload->at_fragment = view->fragment_tail;
     reader->has_moved = 1;
-    while (upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last && is_settled(reader))
+    while (upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last && is_settled(reader)) {
+        here(reader)->sent_tc = here(reader)->timecode; /* not what another upload made of it */
         upload->at_fragment++;
+    }
     return upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last;
 }
 
@@ -100,6 +136,9 @@ static kvs_status bind(struct reader *reader)
     upload->format = here(reader)->format;
     upload->read_cum = here(reader)->cum_bytes;
     upload->is_bound = 1;
+    int is_late = upload->expires_hns != KVS_TIME_NONE &&
+                  reader->now_hns >= kvs_hns_sub(upload->expires_hns, KVS_TOKEN_GRACE_HNS);
+    if (is_late && upload->last == KVS_TIME_NONE) upload->last = upload->at_fragment; /* the rest: the next token's */
     session_move(reader->stream, upload, KVS_UPLOAD_EV_READ);
     reader->stream->metrics.sessions_active++;
     go_to(upload, PART_HEADER);
@@ -134,6 +173,7 @@ static void begin_fragment(struct reader *reader)
 {
     struct upload *upload = reader->upload;
     struct kvs_fragment *fragment = here(reader);
+    fragment->flags &= ~(uint32_t)(KVS_FRAGMENT_BUFFERING | KVS_FRAGMENT_RECEIVED); /* of another session */
     if (fragment->read_hns != KVS_TIME_NONE) reader->stream->metrics.fragments_resent++;
     fragment->read_hns = reader->now_hns;
     upload->read_cum = fragment->cum_bytes;
@@ -141,6 +181,24 @@ static void begin_fragment(struct reader *reader)
     upload->last_tc = fragment->timecode;
     upload->has_sent = 1;
     upload->has_end = 0;
+    fragment->sent_tc = upload->cluster_tc = fragment->timecode;
+    upload->cluster_bytes = 0;
+    pace_began(reader->stream, reader->now_hns);
+}
+
+/* The fragment continues in the cluster that runs: without a header of its own, and its ACK is that cluster's. */
+static void join_fragment(struct reader *reader)
+{
+    struct upload *upload = reader->upload;
+    uint64_t cluster_tc = upload->cluster_tc, cluster_bytes = upload->cluster_bytes;
+    uint32_t acks = kvs_view_fragment(&reader->stream->view, upload->at_fragment - 1)->flags;
+    begin_fragment(reader);
+    here(reader)->flags |= acks & (KVS_FRAGMENT_BUFFERING | KVS_FRAGMENT_RECEIVED);
+    here(reader)->sent_tc = upload->cluster_tc = cluster_tc;
+    upload->cluster_bytes = cluster_bytes;
+    upload->read_cum += here(reader)->prefix_size;
+    upload->at_frame = here(reader)->first_frame;
+    go_to(upload, PART_FRAME);
 }
 
 /* The bytes just copied are [from, to) of the prefix: what of the cluster's time lies in them becomes relative. */
@@ -150,6 +208,24 @@ static void make_relative(struct reader *reader, uint64_t from, uint64_t to)
     uint64_t at = here(reader)->prefix_size - KVS_MKV_CLUSTER_SIZE + KVS_MKV_CLUSTER_TIMECODE_OFFSET;
     kvs_be_put_u64(time, kvs_hns_sub(here(reader)->timecode, reader->upload->base_tc));
     for (uint64_t i = from > at ? from : at; i < to && i < at + 8; i++) *(reader->out - (to - i)) = time[i - at];
+}
+
+/* Before the next cluster may begin; a fragment that is to be done first needs its end. */
+static enum step hold(struct reader *reader)
+{
+    if (!reader->upload->is_probe || reader->upload->has_end) return STEP_WAIT;
+    go_to(reader->upload, PART_PAUSE);
+    return STEP_ON;
+}
+
+static enum step read_pause(struct reader *reader)
+{
+    uint8_t tag[KVS_MKV_END_TAG_SIZE];
+    kvs_mkv_end_tag_write(tag);
+    if (!copy_bytes(reader, tag, sizeof tag)) return STEP_ON;
+    reader->upload->has_end = 1;
+    go_to(reader->upload, PART_PREFIX);
+    return STEP_ON;
 }
 
 static enum step read_prefix(struct reader *reader)
@@ -165,6 +241,11 @@ static enum step read_prefix(struct reader *reader)
             upload->last = upload->at_fragment - 1;
             return last_read(reader);
         }
+        if (pace_joins(stream, upload)) {
+            join_fragment(reader);
+            return STEP_ON;
+        }
+        if (pace_holds(stream, upload, reader->now_hns)) return hold(reader);
         begin_fragment(reader);
     }
     uint64_t from = upload->at_offset;
@@ -179,10 +260,59 @@ static enum step read_prefix(struct reader *reader)
 static void next_fragment(struct reader *reader)
 {
     here(reader)->flags |= KVS_FRAGMENT_SENT;
+    ledger_handed_out(reader->stream);
     reader->upload->at_fragment++;
     reader->has_moved = 1;
     go_to(reader->upload, PART_PREFIX);
-    ledger_handed_out(reader->stream);
+}
+
+/* The bytes just copied are [from, at_offset) of a block: what of its time lies in them becomes relative to the cluster
+ * that it was joined to. */
+static void place_block(struct reader *reader, const struct kvs_frame *frame, uint64_t from)
+{
+    const struct upload *upload = reader->upload;
+    uint64_t tc = kvs_hns_to_tc(frame->pts_hns, reader->stream->limits.scale_hns), to = upload->at_offset;
+    uint8_t time[2];
+    kvs_be_put_u16(time, (uint32_t)(tc - upload->cluster_tc) & 0xFFFFu);
+    uint64_t at = from > KVS_MKV_BLOCK_TIME_OFFSET ? from : KVS_MKV_BLOCK_TIME_OFFSET;
+    for (; at < to && at < KVS_MKV_BLOCK_TIME_OFFSET + 2u; at++)
+        *(reader->out - (to - at)) = time[at - KVS_MKV_BLOCK_TIME_OFFSET];
+}
+
+/* Lends what is left of a frame, a slab at a time; 1 when that is all of it. */
+static int lend_rest(struct reader *reader, const struct kvs_frame *frame)
+{
+    struct upload *upload = reader->upload;
+    struct kvs_loan *loan = reader->loan;
+    while (upload->at_offset < frame->size && reader->room != 0) {
+        uint64_t at = frame->offset + upload->at_offset, in_slab = KVS_SLAB_SIZE - at % KVS_SLAB_SIZE;
+        uint64_t piece = kvs_hns_min(kvs_hns_min(frame->size - upload->at_offset, in_slab), reader->room);
+        if (loan->span_count == loan->span_max) {
+            reader->room = 0;
+            break;
+        }
+        loan->spans[loan->span_count++] = (struct kvs_span) { kvs_chain_at(&reader->stream->chain, at, piece), piece };
+        lend_note(reader->stream, upload->handle, at, at + piece);
+        upload->at_offset += piece;
+        upload->read_cum += piece;
+        upload->cluster_bytes += piece;
+        reader->room -= (uint32_t)piece;
+        reader->filled += (uint32_t)piece;
+    }
+    return upload->at_offset == frame->size;
+}
+
+/* As much of the frame as fits; 1 when that is all of it. A block header whose time changes on its way is copied. */
+static int read_frame(struct reader *reader, const struct kvs_frame *frame, int is_joined)
+{
+    struct upload *upload = reader->upload;
+    uint64_t from = upload->at_offset;
+    int is_lent = reader->may_lend && frame->size - from >= LEND_MIN;
+    int is_whole = 0;
+    if (!is_lent) is_whole = copy_chain(reader, frame->offset, frame->size);
+    else if (is_joined && from < KVS_MKV_BLOCK_SIZE) (void)copy_chain(reader, frame->offset, KVS_MKV_BLOCK_SIZE);
+    if (is_joined) place_block(reader, frame, from);
+    return is_lent ? lend_rest(reader, frame) : is_whole;
 }
 
 static enum step read_frames(struct reader *reader)
@@ -190,13 +320,12 @@ static enum step read_frames(struct reader *reader)
     struct upload *upload = reader->upload;
     struct kvs_stream *stream = reader->stream;
     uint64_t end = kvs_view_fragment_end(&stream->view, upload->at_fragment);
+    int is_joined = upload->cluster_tc != here(reader)->timecode;
     while (upload->at_frame < end) {
-        const struct kvs_frame *frame = kvs_view_frame(&stream->view, upload->at_frame);
-        if (!copy_chain(reader, frame->offset, frame->size)) break;
+        if (!read_frame(reader, kvs_view_frame(&stream->view, upload->at_frame), is_joined)) break;
         upload->at_frame++;
         upload->at_offset = 0;
     }
-    if (upload->at_frame > stream->sent_frames) stream->sent_frames = upload->at_frame;
     if (upload->at_frame < end) return STEP_ON;
     if (!(here(reader)->flags & KVS_FRAGMENT_CLOSED)) return STEP_WAIT;
     if (here(reader)->trailer_size != 0) go_to(upload, PART_TRAILER);
@@ -233,6 +362,7 @@ static enum step read_part(struct reader *reader)
     case PART_PREFIX: return read_prefix(reader);
     case PART_FRAME: return read_frames(reader);
     case PART_TRAILER: return read_trailer(reader);
+    case PART_PAUSE: return read_pause(reader);
     default: return read_end(reader);
     }
 }
@@ -254,7 +384,8 @@ static enum kvs_read_state finish(struct reader *reader, enum step step)
 {
     struct upload *upload = reader->upload;
     if (upload->state == KVS_UPLOAD_FINISHED || upload->state == KVS_UPLOAD_DEAD) {
-        if (upload->state == KVS_UPLOAD_FINISHED) kvs_backoff_progress(&reader->stream->session_backoff);
+        if (upload->state == KVS_UPLOAD_FINISHED && !stream_waits_for_acks(reader->stream))
+            kvs_backoff_progress(&reader->stream->session_backoff);
         session_remove(reader->stream, upload);
         return KVS_READ_END;
     }
@@ -274,7 +405,8 @@ static kvs_status begin(struct reader *reader, enum step *step_out)
 {
     struct upload *upload = reader->upload;
     int is_over = 0, has_data = seek(reader);
-    if (!has_data) is_over = upload->at_fragment > upload->last || reader->stream->is_stopped;
+    if (session_is_behind(reader->stream, upload)) has_data = 0;
+    else if (!has_data) is_over = upload->at_fragment > upload->last || reader->stream->is_stopped;
     else if (is_before_start(reader)) is_over = 1;
     else if (bind(reader) != KVS_OK) return KVS_E_NOMEM;
     if (is_over) session_move(reader->stream, upload, KVS_UPLOAD_EV_LAST_READ);
@@ -285,6 +417,7 @@ static kvs_status begin(struct reader *reader, enum step *step_out)
 static kvs_status fill(struct reader *reader, enum step *step_out)
 {
     enum step step = STEP_ON;
+    if (reader->upload->wait_until_hns != 0) pace_resume(reader->upload, reader->now_hns);
     kvs_status status = reader->upload->is_bound ? KVS_OK : begin(reader, &step);
     if (status != KVS_OK) return status;
     while (step == STEP_ON && reader->room != 0) step = read_part(reader);
@@ -297,6 +430,13 @@ static kvs_status read_locked(struct reader *reader, enum kvs_read_state *state_
     uint8_t state = reader->upload->state;
     enum step step = STEP_END;
     if (state == KVS_UPLOAD_OPENING) return KVS_E_UPLOAD_STATE;
+    if (reader->now_hns >= reader->upload->expires_hns) session_expire(reader->stream, reader->now_hns);
+    if (reader->upload->state != state) { /* an order to end it is on its way, and the read after that says so */
+        *state_out = KVS_READ_WAIT;
+        reader->has_moved = 1;
+        stream_settle(reader->stream, reader->now_hns);
+        return 0;
+    }
     if (state == KVS_UPLOAD_READY || state == KVS_UPLOAD_STREAMING || state == KVS_UPLOAD_DRAINING) {
         kvs_status status = fill(reader, &step);
         if (status != KVS_OK) return status;
@@ -304,8 +444,24 @@ static kvs_status read_locked(struct reader *reader, enum kvs_read_state *state_
     }
     *state_out = finish(reader, step);
     if (reader->has_moved || *state_out >= KVS_READ_AWAITING_ACK) ledger_trim(reader->stream);
+    if (*state_out >= KVS_READ_AWAITING_ACK) session_announce(reader->stream); /* those that were behind it */
     if (stream_settle(reader->stream, reader->now_hns)) reader->has_moved = 1;
     return (kvs_status)reader->filled;
+}
+
+static kvs_status read_next(struct reader *reader, uint64_t handle, enum kvs_read_state *state_out)
+{
+    struct kvs_stream *stream = reader->stream;
+    stream_lock(stream);
+    if (stream->lent_count != 0) reader->has_moved = lend_return(stream, handle);
+    reader->may_lend = reader->loan != NULL && stream->lent_count < UPLOADS_MAX;
+    reader->upload = session_find(stream, handle);
+    kvs_status status = reader->upload == NULL ? KVS_E_UNKNOWN_UPLOAD : read_locked(reader, state_out);
+    /* Of the pressures a read inside a fragment changes the latency only: what is buffered stays. */
+    if (status >= 0 && (reader->has_moved || stream->limits.latency_max_hns != 0)) pressure_check(stream);
+    if (reader->has_moved || status < 0) stream_unlock(stream);
+    else stream_unlock_quiet(stream);
+    return status;
 }
 
 kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t handle, uint8_t *buffer, uint32_t buffer_size,
@@ -313,11 +469,31 @@ kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t handle, uint8_t *
 {
     if (stream == NULL || buffer == NULL || state_out == NULL) return KVS_E_NULL_ARG;
     if (buffer_size == 0 || buffer_size > INT32_MAX) return KVS_E_INVALID_ARG;
+    struct reader reader = { .stream = stream, .out = buffer, .room = buffer_size, .now_hns = now_hns };
+    return read_next(&reader, handle, state_out);
+}
+
+static kvs_status give_back(struct kvs_stream *stream, uint64_t handle, enum kvs_read_state *state_out)
+{
     stream_lock(stream);
-    struct reader reader = { stream, session_find(stream, handle), buffer, buffer_size, 0, now_hns, 0 };
-    kvs_status status = reader.upload == NULL ? KVS_E_UNKNOWN_UPLOAD : read_locked(&reader, state_out);
-    if (status >= 0) pressure_check(stream);
-    if (reader.has_moved || status < 0) stream_unlock(stream);
-    else stream_unlock_quiet(stream);
+    (void)lend_return(stream, handle);
+    kvs_status status = session_find(stream, handle) != NULL ? KVS_OK : KVS_E_UNKNOWN_UPLOAD;
+    stream_unlock(stream);
+    *state_out = KVS_READ_MORE;
     return status;
+}
+
+kvs_status kvs_upload_lend(struct kvs_stream *stream, uint64_t handle, struct kvs_loan *loan,
+                           enum kvs_read_state *state_out, uint64_t now_hns)
+{
+    if (stream == NULL || loan == NULL || state_out == NULL) return KVS_E_NULL_ARG;
+    if (loan->size != sizeof *loan) return KVS_E_CONFIG_SIZE;
+    if (loan->span_max != 0 && (loan->buffer == NULL || loan->spans == NULL)) return KVS_E_NULL_ARG;
+    if (loan->span_max != 0 && (loan->buffer_size == 0 || loan->size_max == 0 || loan->size_max > INT32_MAX))
+        return KVS_E_INVALID_ARG;
+    loan->span_count = 0;
+    if (loan->span_max == 0) return give_back(stream, handle, state_out);
+    struct reader reader = { .stream = stream, .out = loan->buffer, .room = loan->size_max, .now_hns = now_hns };
+    reader.loan = loan;
+    return read_next(&reader, handle, state_out);
 }

@@ -36,12 +36,9 @@ static kvs_status refuse(struct kvs_stream *stream, kvs_status status)
     return status;
 }
 
-/* Measured from the oldest fragment that could go: what is being sent is on its way already. */
-int room_is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
+static int is_over(const struct kvs_stream *stream, uint64_t oldest, uint64_t end_hns)
 {
     const struct kvs_view *view = &stream->view;
-    if (stream->limits.frames_max == 0 && stream->limits.buffer_duration_hns == 0) return 0;
-    uint64_t oldest = oldest_droppable(stream);
     if (oldest == view->fragment_head) return 0;
     const struct kvs_fragment *fragment = kvs_view_fragment(view, oldest);
     if (stream->limits.frames_max != 0 && view->frame_head - fragment->first_frame >= stream->limits.frames_max)
@@ -50,6 +47,14 @@ int room_is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
     uint64_t more = end_hns - view->end_hns; /* a break in time, forward or back, is no media */
     return kvs_view_duration_from(view, oldest) + (more > KVS_VIEW_GAP_HNS ? 0 : more) >
            stream->limits.buffer_duration_hns;
+}
+
+/* Measured from the oldest fragment that could go: what is being sent is on its way already. Nothing is more than what
+ * all fragments come to, and most often that is within the limits. */
+int room_is_over_limits(const struct kvs_stream *stream, uint64_t end_hns)
+{
+    if (stream->limits.frames_max == 0 && stream->limits.buffer_duration_hns == 0) return 0;
+    return is_over(stream, stream->view.fragment_tail, end_hns) && is_over(stream, oldest_droppable(stream), end_hns);
 }
 
 static uint64_t slabs_for(uint64_t size) { return size / KVS_SLAB_SIZE + (size % KVS_SLAB_SIZE != 0); }

@@ -100,15 +100,19 @@ void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t la
 
 kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last, uint64_t now_hns)
 {
+    uint32_t count = 1;
     if (!make_place(stream)) return KVS_E_SESSION_LIMIT;
+    while (stream->uploads[count - 1u] != NULL) count++;
+    if (stream_reserve_orders(stream, count) != KVS_OK) return KVS_E_NOMEM;
     struct upload *upload = kvs_host_alloc_zero(stream->host, sizeof *upload);
     if (upload == NULL) return KVS_E_NOMEM;
     upload->handle = ++stream->upload_count;
     upload->state = (uint8_t)kvs_upload_fsm.initial;
     upload->first = upload->at_fragment = upload->done_next = upload->sent_next = first;
     upload->last = last;
-    upload->quiet_since_hns = KVS_TIME_NONE;
+    upload->quiet_since_hns = upload->resend_hns = KVS_TIME_NONE;
     upload->opened_hns = now_hns;
+    upload->expires_hns = stream->token.is_set ? stream->token.expires_hns : KVS_TIME_NONE;
     kvs_ack_parser_init(&upload->parser);
     insert(stream, upload);
     struct kvs_action action = { .kind = KVS_ACTION_PUT_MEDIA,
@@ -117,29 +121,13 @@ kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last
     stream_withdraw_request(stream);
     action.request = stream->request = ++stream->request_count;
     stream->request_kind = KVS_ACTION_PUT_MEDIA;
-    if (stream->wait_hns != 0) action.after_hns = kvs_hns_add(now_hns, stream->wait_hns);
-    stream->wait_hns = 0;
-    action.a = kvs_view_fragment(&stream->view, first)->pts_hns / KVS_HNS_PER_MS;
-    upload->base_tc = kvs_view_fragment(&stream->view, first)->timecode; /* what that start says, whatever is sent */
+    action.after_hns = stream_order_time(stream, KVS_ACTION_PUT_MEDIA, now_hns);
+    uint64_t start_hns = stream->skipped_start_hns;
+    if (first < stream->view.fragment_head) start_hns = kvs_view_fragment(&stream->view, first)->pts_hns;
+    action.a = start_hns / KVS_HNS_PER_MS;
+    upload->base_tc = start_hns / stream->limits.scale_hns; /* what that start says, whatever is sent */
     stream_order(stream, &action);
     return KVS_OK;
-}
-
-uint64_t upload_unsent(const struct kvs_stream *stream, const struct upload *upload)
-{
-    const struct kvs_view *view = &stream->view;
-    uint64_t end = view->cum_bytes;
-    if (upload->last != KVS_TIME_NONE && upload->last + 1 < view->fragment_head &&
-        upload->last + 1 >= view->fragment_tail) {
-        end = kvs_view_fragment(view, upload->last + 1)->cum_bytes;
-    }
-    uint64_t from = upload->read_cum;
-    if (!upload->is_bound) {
-        if (upload->first >= view->fragment_head) return 0;
-        uint64_t first = kvs_hns_max(upload->first, view->fragment_tail);
-        from = kvs_view_fragment(view, first)->cum_bytes;
-    }
-    return kvs_hns_sub(end, from);
 }
 
 static void announce(struct kvs_stream *stream, struct upload *upload)
@@ -147,11 +135,9 @@ static void announce(struct kvs_stream *stream, struct upload *upload)
     upload->is_waiting = 0;
     if (kvs_flag_get(&stream->data_queued[upload->slot])) return; /* who takes it out has yet to read */
     struct kvs_action action = { .kind = KVS_ACTION_DATA, .upload = upload->handle, .c = upload->slot };
-    action.a = upload_unsent(stream, upload);
-    if (upload->is_bound && upload->at_frame < stream->view.frame_head && upload->at_frame >= stream->view.frame_tail) {
-        action.b = kvs_view_duration(&stream->view, kvs_hns_max(upload->at_fragment, stream->view.fragment_tail),
-                                     kvs_view_frame(&stream->view, upload->at_frame)->pts_hns);
-    }
+    struct unsent unsent = unsent_of_upload(stream, upload);
+    action.a = unsent.bytes;
+    action.b = unsent.duration_hns;
     stream_order(stream, &action);
 }
 
@@ -161,16 +147,32 @@ static int is_closed(const struct kvs_stream *stream, uint64_t number)
     return (kvs_view_fragment(&stream->view, number)->flags & KVS_FRAGMENT_CLOSED) != 0;
 }
 
+static int has_bytes_left(const struct upload *upload)
+{
+    return upload->state >= KVS_UPLOAD_READY && upload->state <= KVS_UPLOAD_DRAINING;
+}
+
+/* A session begins after the last byte of those before it was read: the fragments of a stream go out in turn. */
+int session_is_behind(const struct kvs_stream *stream, const struct upload *upload)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL && stream->uploads[i] != upload; i++) {
+        if (has_bytes_left(stream->uploads[i])) return !upload->is_bound;
+    }
+    return 0;
+}
+
 /* Whether a reader that waits would get something now: bytes, or the news that the session is over. */
 static int has_news(const struct kvs_stream *stream, const struct upload *upload)
 {
+    if (upload->wait_until_hns != 0) return 0; /* session_announce_due does it */
     if (upload->state == KVS_UPLOAD_STREAMING && upload->last == KVS_TIME_NONE &&
         stream->view.cum_bytes != upload->read_cum)
         return 1;
     switch (upload->state) {
     case KVS_UPLOAD_READY:
     case KVS_UPLOAD_STREAMING:
-        if (upload_unsent(stream, upload) != 0) return 1;
+        if (session_is_behind(stream, upload)) return 0;
+        if (unsent_of_upload(stream, upload).bytes != 0) return 1;
         if (upload->last != KVS_TIME_NONE && upload->at_fragment > upload->last) return 1;
         if (upload->part == PART_FRAME && is_closed(stream, upload->at_fragment))
             return 1; /* nothing will follow in it */
@@ -195,6 +197,15 @@ void session_announce_all(struct kvs_stream *stream)
     for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
         if (stream->uploads[i]->is_waiting && has_news(stream, stream->uploads[i]))
             announce(stream, stream->uploads[i]);
+    }
+}
+
+void session_announce_due(struct kvs_stream *stream, uint64_t now_hns)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (upload->is_waiting && upload->wait_until_hns != 0 && upload->wait_until_hns <= now_hns)
+            announce(stream, upload);
     }
 }
 
@@ -261,7 +272,49 @@ void session_limit(struct kvs_stream *stream, uint64_t last)
     session_announce(stream);
 }
 
+/* ---- a token that expires ------------------------------------------------------------------------------------ */
+
+/* What is being read goes out, the rest is left to a session with the next token. */
+void session_limit_to_read(struct kvs_stream *stream)
+{
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (!is_live(upload) || !upload->is_bound) continue;
+        int is_inside = upload->sent_next > upload->at_fragment || !upload->has_sent;
+        uint64_t cut = is_inside ? upload->at_fragment : upload->at_fragment - 1;
+        if (upload->last == KVS_TIME_NONE || upload->last > cut) upload->last = cut;
+    }
+    session_announce(stream);
+}
+
+uint64_t session_next_expiry(const struct kvs_stream *stream)
+{
+    uint64_t least = KVS_TIME_NONE;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        if (has_bytes_left(stream->uploads[i])) least = kvs_hns_min(least, stream->uploads[i]->expires_hns);
+    }
+    return least;
+}
+
+/* What is not out by then is sent again by the next session. One that only waits for ACKs may wait on. */
+void session_expire(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (now_hns < session_next_expiry(stream)) return;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
+        struct upload *upload = stream->uploads[i];
+        if (has_bytes_left(upload) && now_hns >= upload->expires_hns)
+            session_abort(stream, upload, KVS_RESULT_NOT_AUTHORIZED);
+    }
+    reaim_unread(stream);
+    session_announce(stream);
+}
+
 /* ---- a session that was lost ------------------------------------------------------------------------------------- */
+
+static int is_error_ack(uint32_t result)
+{
+    return result >= KVS_RESULT_STREAM_READ_ERROR && result < KVS_RESULT_CLIENT_LIMIT;
+}
 
 static uint32_t lost_event(uint32_t result)
 {
@@ -298,8 +351,7 @@ static int has_opening(const struct kvs_stream *stream)
 static kvs_status lost_cause(uint32_t event, uint32_t result)
 {
     if (event == KVS_STREAM_EV_ENDED_AUTH) return KVS_E_NOT_AUTHORIZED;
-    return result >= KVS_RESULT_STREAM_READ_ERROR && result < KVS_RESULT_CLIENT_LIMIT ? KVS_E_ERROR_ACK
-                                                                                      : KVS_E_CONNECTION_LOST;
+    return is_error_ack(result) ? KVS_E_ERROR_ACK : KVS_E_CONNECTION_LOST;
 }
 
 /* Without recovery an ended session ends the stream's work, visibly; an orderly end that owes nothing is no error. */
@@ -325,10 +377,9 @@ static void pace_next(struct kvs_stream *stream, uint32_t event)
     stream->wait_hns = wait;
 }
 
-void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns)
+static void lost(struct kvs_stream *stream, uint32_t event, uint32_t result, uint64_t now_hns)
 {
     uint64_t first = 0, last = 0, wait = 0;
-    uint32_t event = lost_event(result);
     reaim_unread(stream);
     stream->last_result = result;
     if (stream->flags & KVS_NO_RECOVERY) {
@@ -348,19 +399,48 @@ void session_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns)
         return;
     }
     stream->metrics.retry_count++;
+    if (!is_first && stream->limits.fragment_duration_min_hns != 0) stream->is_probing = 1; /* two losses in a row */
     stream->wait_hns = is_first && event == KVS_STREAM_EV_ENDED_OK ? 0 : wait;
     stream_step(stream, event, now_hns);
+}
+
+/* Unless the ERROR ACK is about the stream, that and its endpoint are as they were: what it needs is another session.
+ */
+void session_refused(struct kvs_stream *stream, uint32_t error_id, uint64_t now_hns)
+{
+    int is_of_stream = kvs_ack_error_of(error_id)->about == KVS_ABOUT_STREAM;
+    stream->is_probing = 1;
+    lost(stream, is_of_stream ? KVS_STREAM_EV_ENDED_ERROR : KVS_STREAM_EV_ENDED_TIMEOUT, error_id, now_hns);
+    session_announce(stream); /* those that were behind it */
+}
+
+/* What a KVS_PUT_OPENS stream has put off. */
+void session_timed_out(struct kvs_stream *stream, uint64_t now_hns)
+{
+    stream->waits_for_put = 0;
+    lost(stream, KVS_STREAM_EV_ENDED_TIMEOUT, stream->last_result, now_hns);
+}
+
+static int may_wait_for_put(const struct kvs_stream *stream, uint32_t event)
+{
+    if (!(stream->flags & KVS_PUT_OPENS) || (stream->flags & KVS_NO_RECOVERY) || stream->is_stopped) return 0;
+    if (event != KVS_STREAM_EV_ENDED_TIMEOUT || stream->state != KVS_STREAM_STREAMING) return 0;
+    return stream->uploads[1] == NULL && unsent_of_stream(stream).bytes == 0;
 }
 
 kvs_status kvs_upload_ended(struct kvs_stream *stream, uint64_t handle, uint32_t result, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_lock(stream);
+    (void)lend_return(stream, handle);
     struct upload *upload = session_find(stream, handle);
     if (upload != NULL) {
         int was_live = is_live(upload);
+        stream->waits_for_put = was_live && may_wait_for_put(stream, lost_event(result));
         session_remove(stream, upload);
-        if (was_live) session_lost(stream, result, now_hns);
+        if (stream->waits_for_put) stream->last_result = result;
+        else if (was_live) lost(stream, lost_event(result), result, now_hns);
+        session_announce(stream); /* those that were behind it */
         stream_settle(stream, now_hns);
     }
     stream_unlock(stream);

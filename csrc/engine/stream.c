@@ -24,14 +24,21 @@ static uint32_t order_of(uint32_t act)
     }
 }
 
+uint64_t stream_order_time(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
+{
+    uint64_t wanted_hns = kvs_hns_add(now_hns, stream->wait_hns);
+    uint64_t due_hns = kvs_pace_take(&stream->paces[kind - KVS_ACTION_DESCRIBE_STREAM], wanted_hns);
+    stream->wait_hns = 0;
+    return due_hns > now_hns ? due_hns : 0;
+}
+
 static void request(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
 {
     struct kvs_action action = { .kind = kind, .attempt = stream->backoff.count };
     stream_withdraw_request(stream);
     action.request = stream->request = ++stream->request_count;
     stream->request_kind = kind;
-    if (stream->wait_hns != 0) action.after_hns = kvs_hns_add(now_hns, stream->wait_hns);
-    stream->wait_hns = 0;
+    action.after_hns = stream_order_time(stream, kind, now_hns);
     stream_order(stream, &action);
 }
 
@@ -78,8 +85,12 @@ static void put_media(struct kvs_stream *stream, uint64_t now_hns)
     uint64_t first = 0, last = 0;
     if (session_gap(stream, &first, &last)) session_limit_replay(stream, first, last);
     if (!session_gap(stream, &first, &last)) {
-        stream_step(stream, KVS_STREAM_EV_ENDED_TIMEOUT, now_hns);
-        return;
+        if (stream->skipped_start_hns == KVS_TIME_NONE) {
+            stream_step(stream, KVS_STREAM_EV_ENDED_TIMEOUT, now_hns);
+            return;
+        }
+        first = stream->view.fragment_head;
+        last = KVS_TIME_NONE;
     }
     kvs_status status = session_open(stream, first, last, now_hns);
     if (status != KVS_OK) stream_fail(stream, KVS_STREAM_EV_SPENT, status, KVS_RESULT_UNKNOWN, now_hns);
@@ -143,6 +154,24 @@ static void end_unused_sessions(struct kvs_stream *stream)
     }
 }
 
+/* After a put of a KVS_PUT_OPENS stream. */
+void stream_woken_by_put(struct kvs_stream *stream, uint64_t skipped_pts_hns, uint64_t now_hns)
+{
+    if (stream->waits_for_put) session_timed_out(stream, now_hns);
+    if (skipped_pts_hns == KVS_TIME_NONE || stream->state != KVS_STREAM_READY) return;
+    stream->skipped_start_hns = skipped_pts_hns;
+    stream_step(stream, KVS_STREAM_EV_FRAME, now_hns);
+    stream->skipped_start_hns = KVS_TIME_NONE;
+}
+
+/* Another token; open sessions end with what is being read. */
+void stream_rotate(struct kvs_stream *stream, uint64_t now_hns)
+{
+    stream->token.in_grace = stream->is_rotating = 1;
+    session_limit_to_read(stream);
+    stream_step(stream, KVS_STREAM_EV_TOKEN_EXPIRING, now_hns);
+}
+
 void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns)
 {
     uint64_t first = 0, last = 0;
@@ -151,13 +180,13 @@ void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns)
         stream_step(stream, KVS_STREAM_EV_DRAINED, now_hns);
         return;
     }
-    if (stream->state == KVS_STREAM_READY && kvs_token_is_expired(&stream->token, now_hns) &&
-        session_gap(stream, &first, &last)) {
-        stream_step(stream, KVS_STREAM_EV_TOKEN_EXPIRING, now_hns);
+    if (stream->waits_for_put && stream->is_stopped) session_timed_out(stream, now_hns);
+    if ((stream->state != KVS_STREAM_READY && stream->state != KVS_STREAM_STREAMING) || stream->waits_for_put) return;
+    if (!session_gap(stream, &first, &last) || !session_has_place(stream)) return;
+    if (kvs_token_is_expired(&stream->token, now_hns)) { /* no session is opened with a dead token */
+        stream_rotate(stream, now_hns);
         return;
     }
-    if (stream->state != KVS_STREAM_READY && stream->state != KVS_STREAM_STREAMING) return;
-    if (!session_gap(stream, &first, &last) || !session_has_place(stream)) return;
     stream_step(stream, stream->state == KVS_STREAM_READY ? KVS_STREAM_EV_FRAME : KVS_STREAM_EV_NEW_SESSION, now_hns);
 }
 
@@ -202,10 +231,12 @@ static void set_limits(struct kvs_stream *stream, const struct kvs_stream_config
     stream->limits.latency_max_hns = config->streaming_type == KVS_OFFLINE ? 0 : config->latency_max_hns;
     stream->limits.staleness_max_hns = config->staleness_max_hns;
     stream->limits.replay_max_hns = config->replay_max_hns;
+    stream->limits.fragment_duration_min_hns = config->fragment_duration_min_hns;
     stream->limits.fragment_duration_max_hns = config->fragment_duration_max_hns;
     stream->limits.fragment_size_max = config->fragment_size_max;
     stream->limits.eofr_idle_hns = config->flags & KVS_KEY_FRAME_FRAGMENTS ? config->eofr_idle_hns : 0;
     stream->limits.retention_hns = config->retention_hns;
+    stream->limits.data_delay_hns = config->data_delay_hns;
     stream->limits.scale_hns = config->timecode_scale_hns != 0 ? config->timecode_scale_hns : KVS_HNS_PER_MS;
     stream->limits.slabs_max = config->store_max / KVS_SLAB_SIZE;
     stream->limits.frames_max = config->frames_max;
@@ -233,6 +264,34 @@ static void set_tracks(struct kvs_stream *stream, const struct kvs_stream_config
         order->mode = KVS_ORDER_DTS; /* no video: nothing to cut at */
 }
 
+static void restart_track(struct track *track)
+{
+    times_reset(&track->times);
+    parts_clear(track);
+    track->fragment_frames = 0;
+}
+
+/* What the stream remembers of the times, the order and the fragments of its frames, as if none had ever come: every
+ * part has its own reset, and this is their sum. The ledger's counters go on. */
+void stream_restart(struct kvs_stream *stream)
+{
+    kvs_metadata_clear(&stream->metadata, stream->host);
+    kvs_view_reset(&stream->view);
+    kvs_order_reset(&stream->order);
+    kvs_generator_reset(&stream->generator);
+    for (uint32_t i = 0; i < KVS_TRACKS_MAX; i++) restart_track(&stream->tracks[i]);
+    stream->is_shifted = 0;
+    stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
+    stream->last_key_pts_hns = stream->opened_pts_hns = stream->skipped_start_hns = KVS_TIME_NONE;
+    stream->put_hns = KVS_TIME_NONE;
+    stream->waits_for_put = 0;
+    stream->opening_pts_hns = stream->newest_pts_hns = stream->opened_size = 0;
+    stream->packaged_format = stream->packaged_content = stream->opening_content = 0;
+    stream->skip_until_key = 1;
+    stream->is_ended = stream->force_key = stream->starts_session = stream->skip_arrivals = stream->was_refused = 0;
+    stream->metrics.last_put_hns = KVS_TIME_NONE;
+}
+
 static void set_up(struct kvs_stream *stream, struct kvs_client *client, const struct kvs_stream_config *config,
                    uint64_t now_hns)
 {
@@ -249,23 +308,24 @@ static void set_up(struct kvs_stream *stream, struct kvs_client *client, const s
     stream->kinds = kvs_kinds_of(config->content_type);
     set_limits(stream, config);
     set_tracks(stream, config);
+    stream->is_unusual = stream->order.mode != KVS_ORDER_NONE ||
+                         (config->flags & (KVS_SPARSE_KEYS | KVS_CLOCK_TIMECODES)) != 0;
     kvs_backoff_init(&stream->backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
     kvs_backoff_init(&stream->session_backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
     kvs_token_clear(&stream->token);
-    stream->described_retention_hns = KVS_TIME_NONE;
+    stream->described_retention_hns = stream->received_hns = KVS_TIME_NONE;
     kvs_view_init(&stream->view, stream->host);
     generator.scale_hns = stream->limits.scale_hns;
-    generator.cluster_duration_hns = stream->limits.fragment_duration_hns;
+    generator.cluster_duration_hns = kvs_hns_max(stream->limits.fragment_duration_hns,
+                                                 stream->limits.fragment_duration_min_hns);
     generator.negative_block_time = (config->flags & KVS_NEGATIVE_BLOCK_TIME) != 0;
     kvs_generator_init(&stream->generator, &generator);
     stream->inflight_offset = UINT64_MAX;
-    stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
-    stream->last_key_pts_hns = stream->opened_pts_hns = stream->order.first_pts_hns = KVS_TIME_NONE;
-    stream->skip_until_key = 1;
+    stream_restart(stream);
     stream->armed_hns = KVS_TIME_NONE;
     stream->heap_index = UINT32_MAX;
     stream->metrics.created_hns = now_hns;
-    stream->metrics.last_put_hns = stream->metrics.last_ack_hns = KVS_TIME_NONE;
+    stream->metrics.last_ack_hns = KVS_TIME_NONE;
 }
 
 static void set_uuid(struct kvs_stream *stream, const uint8_t *uuid)
@@ -293,8 +353,9 @@ static kvs_status allocate(struct kvs_stream *stream, const struct kvs_stream_co
     if (status != KVS_OK) return status;
     struct format *format = NULL;
     status = format_from_config(stream->host, config, &format);
-    if (status == KVS_OK) formats_append(stream, format, 1);
-    return status;
+    if (status != KVS_OK) return status;
+    formats_append(stream, format, 1);
+    return parts_init(stream);
 }
 
 void stream_destroy(struct kvs_stream *stream)
@@ -306,6 +367,7 @@ void stream_destroy(struct kvs_stream *stream)
         stream->formats = format->next;
         format_free(host, format);
     }
+    parts_free(stream);
     kvs_metadata_clear(&stream->metadata, host);
     kvs_order_free(&stream->order, host);
     kvs_chain_free(&stream->chain, &stream->client->pool);

@@ -15,11 +15,12 @@ struct event {
 static int is_reserved(const char *name) { return strncmp(name, "AWS", 3) == 0; }
 static int is_longer(const char *text, size_t limit) { return memchr(text, 0, limit + 1u) == NULL; }
 
-/* Metadata before DescribeStream was answered could only be lost. */
+/* Before a first DescribeStream was answered the stream may turn out not to exist, and metadata could only be lost.
+ * Once it was READY metadata is taken in every state, as frames are: a stream that reconnects describes again. */
 static kvs_status check_state(const struct kvs_stream *stream)
 {
     if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
-    return stream->state <= KVS_STREAM_CREATE ? KVS_E_STREAM_STATE : KVS_OK;
+    return stream->state <= KVS_STREAM_CREATE && !stream->has_waited ? KVS_E_STREAM_STATE : KVS_OK;
 }
 
 static struct kvs_metadata_entry *render(struct kvs_stream *stream, const char *name, const struct kvs_mkv_tag *tags,
@@ -155,7 +156,11 @@ static kvs_status set_cpd(struct kvs_stream *stream, uint32_t track, const uint8
     struct format *made = NULL;
     if (is_locked(stream)) return KVS_E_STREAM_STATE;
     kvs_status status = format_make(stream->host, stream->format, &change, &made);
-    if (status != KVS_OK) return status;
+    if (status == KVS_OK) status = parts_load(stream, track, made);
+    if (status != KVS_OK) {
+        if (made != NULL) format_free(stream->host, made);
+        return status;
+    }
     formats_append(stream, made, 1);
     stream->tracks[track].cpd_from_frames = cpd_size == 0;
     return KVS_OK;

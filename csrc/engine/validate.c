@@ -63,6 +63,8 @@ static kvs_status check_modes(const struct kvs_stream_config *config)
     if (config->streaming_type == KVS_OFFLINE && (config->retention_hns == 0 || !(config->flags & KVS_WANT_ACKS))) {
         return KVS_E_OFFLINE_WITHOUT_ACKS;
     }
+    if (config->data_delay_hns > KVS_HNS_PER_SECOND) return KVS_E_INVALID_ARG;
+    if (config->fragment_duration_min_hns > 10 * KVS_HNS_PER_SECOND) return KVS_E_CLUSTER_DURATION;
     if (config->flags & KVS_KEY_FRAME_FRAGMENTS) return KVS_OK;
     uint64_t duration = config->fragment_duration_hns;
     return duration < KVS_HNS_PER_SECOND || duration > 30 * KVS_HNS_PER_SECOND ? KVS_E_CLUSTER_DURATION : KVS_OK;

@@ -17,6 +17,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +27,12 @@
 
 #if !defined(MSG_NOSIGNAL)
 #define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE does it */
+#endif
+
+#if defined(__linux__) && defined(SYS_futex)
+#define HAS_FUTEX 1
+#else
+#define HAS_FUTEX 0
 #endif
 
 struct kvs_host_wake {
@@ -42,6 +51,78 @@ static void host_free(void *ctx, void *block)
     free(block);
 }
 
+/* ThreadSanitizer sees the order of locks only of the system's own. */
+#if defined(__SANITIZE_THREAD__)
+#define HAS_WORD_LOCKS 0
+#elif defined(__has_feature)
+#define HAS_WORD_LOCKS (HAS_FUTEX && !__has_feature(thread_sanitizer))
+#else
+#define HAS_WORD_LOCKS HAS_FUTEX
+#endif
+
+#if HAS_WORD_LOCKS
+/* The core takes two locks for a frame, holds each for less than a microsecond, and seldom finds one taken. So a lock
+ * is a word: one atomic operation takes it, one gives it back. A thread that finds it taken looks again for as long as
+ * it is likely to be held, then sleeps in the kernel until it is given back. */
+struct host_lock {
+    _Atomic uint32_t state; /* FREE, TAKEN, or AWAITED: taken, and a thread may sleep */
+    uint8_t apart[36];      /* two locks are as far from each other as two mutexes */
+};
+enum { FREE, TAKEN, AWAITED };
+enum { LOOKS_MAX = 100, WAIT_PRIVATE = 128, WAKE_PRIVATE = 129 };
+
+static int lock_take(struct host_lock *lock)
+{
+    uint32_t free_state = FREE;
+    return atomic_compare_exchange_strong_explicit(&lock->state, &free_state, TAKEN, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+static void lock_wait(struct host_lock *lock)
+{
+    int kept = errno;
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == FREE && lock_take(lock)) return;
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#endif
+    }
+    while (atomic_exchange_explicit(&lock->state, AWAITED, memory_order_acquire) != FREE)
+        (void)syscall(SYS_futex, &lock->state, WAIT_PRIVATE, AWAITED, NULL, NULL, 0);
+    errno = kept;
+}
+
+static void *host_lock_new(void *ctx)
+{
+    (void)ctx;
+    struct host_lock *lock = malloc(sizeof(*lock));
+    if (lock != NULL) atomic_init(&lock->state, FREE);
+    return lock;
+}
+
+static void host_lock(void *ctx, void *lock)
+{
+    (void)ctx;
+    if (!lock_take(lock)) lock_wait(lock);
+}
+
+/* The lock may be gone as soon as it is free: the kernel is given its address and does not look there. */
+static void host_unlock(void *ctx, void *lock)
+{
+    (void)ctx;
+    _Atomic uint32_t *state = &((struct host_lock *)lock)->state;
+    if (atomic_exchange_explicit(state, FREE, memory_order_release) != AWAITED) return;
+    int kept = errno;
+    (void)syscall(SYS_futex, state, WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = kept;
+}
+
+static void host_lock_free(void *ctx, void *lock)
+{
+    (void)ctx;
+    free(lock);
+}
+#else
 static void *host_lock_new(void *ctx)
 {
     (void)ctx;
@@ -81,17 +162,34 @@ static void host_lock_free(void *ctx, void *lock)
     pthread_mutex_destroy(lock);
     free(lock);
 }
+#endif
 
 static uint64_t clock_hns(clockid_t clock)
 {
     struct timespec now = { 0, 0 };
     clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * KVS_HNS_PER_SECOND + (uint64_t)now.tv_nsec / 100;
+    /* Where time_t has 32 bits it ends in January 2038; unsigned, the same bits are right until 2106. */
+    uint64_t seconds = sizeof(now.tv_sec) < sizeof(int64_t) ? (uint32_t)now.tv_sec : (uint64_t)now.tv_sec;
+    return seconds * KVS_HNS_PER_SECOND + (uint64_t)now.tv_nsec / 100;
+}
+
+/* With a time_t of 32 bits newer C libraries give an error after 2038 and no time. Linux itself is asked there; before
+ * version 5.1 it does not know the call, which has one number on all such machines. */
+static uint64_t wall_hns(void)
+{
+#if defined(__linux__)
+    enum { CLOCK_GETTIME64 = 403 };
+    int64_t seconds_nanos[2] = { 0, 0 };
+    if (sizeof(time_t) < sizeof(int64_t) && syscall(CLOCK_GETTIME64, CLOCK_REALTIME, seconds_nanos) == 0)
+        return (uint64_t)seconds_nanos[0] * KVS_HNS_PER_SECOND + (uint64_t)seconds_nanos[1] / 100;
+#endif
+    return clock_hns(CLOCK_REALTIME);
 }
 
 static pthread_once_t started = PTHREAD_ONCE_INIT;
 static uint64_t wall_less_monotonic_hns;
-static _Atomic uint64_t random_state;
+static uint64_t random_start;
+static _Atomic uint32_t random_count; /* not of 64 bits: ARMv6 has no such instruction */
 
 /* Without /dev/urandom (a bare chroot) times and addresses have to do: the numbers spread retries and name segments,
  * they keep no secret. */
@@ -101,13 +199,13 @@ static uint64_t random_seed(void)
     int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
     if (fd >= 0 && read(fd, &seed, sizeof(seed)) != (ssize_t)sizeof(seed)) seed = 0;
     if (fd >= 0) close(fd);
-    return seed != 0 ? seed : clock_hns(CLOCK_REALTIME) ^ (uint64_t)(uintptr_t)&seed << 20;
+    return seed != 0 ? seed : wall_hns() ^ (uint64_t)(uintptr_t)&seed << 20;
 }
 
 static void start(void)
 {
-    wall_less_monotonic_hns = clock_hns(CLOCK_REALTIME) - clock_hns(CLOCK_MONOTONIC);
-    atomic_store(&random_state, random_seed());
+    wall_less_monotonic_hns = wall_hns() - clock_hns(CLOCK_MONOTONIC);
+    random_start = random_seed();
 }
 
 uint64_t kvs_host_now_hns(void)
@@ -121,7 +219,8 @@ static uint32_t host_random(void *ctx)
 {
     (void)ctx;
     pthread_once(&started, start);
-    uint64_t step = atomic_fetch_add_explicit(&random_state, UINT64_C(0x9E3779B97F4A7C15), memory_order_relaxed);
+    uint64_t count = atomic_fetch_add_explicit(&random_count, 1, memory_order_relaxed);
+    uint64_t step = random_start + count * UINT64_C(0x9E3779B97F4A7C15);
     struct kvs_prng prng = { .state = step ^ (uint64_t)getpid() << 40 };
     return (uint32_t)(kvs_prng_next(&prng) >> 32);
 }

@@ -8,8 +8,8 @@
  *   Time     uint64_t in 100 ns ticks ("hns") since the Unix epoch unless said otherwise; `now_hns` never goes back.
  *            KVS_TIME_NONE means "no time". Media times (pts, dts) are of the caller's choice.
  *   Status   0 (KVS_OK), a count, or a negative status of kvspic_status.h. On error nothing changed.
- *   Threads  Any thread may call any function at any time, except that nobody may use a stream or client while or
- *            after it is freed. Streams do not wait for each other. Without lock functions: one thread only.
+ *   Threads  Any thread may call any function at any time, except with a stream or client that is
+ *            being freed or was. Streams do not wait for each other. Without lock functions: one thread only.
  *   Memory   Pointers passed in are read during the call only. An `_out` pointer is the caller's.
  *   Structs  `size` is sizeof the struct as the caller compiled it; zero the rest for the defaults.
  * The service's side is described in the Amazon Kinesis Video Streams developer guide, "PutMedia". */
@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kvspic_acks.h"
 #include "kvspic_status.h"
 
 #if defined(_WIN32) && defined(KVS_BUILD_SHARED)
@@ -101,6 +102,18 @@ enum kvs_result {
     KVS_RESULT_SIGNATURE_EXPIRED = 10008, KVS_RESULT_SIGNATURE_EARLY = 10009, KVS_RESULT_DELETED = 10400
 };
 
+/* What an ERROR ACK is about, which decides what becomes of the fragment: see kvspic_acks.h. */
+enum kvs_ack_about { KVS_ABOUT_FRAGMENT = 1, KVS_ABOUT_SESSION = 2, KVS_ABOUT_STREAM = 3 };
+struct kvs_ack_error {
+    uint32_t id;
+    uint32_t about;     /* enum kvs_ack_about */
+    const char *name;   /* "KMS_KEY_DISABLED"; the strings have static storage and are never NULL */
+    const char *text;   /* what it means */
+    const char *remedy; /* what to do */
+};
+KVS_API const struct kvs_ack_error *kvs_ack_error_of(uint32_t id);    /* never NULL: else the row of UNKNOWN */
+KVS_API const struct kvs_ack_error *kvs_ack_error_at(uint32_t index); /* rows by index, NULL past the end */
+
 /* ---- client ---------------------------------------------------------------------------------------------------- */
 
 struct kvs_client;
@@ -179,17 +192,32 @@ enum kvs_stream_flag {
     KVS_SPARSE_KEYS = 1u << 8,         /* frames need no others (audio alone, JPEG): one is flagged as key 2 s or more
                                         * after the last, whatever the caller flags */
     KVS_FORMAT_LOCKED = 1u << 9,       /* kvs_stream_set_cpd is refused while streaming */
-    KVS_PUT_TELLS = 1u << 10           /* who puts tells the reader of the stream's one upload: no KVS_ACTION_DATA for
+    KVS_PUT_TELLS = 1u << 10,          /* who puts tells the reader of the stream's one upload: no KVS_ACTION_DATA for
                                         * what a put brought, only for what comes without one */
+    KVS_NO_EMPTY_NALS = 1u << 11,      /* with a NAL flag: NALs of size 0 are left out, in either framing */
+    KVS_WHOLE_PICTURES = 1u << 12,     /* H.264 and H.265 with KVS_NAL_ANNEXB_TO_AVCC: a call whose data has no picture
+                                        * is no frame of the ledger but begins the payload of its track's next frame.
+                                        * Parameter sets are taken from any call, in place of those that were given; a
+                                        * key frame opens a new session if it needs others than the present one has */
+    KVS_PUT_OPENS = 1u << 13,          /* as the field's programs expect it: any frame that is put opens a session, also
+                                        * one that is skipped; and when a session times out with all sent, the next
+                                        * one waits for a put or a stop */
+    KVS_CONFIRM_EACH = 1u << 14        /* PERSISTED makes earlier fragments of its session done only if each had an ACK
+                                        * of its own; the others are sent again. Else all earlier ones are done. */
 };
 enum kvs_nal_flag { KVS_NAL_ANNEXB_TO_AVCC = 8, KVS_NAL_AVCC_TO_ANNEXB = 16, KVS_NAL_ANNEXB_CPD = 32 };
 /* How frames of several tracks are ordered. CUT holds frames only around fragment edges and opens fragments at video
- * frames only; DTS and PTS release the earliest frame once every track has one (EOFR: end of fragment is allowed). */
+ * frames only; DTS and PTS release the earliest frame once every track has one (EOFR: end of fragment is allowed).
+ * After an end of fragment DTS_EOFR takes the next frame for a key frame, whatever its flags; PTS_EOFR skips frames
+ * until a key frame comes, so that a late frame of another track opens nothing. */
 enum kvs_order {
     KVS_ORDER_NONE = 0, KVS_ORDER_AV = 1, KVS_ORDER_DTS = 2, KVS_ORDER_PTS = 3, KVS_ORDER_DTS_EOFR = 4,
     KVS_ORDER_PTS_EOFR = 5, KVS_ORDER_CUT = 6
 };
 enum kvs_full_policy { KVS_FULL_DROP_FRAGMENT = 0, KVS_FULL_REFUSE = 1 };
+/* What becomes of a frame whose pts can not be true: a key frame at or before the newest frame of its track, another
+ * frame at or before the newest one of the fragments before. (ERROR: also a dts that goes back.) SHIFT adds to times
+ * of the track until the given ones can be true again: kvs_stream_metrics.shift_hns. */
 enum kvs_backward_policy {
     KVS_BACKWARD_SHIFT = 0, KVS_BACKWARD_DROP = 1, KVS_BACKWARD_SESSION = 2, KVS_BACKWARD_ERROR = 3
 };
@@ -224,6 +252,17 @@ struct kvs_stream_config {
      * lies after all frames before it. The service takes 20 s and 50 MB. 0: no limit. */
     uint64_t fragment_duration_max_hns;
     uint64_t fragment_size_max;
+    /* 0: each fragment goes out as it is, as soon as it can be read. Else a key frame within so long after the begin of
+     * the fragment continues it (but not with other codec private data, after a step back, or when the fragment has
+     * half of fragment_size_max), and no more than 5 clusters begin in a second; what is behind (an outage, a file) is
+     * joined to clusters of up to 10 s. The service takes 5 fragments a second of a stream, and none below 1 s. At most
+     * 10 s. */
+    uint64_t fragment_duration_min_hns;
+    /* How long a frame that a put has stored may wait before KVS_ACTION_DATA wakes the host; at most 1 s. 0: each wakes
+     * at once. While the frames of the client's streams keep coming, no put wakes the host: kvs_client_next_deadline
+     * names a time within this delay instead. The first frame after a pause wakes at once. For programs that call
+     * kvs_client_poke before each drain, due or not, and sleep no longer than the next deadline. */
+    uint64_t data_delay_hns;
 };
 
 /* Opens a stream and orders DescribeStream. All or nothing.
@@ -236,7 +275,8 @@ KVS_API void kvs_stream_free(struct kvs_stream *stream);
 
 enum kvs_frame_flag { KVS_FRAME_KEY = 1, KVS_FRAME_DISCARDABLE = 2, KVS_FRAME_INVISIBLE = 4 };
 /* Packages one frame into the content store; never waits for the network.
- * data: one access unit, 1 byte or more, copied. pts, dts, duration: ticks.
+ * data: one access unit, 1 byte or more, copied. pts, dts, duration: ticks. The pts goes out as given while it can be
+ * true. dts KVS_TIME_NONE: not known, the order of the calls is the order of decoding.
  *   KVS_OK             taken: from now on the frame is in the ledger
  *   KVS_E_STORE_FULL   no room and the policy is to refuse (always so when offline): wait for KVS_ACTION_ROOM
  *   KVS_E_FRAME_TOO_LARGE, KVS_E_STREAM_STOPPED, KVS_E_UNKNOWN_TRACK, media statuses, KVS_E_NOMEM
@@ -249,7 +289,9 @@ KVS_API kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t
 /* Ends the open fragment, so that the service need not wait for the next one. Non-key frames are then skipped until a
  * key frame comes.   KVS_E_DOUBLE_EOFR, KVS_E_NO_FRAGMENT, KVS_E_EOFR_NEEDS_KEY_FRAGMENTS, KVS_E_STREAM_STOPPED ... */
 KVS_API kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
-/* Queues a name and value for the next fragment (persistent: for every one from then on; empty value removes it). */
+/* Queues a name and value for the next fragment (persistent: for every one from then on; empty value removes it).
+ *   KVS_E_STREAM_STATE  DescribeStream was not answered yet; after the first READY taken in every state but STOPPED
+ *   KVS_E_METADATA_NAME, KVS_E_TAG_NAME_SIZE, KVS_E_TAG_VALUE_SIZE, KVS_E_METADATA_COUNT, KVS_E_STREAM_STOPPED */
 KVS_API kvs_status kvs_stream_put_metadata(struct kvs_stream *stream, const char *name, const char *value,
                                            int persistent);
 enum kvs_event_type { KVS_EVENT_IMAGE = 1, KVS_EVENT_NOTIFICATION = 2 };
@@ -260,8 +302,8 @@ KVS_API kvs_status kvs_stream_set_cpd(struct kvs_stream *stream, uint64_t track,
 KVS_API kvs_status kvs_stream_set_nal_flags(struct kvs_stream *stream, uint32_t nal_flags);
 /* No more frames. What is buffered drains; then KVS_ACTION_CLOSED. A second stop is KVS_OK and does nothing. */
 KVS_API kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns);
-/* Out of FAILED (or of any state but stopped): Describe again, nothing dropped. A budget that was spent has one try
- * until there is progress, so a caller that retries for ever sets the pace. */
+/* Out of FAILED (or of any state but stopped): Describe again, nothing dropped, with the whole budget of tries. However
+ * often it is asked for, no second has more than two orders of one kind for a stream. */
 KVS_API kvs_status kvs_stream_retry(struct kvs_stream *stream, uint64_t now_hns);
 /* Drops all that is buffered (ledger: RESET) and starts again at Describe; also out of stopped. */
 KVS_API kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns);
@@ -280,7 +322,7 @@ struct kvs_stream_answer {
     uint64_t expires_hns;    /* GET_TOKEN with result 200; KVS_TIME_NONE: never */
 };
 /* Answers the outstanding order of the stream. PUT_MEDIA is answered with 200 as soon as the connection is open and
- * its request head is sent; a later failure is told by kvs_upload_ended.
+ * its request head is sent; a later failure is reported by kvs_upload_ended.
  *   KVS_OK              taken; what follows is in the actions
  *   KVS_E_STALE_ANSWER  not the outstanding request: nothing changed
  *   KVS_E_TOKEN_EXPIRY  less than 30 s left: counted as a failed try
@@ -296,9 +338,37 @@ enum kvs_read_state {
     KVS_READ_AWAITING_ACK = 2, /* all is sent: keep the connection, the last PERSISTED is to come */
     KVS_READ_END = 3           /* end the body after these bytes; the handle is gone */
 };
+/* How much a read of this handle gives now, and how long that lasts; the session's header and end tag are bytes too.
+ *   KVS_E_UNKNOWN_UPLOAD */
+KVS_API kvs_status kvs_upload_unsent(struct kvs_stream *stream, uint64_t upload, uint64_t *bytes_out,
+                                     uint64_t *duration_hns_out);
 /* Copies the session's next bytes into buffer; returns how many (0 is possible) and says what comes next.
  *   KVS_E_UNKNOWN_UPLOAD  not (or no longer) a handle of this stream: close the connection */
 KVS_API kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t upload, uint8_t *buffer, uint32_t buffer_size,
+                                   enum kvs_read_state *state_out, uint64_t now_hns);
+/* Bytes of an upload, to be sent in the order of their spans. */
+struct kvs_span {
+    const uint8_t *bytes;
+    uint64_t size;
+};
+struct kvs_loan {
+    uint32_t size;          /* sizeof(struct kvs_loan) */
+    uint32_t size_max;      /* as many bytes at most; 1 or more */
+    uint8_t *buffer;        /* for headers and small frames, which are copied */
+    uint32_t buffer_size;   /* 1 or more; 16 KB is good for many small frames */
+    uint32_t span_max;      /* room in spans; 0: nothing is read, what was lent is given back */
+    struct kvs_span *spans; /* filled from the front */
+    uint32_t span_count;    /* out: how many were filled */
+};
+/* The same as kvs_upload_read, but large frames are lent where they lie in the store instead of being copied; returns
+ * the number of bytes in all spans. Lent bytes stay as they are until the next kvs_upload_lend or kvs_upload_read of
+ * this handle, kvs_upload_ended of it, or kvs_stream_free: also when they are acknowledged, dropped or reset meanwhile.
+ * Their memory counts in the store until then: a reader whose peer stands still keeps up to size_max of it.
+ * KVS_READ_MORE: also when the spans or the buffer are full.
+ *   KVS_E_UNKNOWN_UPLOAD  as for kvs_upload_read; what was lent is given back
+ *   KVS_E_CONFIG_SIZE     loan->size
+ *   KVS_E_INVALID_ARG     size_max or buffer_size is 0, or size_max above 2^31 - 1 */
+KVS_API kvs_status kvs_upload_lend(struct kvs_stream *stream, uint64_t upload, struct kvs_loan *loan,
                                    enum kvs_read_state *state_out, uint64_t now_hns);
 enum kvs_ack_type {
     KVS_ACK_UNDEFINED = 0, KVS_ACK_BUFFERING = 1, KVS_ACK_RECEIVED = 2, KVS_ACK_PERSISTED = 3,
@@ -332,7 +402,7 @@ enum kvs_action_kind {
     KVS_ACTION_GET_DATA_ENDPOINT = 13, KVS_ACTION_GET_TOKEN = 14,
     KVS_ACTION_PUT_MEDIA = 15,   /* upload; a: start timestamp, ms since the epoch of the media times */
     /* orders about a session; no answer */
-    KVS_ACTION_DATA = 20,        /* upload has bytes: read it. When it was told so: a: bytes unsent, b: their ticks */
+    KVS_ACTION_DATA = 20,        /* upload has bytes: read it. When ordered: a: bytes unsent, b: their ticks */
     KVS_ACTION_UPLOAD_END = 21,  /* the core is done with upload: close the connection. result: why (200: orderly) */
     /* notices of state */
     KVS_ACTION_CLIENT_READY = 30, KVS_ACTION_CLIENT_FAILED = 31, /* status: cause */
@@ -350,7 +420,7 @@ enum kvs_action_kind {
     KVS_ACTION_ROOM = 44,        /* a put was refused with STORE_FULL and now there is room */
     KVS_ACTION_PRESSURE = 45,    /* result: enum kvs_pressure; a: 1 begins, 0 ends; b: value */
     KVS_ACTION_STALE = 46,       /* a: ticks since the last ACK while bytes were sent */
-    KVS_ACTION_TIME_SHIFTED = 47,/* backward dts: a: track, b: ticks added */
+    KVS_ACTION_TIME_SHIFTED = 47,/* times went back: a: track, b: ticks added to them from now on */
     KVS_ACTION_RETENTION_DIFFERS = 48, /* a: asked for, b: described; the described one counts */
     KVS_ACTION_TAG_SKIPPED = 49, /* result */
     KVS_ACTION_TRACK_SILENT = 50,/* a: track; b: 1 left out, 0 back */
@@ -358,12 +428,16 @@ enum kvs_action_kind {
     KVS_ACTION_FRAGMENT_ENDED = 52, /* the idle deadline ended the fragment; a: pts of its start */
     KVS_ACTION_NOTICES_LOST = 53, /* a: how many notices found no room; orders are never lost */
     KVS_ACTION_FRAGMENT_SPLIT = 54, /* a: pts where a new fragment begins without a key frame; b: fragments_split */
-    KVS_ACTION_TIMES_JUMPED = 55 /* more than 20 s ahead of the track's last frame: a: track, b: ticks */
+    KVS_ACTION_TIMES_JUMPED = 55,/* more than 20 s ahead of the track's last frame: a: track, b: ticks */
+    KVS_ACTION_UNCONFIRMED = 57, /* a PERSISTED passed over a fragment that had no ACK: it is sent again, or dropped
+                                  * when b is above 3; a: pts, b: how often so far */
+    KVS_ACTION_TIME_SHIFT_ENDED = 56 /* given times go out as they are again: a: track, b: ticks no longer added */
 };
 enum kvs_drop {
     KVS_DROP_STORE_FULL = 0, KVS_DROP_BUFFER_DURATION = 1, KVS_DROP_SKIPPED = 2, /* no key frame since the last edge */
     KVS_DROP_ERROR_ACK = 3, KVS_DROP_REPLAY_LIMIT = 4, KVS_DROP_RESET = 5, KVS_DROP_BACKWARD = 6, KVS_DROP_LATE = 7,
-    KVS_DROP_COUNT = 8
+    KVS_DROP_UNCONFIRMED = 8, /* sent four times without an ACK of its own while later fragments were PERSISTED */
+    KVS_DROP_COUNT = 9
 };
 enum kvs_pressure { KVS_PRESSURE_STORE = 0, KVS_PRESSURE_BUFFER = 1, KVS_PRESSURE_LATENCY = 2 };
 
@@ -409,8 +483,14 @@ struct kvs_stream_metrics {
     uint64_t tracks_silent;         /* how often a track was left out */
     uint64_t times_jumped;          /* frames far ahead of the last one of their track */
     uint64_t times_bumped;          /* frames moved a little, because their time was that of the frame before */
-    /* Per track, as configured: how many of the frames that kvs_stream_put_frame took, from the first one on, are owed
-     * no more. What a caller keeps elsewhere of the frames before these may go. */
+    uint64_t shift_hns;             /* added to the given times now, of the track that is shifted most; 0: none is */
+    /* Calls whose data held no picture, which went out with the next frame of their track (KVS_WHOLE_PICTURES). */
+    uint64_t calls_joined;
+    /* Per track, as configured: fragments that were packaged with a header that has no codec private data for it. */
+    uint64_t fragments_without_cpd[KVS_TRACKS_MAX];
+    uint64_t newest_hns;            /* the latest decoding time of any track, as packaged; 0 before the first frame */
+    /* Per track, as configured: how many of the frames that kvs_stream_put_frame took, from the first one on, will
+     * not be sent again: they are persisted or dropped. What a caller keeps elsewhere of these may go. */
     uint64_t frames_settled[KVS_TRACKS_MAX];
 };
 KVS_API kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out);

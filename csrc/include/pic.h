@@ -9,6 +9,10 @@
 #ifndef KVSPIC_PIC_H
 #define KVSPIC_PIC_H
 
+#if defined(__KINESIS_VIDEO_CLIENT_INCLUDE__) || defined(__MKV_GEN_INCLUDE__)
+#error "AWS's own client or mkvgen header came before pic.h. Put kvspic's include directory first on the include path."
+#endif
+
 #include "pic_types.h"
 
 #ifdef __cplusplus
@@ -17,9 +21,6 @@ extern "C" {
 
 /* ---- structures -------------------------------------------------------------------------------------------------------- */
 
-typedef struct Tag Tag, *PTag;
-typedef struct KvsRetryStrategy KvsRetryStrategy, *PKvsRetryStrategy;
-typedef struct KvsRetryStrategyCallbacks KvsRetryStrategyCallbacks, *PKvsRetryStrategyCallbacks;
 typedef struct Frame Frame, *PFrame;
 typedef struct TrackVideoConfig TrackVideoConfig, *PTrackVideoConfig;
 typedef struct TrackAudioConfig TrackAudioConfig, *PTrackAudioConfig;
@@ -42,9 +43,14 @@ typedef struct StreamEventMetadata StreamEventMetadata, *PStreamEventMetadata;
 typedef struct ClientCallbacks ClientCallbacks, *PClientCallbacks;
 typedef PStreamInfo *PPStreamInfo;
 
+#ifndef __UTILS_H__ /* the guard of AWS's utility header, which defines these too */
+typedef struct Tag Tag, *PTag;
+typedef struct KvsRetryStrategy KvsRetryStrategy, *PKvsRetryStrategy;
+typedef struct KvsRetryStrategyCallbacks KvsRetryStrategyCallbacks, *PKvsRetryStrategyCallbacks;
+
 /* Opaque to the library; the strategy's own business. */
-typedef PVOID PRetryStrategy;
-typedef PVOID PRetryStrategyConfig;
+typedef PUINT64 PRetryStrategy;
+typedef PUINT64 PRetryStrategyConfig;
 typedef STATUS (*CreateRetryStrategyFn)(PKvsRetryStrategy);
 typedef STATUS (*GetCurrentRetryAttemptNumberFn)(PKvsRetryStrategy, PUINT32); /* for the metrics */
 typedef STATUS (*FreeRetryStrategyFn)(PKvsRetryStrategy);
@@ -72,6 +78,7 @@ struct KvsRetryStrategyCallbacks {
     FreeRetryStrategyFn freeRetryStrategyFn;
     ExecuteRetryStrategyFn executeRetryStrategyFn;
 };
+#endif
 
 /* One access unit, or an end of fragment. frameData is read during the call only. */
 struct Frame {
@@ -291,9 +298,9 @@ struct AuthInfo {
     UINT64 expiration;
 };
 
-/* What a service callback needs. customData goes into the result event as it is: it names the stream (or client) and this
- * very request, so a late answer is refused. Every function that takes a handle takes it too; KVS_HANDLE_OF gives the
- * plain handle. pAuthInfo is valid during the callback. Do not send the request before callAfter. */
+/* What a service callback needs. customData is the handle of the stream (or of the client), always the same number, and
+ * goes into the result event. An answer is taken for the outstanding call of its kind; when there is none it is refused.
+ * pAuthInfo is never NULL and valid during the callback. Do not send the request before callAfter. */
 struct ServiceCallContext {
     UINT32 version;
     UINT64 callAfter;
@@ -317,9 +324,6 @@ struct StreamEventMetadata {
 #define CHECK_FRAME_FLAG_KEY_FRAME(flags) (((flags) & FRAME_FLAG_KEY_FRAME) != FRAME_FLAG_NONE)
 #define CHECK_FRAME_FLAG_END_OF_FRAGMENT(flags) (((flags) & FRAME_FLAG_END_OF_FRAGMENT) != FRAME_FLAG_NONE)
 
-/* The plain handle in a ServiceCallContext.customData, which carries a request number in its lowest bits. */
-#define KVS_HANDLE_OF(customData) ((UINT64)(customData) & ~UINT64_C(0xFFFFF))
-
 /* ---- callbacks: the first argument of each is ClientCallbacks.customData ------------------------------------------------- */
 
 typedef void (*logPrintFunc)(UINT32, PCHAR, PCHAR, ...); /* level, tag, printf format */
@@ -335,15 +339,16 @@ typedef STATUS (*StreamUnderflowReportFunc)(UINT64, STREAM_HANDLE); /* never cal
 typedef STATUS (*StorageOverflowPressureFunc)(UINT64, UINT64); /* less than 5 % of the store is left: bytes */
 /* little of the buffer duration is left: that much */
 typedef STATUS (*BufferDurationOverflowPressureFunc)(UINT64, STREAM_HANDLE, UINT64);
-/* what is unsent has grown to this duration */
+/* with each put that finds more unsent than StreamCaps.maxLatency: this duration */
 typedef STATUS (*StreamLatencyPressureFunc)(UINT64, STREAM_HANDLE, UINT64);
-/* time since bytes were sent without an ACK */
+/* time since bytes were sent without an ACK: once by deadline, then with each read until an ACK comes */
 typedef STATUS (*StreamConnectionStaleFunc)(UINT64, STREAM_HANDLE, UINT64);
 /* once per frame dropped; the time is that of the first frame dropped together with it */
 typedef STATUS (*DroppedFrameReportFunc)(UINT64, STREAM_HANDLE, UINT64);
 /* near realtime: a fragment that began at this time was dropped */
 typedef STATUS (*DroppedFragmentReportFunc)(UINT64, STREAM_HANDLE, UINT64);
-/* upload or all ones, time of the fragment or all ones, status */
+/* upload or all ones, time of the fragment or all ones, status. Once a stream was ready and recovers on errors, an
+ * outage is reported once, with a recoverable status: the library goes on by itself and keeps the media. */
 typedef STATUS (*StreamErrorReportFunc)(UINT64, STREAM_HANDLE, UPLOAD_HANDLE, UINT64, UINT32);
 typedef STATUS (*FragmentAckReceivedFunc)(UINT64, STREAM_HANDLE, UPLOAD_HANDLE, PFragmentAck); /* the ACK is borrowed */
 typedef STATUS (*ClientReadyFunc)(UINT64, CLIENT_HANDLE);
@@ -506,10 +511,50 @@ KVS_PIC_API STATUS kinesisVideoStreamParseFragmentAck(STREAM_HANDLE streamHandle
 KVS_PIC_API STATUS kinesisVideoStreamGetStreamInfo(STREAM_HANDLE streamHandle, PPStreamInfo ppStreamInfo);
 /* Drops what is buffered and starts again at DescribeStream; also after a stop or a failure. */
 KVS_PIC_API STATUS kinesisVideoStreamResetStream(STREAM_HANDLE streamHandle);
-/* Ends the open uploads and opens a new one; nothing is dropped. */
+/* Ends the open uploads and opens a new one; nothing is dropped. The reader of an old one gets
+ * STATUS_UPLOAD_HANDLE_ABORTED, so that it need not wait for a last answer of a peer that may be silent. */
 KVS_PIC_API STATUS kinesisVideoStreamResetConnection(STREAM_HANDLE streamHandle);
 /* The status that belongs to a result. */
 KVS_PIC_API STATUS serviceCallResultCheck(SERVICE_CALL_RESULT result);
+
+/* ---- the platform functions that a client uses by default, and codec private data for audio ----------------------- */
+
+/* What stands for a NULL member of ClientCallbacks; customData is not used. Programs name them in their own tables. */
+KVS_PIC_API UINT64 kinesisVideoStreamDefaultGetCurrentTime(UINT64 customData); /* wall clock, ticks since 1970 */
+KVS_PIC_API UINT32 kinesisVideoStreamDefaultGetRandomNumber(UINT64 customData);
+KVS_PIC_API MUTEX kinesisVideoStreamDefaultCreateMutex(UINT64 customData, BOOL reentrant); /* 0: no memory */
+KVS_PIC_API VOID kinesisVideoStreamDefaultLockMutex(UINT64 customData, MUTEX mutex);
+KVS_PIC_API VOID kinesisVideoStreamDefaultUnlockMutex(UINT64 customData, MUTEX mutex);
+KVS_PIC_API BOOL kinesisVideoStreamDefaultTryLockMutex(UINT64 customData, MUTEX mutex); /* TRUE: it is locked now */
+KVS_PIC_API VOID kinesisVideoStreamDefaultFreeMutex(UINT64 customData, MUTEX mutex);
+KVS_PIC_API CVAR kinesisVideoStreamDefaultCreateConditionVariable(UINT64 customData); /* NULL: no memory */
+KVS_PIC_API STATUS kinesisVideoStreamDefaultSignalConditionVariable(UINT64 customData, CVAR cvar);
+KVS_PIC_API STATUS kinesisVideoStreamDefaultBroadcastConditionVariable(UINT64 customData, CVAR cvar);
+/* timeout in ticks, INFINITE_TIME_VALUE: no limit. STATUS_OPERATION_TIMED_OUT when it passed. */
+KVS_PIC_API STATUS kinesisVideoStreamDefaultWaitConditionVariable(UINT64 customData, CVAR cvar, MUTEX mutex,
+                                                                  UINT64 timeout);
+KVS_PIC_API VOID kinesisVideoStreamDefaultFreeConditionVariable(UINT64 customData, CVAR cvar);
+/* Notifications that do nothing and return STATUS_SUCCESS. */
+KVS_PIC_API STATUS kinesisVideoStreamDefaultClientReady(UINT64 customData, CLIENT_HANDLE clientHandle);
+KVS_PIC_API STATUS kinesisVideoStreamDefaultStreamReady(UINT64 customData, STREAM_HANDLE streamHandle);
+KVS_PIC_API STATUS kinesisVideoStreamDefaultStreamDataAvailable(UINT64 customData, STREAM_HANDLE streamHandle,
+                                                                PCHAR streamName, UINT64 uploadHandle, UINT64 duration,
+                                                                UINT64 size);
+KVS_PIC_API STATUS kinesisVideoStreamDefaultEndOfStream(UINT64 customData, STREAM_HANDLE streamHandle,
+                                                        UPLOAD_HANDLE uploadHandle);
+KVS_PIC_API STATUS kinesisVideoStreamDefaultClientShutdown(UINT64 customData, CLIENT_HANDLE clientHandle);
+KVS_PIC_API STATUS kinesisVideoStreamDefaultStreamShutdown(UINT64 customData, STREAM_HANDLE streamHandle,
+                                                           BOOL resetStream);
+/* Writes an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1) of KVS_AAC_CPD_SIZE_BYTE bytes.
+ *   STATUS_NULL_ARG     no buffer
+ *   STATUS_INVALID_ARG  bufferSize, a rate that is not in the standard's table, a channel configuration outside 1 to 7 */
+KVS_PIC_API STATUS mkvgenGenerateAacCpd(KVS_MPEG4_AUDIO_OBJECT_TYPES objectType, UINT32 samplingFrequency,
+                                        UINT16 channelConfig, PBYTE buffer, UINT32 bufferSize);
+/* Writes the WAVEFORMATEX of G.711 (one byte a sample) of KVS_PCM_CPD_SIZE_BYTE bytes.
+ *   STATUS_NULL_ARG     no buffer
+ *   STATUS_INVALID_ARG  bufferSize, format, a rate outside 8,000 to 192,000, channels other than 1 and 2 */
+KVS_PIC_API STATUS mkvgenGeneratePcmCpd(KVS_PCM_FORMAT_CODE format, UINT32 samplingFrequency, UINT16 channels,
+                                        PBYTE buffer, UINT32 bufferSize);
 
 /* ---- for programs that may be idle: additions of this library ----------------------------------------------------------------- */
 
@@ -521,5 +566,19 @@ KVS_PIC_API STATUS kvsPoke(CLIENT_HANDLE clientHandle);
 
 #ifdef __cplusplus
 }
+#endif
+
+/* The include guards of AWS's client and MKV headers: a program that includes them later has their names already. */
+#ifndef __KINESIS_VIDEO_CLIENT_INCLUDE__
+#define __KINESIS_VIDEO_CLIENT_INCLUDE__
+#endif
+#ifndef __MKV_GEN_INCLUDE__
+#define __MKV_GEN_INCLUDE__
+#endif
+/* AWS's state machine library, where a program has it: its header needs the names above. */
+#if defined(__has_include)
+#if __has_include(<com/amazonaws/kinesis/video/state/Include.h>)
+#include <com/amazonaws/kinesis/video/state/Include.h>
+#endif
 #endif
 #endif

@@ -2,18 +2,17 @@
  *
  * A status is 32 bits: 0 is success, else the upper half names the module and the lower half the case. Part of pic.h:
  * include that one. Which of our own statuses becomes which of these is the table in csrc/pic/status.c; some numbers
- * stand here only because programs name them. */
+ * stand here only because programs name them. A block steps aside where the program's own headers define it. */
 #ifndef KVSPIC_PIC_STATUS_H
 #define KVSPIC_PIC_STATUS_H
 
 #include <stdint.h>
 
+/* common */
+#ifndef STATUS_BASE
 typedef uint32_t STATUS;
-
 #define STATUS_SUCCEEDED(status) ((STATUS)(status) == STATUS_SUCCESS)
 #define STATUS_FAILED(status) ((STATUS)(status) != STATUS_SUCCESS)
-
-/* common */
 #define STATUS_BASE 0x00000000 /* base value of the common range; numerically equal to success */
 #define STATUS_SUCCESS 0x00000000 /* operation succeeded */
 #define STATUS_NULL_ARG 0x00000001 /* A required pointer was NULL or a handle was invalid */
@@ -47,8 +46,10 @@ typedef uint32_t STATUS;
 #define STATUS_THREAD_ATTR_SET_STACK_SIZE_FAILED 0x0000001d /* thread stack size could not be set */
 #define STATUS_MEMORY_NOT_FREED 0x0000001e /* instrumented allocator found memory that was not released */
 #define STATUS_INVALID_THREAD_PARAMS_VERSION 0x0000001f /* thread parameter structure has an unknown version */
+#endif
 
 /* content store (kept for programs that name them) */
+#ifndef STATUS_HEAP_BASE
 #define STATUS_HEAP_BASE 0x10000000 /* base value of the heap range */
 #define STATUS_HEAP_FLAGS_ERROR 0x10000001 /* heap type flags missing or contradictory */
 #define STATUS_HEAP_NOT_INITIALIZED 0x10000002 /* heap used before initialisation */
@@ -73,12 +74,16 @@ typedef uint32_t STATUS;
 #define STATUS_INVALID_ALLOCATION_SIZE 0x10000015 /* allocation size is zero, too large or inconsistent */
 #define STATUS_HEAP_REALLOC_ERROR 0x10000016 /* changing the size of an allocation failed */
 #define STATUS_HEAP_FILE_HEAP_FILE_CORRUPT 0x10000017 /* backing file of the file heap is damaged */
+#endif
 
 /* trace */
+#ifndef STATUS_TP_BASE
 #define STATUS_TP_BASE 0x10100000 /* base value of the trace profiler range */
 #define STATUS_MIN_PROFILER_BUFFER 0x10100001 /* profiler buffer below the minimum size */
+#endif
 
 /* content view */
+#ifndef STATUS_VIEW_BASE
 #define STATUS_VIEW_BASE 0x30000000 /* base value of the content view range */
 #define STATUS_MIN_CONTENT_VIEW_ITEMS 0x30000001 /* view item capacity below the minimum of 10 */
 #define STATUS_INVALID_CONTENT_VIEW_DURATION 0x30000002 /* view buffer duration must be greater than zero */
@@ -86,6 +91,7 @@ typedef uint32_t STATUS;
 #define STATUS_CONTENT_VIEW_INVALID_INDEX 0x30000004 /* index outside of the window */
 #define STATUS_CONTENT_VIEW_INVALID_TIMESTAMP 0x30000005 /* timestamp goes backwards or is outside of the window */
 #define STATUS_INVALID_CONTENT_VIEW_LENGTH 0x30000006 /* item length must be greater than zero */
+#endif
 
 /* MKV */
 #define STATUS_MKVGEN_BASE 0x32000000 /* base value of the MKV generator range */
@@ -136,6 +142,7 @@ typedef uint32_t STATUS;
 #define STATUS_MKV_INVALID_PARENT_TYPE 0x3200002d /* tag parent element type invalid */
 
 /* utilities */
+#ifndef STATUS_UTILS_BASE
 #define STATUS_UTILS_BASE 0x40000000 /* base value of the utils range */
 #define STATUS_INVALID_BASE64_ENCODE 0x40000001 /* base64 input malformed */
 #define STATUS_INVALID_BASE 0x40000002 /* numeric base out of range */
@@ -181,9 +188,23 @@ typedef uint32_t STATUS;
 #define STATUS_SEMAPHORE_ACQUIRE_WHEN_LOCKED 0x41200002
 #define STATUS_FILE_LOGGER_BASE 0x41300000 /* base value of the file logger range */
 #define STATUS_FILE_LOGGER_INDEX_FILE_INVALID_SIZE 0x41300001 /* log index file has a wrong size */
+#endif
+
+/* state machines */
+#if defined(__has_include)
+#if __has_include(<com/amazonaws/kinesis/video/state/Include.h>)
+#define KVSPIC_STATE_STATUSES_ELSEWHERE /* pic.h includes that header, which defines these */
+#endif
+#endif
+#ifndef KVSPIC_STATE_STATUSES_ELSEWHERE
+#define STATUS_STATE_BASE 0x52000000 /* base value of the state range; equal to the client base */
+/* Present state is not among the accepted states (used for client and stream machines) */
+#define STATUS_INVALID_STREAM_STATE 0x5200000e
+#define STATUS_STATE_MACHINE_NAME_LEN_INVALID 0x5200009a /* state machine name empty or longer than 32 */
+#define STATUS_STATE_MACHINE_STATE_NOT_FOUND 0x52000056 /* requested next state is not in the state table */
+#endif
 
 /* client, streams, service */
-#define STATUS_STATE_BASE 0x52000000 /* base value of the state range; equal to the client base */
 #define STATUS_CLIENT_BASE 0x52000000 /* base value of the client range */
 #define STATUS_MAX_STREAM_COUNT 0x52000001 /* stream count above limit, or no free stream slot */
 #define STATUS_MIN_STREAM_COUNT 0x52000002 /* deviceInfo.streamCount is zero */
@@ -198,8 +219,6 @@ typedef uint32_t STATUS;
 #define STATUS_INVALID_ROOT_DIRECTORY_LENGTH 0x5200000b /* storage root directory path too long */
 #define STATUS_INVALID_SPILL_RATIO 0x5200000c /* spill ratio above 100 */
 #define STATUS_INVALID_STORAGE_INFO_VERSION 0x5200000d /* storageInfo version unknown */
-/* Present state is not among the accepted states (used for client and stream machines) */
-#define STATUS_INVALID_STREAM_STATE 0x5200000e
 #define STATUS_SERVICE_CALL_CALLBACKS_MISSING 0x5200000f /* A mandatory service call callback is NULL */
 #define STATUS_SERVICE_CALL_NOT_AUTHORIZED_ERROR 0x52000010 /* service answered 401 or 403 */
 #define STATUS_DESCRIBE_STREAM_CALL_FAILED 0x52000011 /* describe retries exhausted */
@@ -259,7 +278,6 @@ typedef uint32_t STATUS;
 #define STATUS_INVALID_STREAM_METRICS_VERSION 0x52000053 /* streamMetrics version unknown */
 #define STATUS_INVALID_CLIENT_METRICS_VERSION 0x52000054 /* clientMetrics version unknown */
 #define STATUS_INVALID_CLIENT_READY_STATE 0x52000055 /* client was ready but has no auth any more */
-#define STATUS_STATE_MACHINE_STATE_NOT_FOUND 0x52000056 /* requested next state is not in the state table */
 #define STATUS_INVALID_FRAGMENT_ACK_TYPE 0x52000057 /* ACK type not supported */
 #define STATUS_INVALID_STREAM_READY_STATE 0x52000058 /* status of the stream New state */
 #define STATUS_CLIENT_FREED_BEFORE_STREAM 0x52000059 /* stream has no parent client */
@@ -322,6 +340,28 @@ typedef uint32_t STATUS;
 #define STATUS_INVALID_IMAGE_PREFIX_LENGTH 0x5200008d /* image prefix longer than 256 */
 #define STATUS_INVALID_IMAGE_METADATA_KEY_LENGTH 0x5200008e /* event metadata key too long */
 #define STATUS_INVALID_IMAGE_METADATA_VALUE_LENGTH 0x5200008f /* event metadata value too long */
-#define STATUS_STATE_MACHINE_NAME_LEN_INVALID 0x5200009a /* state machine name empty or longer than 32 */
+
+/* ---- which errors pass ---------------------------------------------------------------------------------------- */
+
+/* The library comes back from these by itself; the stream keeps what it holds. */
+#define IS_RECOVERABLE_ERROR(error) \
+    ((error) == STATUS_SERVICE_CALL_RESOURCE_NOT_FOUND_ERROR || (error) == STATUS_SERVICE_CALL_UNKOWN_ERROR || \
+     (error) == STATUS_SERVICE_CALL_RESOURCE_IN_USE_ERROR || (error) == STATUS_SERVICE_CALL_TIMEOUT_ERROR || \
+     (error) == STATUS_ACK_TIMESTAMP_NOT_IN_VIEW_WINDOW || (error) == STATUS_INVALID_ACK_KEY_START || \
+     (error) == STATUS_INVALID_ACK_DUPLICATE_KEY_NAME || (error) == STATUS_INVALID_ACK_INVALID_VALUE_START || \
+     (error) == STATUS_INVALID_ACK_INVALID_VALUE_END || (error) == STATUS_ACK_ERR_STREAM_READ_ERROR || \
+     (error) == STATUS_ACK_ERR_FRAGMENT_SIZE_REACHED || (error) == STATUS_ACK_ERR_FRAGMENT_DURATION_REACHED || \
+     (error) == STATUS_ACK_ERR_CONNECTION_DURATION_REACHED || \
+     (error) == STATUS_ACK_ERR_FRAGMENT_TIMECODE_NOT_MONOTONIC || (error) == STATUS_ACK_ERR_INVALID_MKV_DATA || \
+     (error) == STATUS_ACK_ERR_ACK_INTERNAL_ERROR || (error) == STATUS_ACK_ERR_FRAGMENT_ARCHIVAL_ERROR || \
+     (error) == STATUS_ACK_ERR_UNKNOWN_ACK_ERROR || (error) == STATUS_ACK_ERR_FRAGMENT_METADATA_LIMIT_REACHED || \
+     (error) == STATUS_ACK_ERR_FRAMES_MISSING_FOR_TRACK || \
+     (error) == STATUS_PUTMEDIA_LAST_PERSIST_ACK_NOT_RECEIVED)
+/* A service call that failed after all its repeats: calling again may help. */
+#define IS_RETRIABLE_ERROR(error) \
+    ((error) == STATUS_DESCRIBE_STREAM_CALL_FAILED || (error) == STATUS_CREATE_STREAM_CALL_FAILED || \
+     (error) == STATUS_GET_STREAMING_TOKEN_CALL_FAILED || \
+     (error) == STATUS_GET_STREAMING_ENDPOINT_CALL_FAILED || (error) == STATUS_PUT_STREAM_CALL_FAILED || \
+     (error) == STATUS_INVALID_TOKEN_EXPIRATION)
 
 #endif

@@ -1,7 +1,10 @@
 /* pic_types.h — basic types, enumerations and limits of pic.h, with the names and numbers that the field knows.
  *
  * Underneath are the standard integer types. Enumerations are 4 bytes, strings are char (never const: programs hand
- * them on as they are). Times and durations are UINT64 in 100 ns ticks ("hns"). Part of pic.h: include that one. */
+ * them on as they are). Times and durations are UINT64 in 100 ns ticks ("hns"). Part of pic.h: include that one.
+ *
+ * A program that also uses the utility library of AWS's producer has that library's headers on its include path. They
+ * define the basic types, tags and retry strategies too; they are included first then, and ours step aside. */
 #ifndef KVSPIC_PIC_TYPES_H
 #define KVSPIC_PIC_TYPES_H
 
@@ -10,6 +13,12 @@
 
 #if !defined(_WIN32)
 #include <pthread.h> /* CVAR is a pthread_cond_t *, and programs that bring their own rely on it */
+#endif
+
+#if defined(__has_include)
+#if __has_include(<com/amazonaws/kinesis/video/utils/Include.h>)
+#include <com/amazonaws/kinesis/video/utils/Include.h>
+#endif
 #endif
 
 #include "pic_status.h"
@@ -22,6 +31,8 @@
 #define KVS_PIC_API
 #endif
 
+/* __COMMON_DEFINITIONS__ and __UTILS_H__ are the include guards of AWS's headers. */
+#ifndef __COMMON_DEFINITIONS__
 #ifndef TRUE
 #define TRUE 1
 #endif
@@ -29,7 +40,11 @@
 #define FALSE 0
 #endif
 #ifndef VOID
+#if defined(_WIN32)
+typedef void VOID; /* with a macro of this name windows.h, if it comes later, leaves out its own types */
+#else
 #define VOID void
+#endif
 #endif
 
 typedef uint8_t UINT8;
@@ -67,6 +82,15 @@ typedef UINT64 MUTEX; /* a pointer in disguise; 0 is no mutex */
 typedef struct _RTL_CONDITION_VARIABLE *CVAR;
 #else
 typedef pthread_cond_t *CVAR;
+#endif
+
+#define HUNDREDS_OF_NANOS_IN_A_SECOND UINT64_C(10000000)
+#define HUNDREDS_OF_NANOS_IN_A_MILLISECOND UINT64_C(10000)
+#define HUNDREDS_OF_NANOS_IN_A_MICROSECOND UINT64_C(10)
+#define HUNDREDS_OF_NANOS_IN_AN_HOUR UINT64_C(36000000000)
+#define HUNDREDS_OF_NANOS_IN_A_MINUTE UINT64_C(600000000)
+#define DEFAULT_TIME_UNIT_IN_NANOS 100
+#define INFINITE_TIME_VALUE UINT64_MAX
 #endif
 
 /* Handles carry a generation: a freed one is never mistaken for a newer object. 0 is no handle. */
@@ -148,17 +172,8 @@ typedef UPLOAD_HANDLE *PUPLOAD_HANDLE;
 #define INVALID_STREAM_HANDLE_VALUE ((STREAM_HANDLE)0)
 #define INVALID_UPLOAD_HANDLE_VALUE ((UPLOAD_HANDLE)UINT64_MAX)
 #define INVALID_TIMESTAMP_VALUE UINT64_MAX
-#define HUNDREDS_OF_NANOS_IN_A_SECOND UINT64_C(10000000)
-#define HUNDREDS_OF_NANOS_IN_A_MILLISECOND UINT64_C(10000)
-#define HUNDREDS_OF_NANOS_IN_A_MICROSECOND UINT64_C(10)
-#define HUNDREDS_OF_NANOS_IN_AN_HOUR UINT64_C(36000000000)
-#define HUNDREDS_OF_NANOS_IN_A_MINUTE UINT64_C(600000000)
-#define DEFAULT_TIME_UNIT_IN_NANOS 100
-#define MAX_TAG_COUNT 50
-#define MAX_TAG_NAME_LEN 128
-#define MAX_TAG_VALUE_LEN 1024
-#define INFINITE_TIME_VALUE UINT64_MAX
 
+#ifndef __UTILS_H__
 /* Levels for ClientInfo.loggerLogLevel and logPrintFn. */
 #define LOG_LEVEL_VERBOSE 1
 #define LOG_LEVEL_DEBUG 2
@@ -169,15 +184,46 @@ typedef UPLOAD_HANDLE *PUPLOAD_HANDLE;
 #define LOG_LEVEL_SILENT 7
 #define LOG_LEVEL_PROFILE 8
 
+#define MAX_TAG_COUNT 50
+#define MAX_TAG_NAME_LEN 128
+#define MAX_TAG_VALUE_LEN 1024
 #define TAG_CURRENT_VERSION 0
+#define MAX_PATH_LEN 4096
+#endif
+
 #define FRAME_CURRENT_VERSION 0
 #define TRACK_INFO_CURRENT_VERSION 0
 
 #define MKV_MAX_CODEC_ID_LEN 32
 #define MKV_MAX_TRACK_NAME_LEN 32
 #define MAX_CONTENT_TYPE_LEN 128
-#define MAX_PATH_LEN 4096
 #define MKV_SEGMENT_UUID_LEN 16
+
+/* Content types (StreamCaps.contentType) and Matroska codec ids (TrackInfo.codecId). PCHAR: programs hand them to
+ * functions that take one. */
+#define MKV_H264_CONTENT_TYPE ((PCHAR) "video/h264")
+#define MKV_AVC_CONTENT_TYPE ((PCHAR) "video/avc")
+#define MKV_H265_CONTENT_TYPE ((PCHAR) "video/h265")
+#define MKV_HEVC_CONTENT_TYPE ((PCHAR) "video/hevc")
+#define MKV_AAC_CONTENT_TYPE ((PCHAR) "audio/aac")
+#define MKV_ALAW_CONTENT_TYPE ((PCHAR) "audio/alaw")
+#define MKV_MULAW_CONTENT_TYPE ((PCHAR) "audio/mulaw")
+#define MKV_X_MKV_VIDEO_CONTENT_TYPE ((PCHAR) "video/x-matroska")
+#define MKV_X_MKV_AUDIO_CONTENT_TYPE ((PCHAR) "audio/x-matroska")
+#define MKV_H264_AAC_MULTI_CONTENT_TYPE ((PCHAR) "video/h264,audio/aac")
+#define MKV_H264_MULAW_MULTI_CONTENT_TYPE ((PCHAR) "video/h264,audio/mulaw")
+#define MKV_H264_AVC_CODEC_ID ((PCHAR) "V_MPEG4/ISO/AVC")
+#define MKV_H265_HEVC_CODEC_ID ((PCHAR) "V_MPEGH/ISO/HEVC")
+#define MKV_FOURCC_CODEC_ID ((PCHAR) "V_MS/VFW/FOURCC")
+#define MKV_AAC_CODEC_ID ((PCHAR) "A_AAC")
+#define MKV_AAC_MPEG4_MAIN_CODEC_ID ((PCHAR) "A_AAC/MPEG4/MAIN")
+#define MKV_PCM_CODEC_ID ((PCHAR) "A_MS/ACM")
+#define MKV_PCM_INT_LIT_CODEC_ID ((PCHAR) "A_PCM/INT/LIT")
+#define MKV_PCM_INT_BIG_CODEC_ID ((PCHAR) "A_PCM/INT/BIG")
+#define MKV_PCM_FLOAT_IEEE_CODEC_ID ((PCHAR) "A_PCM/FLOAT/IEEE")
+
+#define KVS_AAC_CPD_SIZE_BYTE 2  /* what mkvgenGenerateAacCpd writes */
+#define KVS_PCM_CPD_SIZE_BYTE 18 /* what mkvgenGeneratePcmCpd writes */
 
 /* ---- enumerations -------------------------------------------------------------------------------------------------- */
 
@@ -225,19 +271,24 @@ typedef enum {
     STREAMING_TYPE_NEAR_REALTIME = 1,
     STREAMING_TYPE_OFFLINE = 2
 } STREAMING_TYPE;
+#define IS_OFFLINE_STREAMING_MODE(type) ((type) == STREAMING_TYPE_OFFLINE)
+#define GET_STREAMING_TYPE_STR(type) \
+    ((PCHAR)((type) == STREAMING_TYPE_REALTIME        ? "STREAMING_TYPE_REALTIME" \
+             : (type) == STREAMING_TYPE_NEAR_REALTIME ? "STREAMING_TYPE_NEAR_REALTIME" \
+                                                      : "STREAMING_TYPE_OFFLINE"))
 
 /* Names for programs; the codec of a track is TrackInfo.codecId. */
 typedef enum {
     AUDIO_CODEC_ID_AAC = 0,
     AUDIO_CODEC_ID_PCM_ALAW = 1,
     AUDIO_CODEC_ID_PCM_MULAW = 2
-} AUDIO_CODEC_ID;
+} AUDIO_CODEC_ID, *PAUDIO_CODEC_ID;
 
 /* Names for programs; the codec of a track is TrackInfo.codecId. */
 typedef enum {
     VIDEO_CODEC_ID_H264 = 0,
     VIDEO_CODEC_ID_H265 = 1
-} VIDEO_CODEC_ID;
+} VIDEO_CODEC_ID, *PVIDEO_CODEC_ID;
 
 /* All three keep frames in memory. */
 typedef enum {
@@ -369,10 +420,15 @@ typedef enum {
     STREAM_EVENT_TYPE_NOTIFICATION = 2,
     STREAM_EVENT_TYPE_LAST = 4
 } STREAM_EVENT_TYPE;
+#define CHECK_STREAM_EVENT_TYPE_IMAGE_GENERATION(types) (((types) & STREAM_EVENT_TYPE_IMAGE_GENERATION) != 0)
+#define CHECK_STREAM_EVENT_TYPE_NOTIFICATION(types) (((types) & STREAM_EVENT_TYPE_NOTIFICATION) != 0)
+#define CHECK_STREAM_EVENT_TYPE_LAST(types) (((types) & STREAM_EVENT_TYPE_LAST) != 0)
 
+#ifndef __UTILS_H__
 typedef enum {
     KVS_RETRY_STRATEGY_DISABLED = 0,
     KVS_RETRY_STRATEGY_EXPONENTIAL_BACKOFF_WAIT = 1
 } KVS_RETRY_STRATEGY_TYPE;
+#endif
 
 #endif

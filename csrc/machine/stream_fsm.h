@@ -3,7 +3,7 @@
  *        NEW -> DESCRIBE -> [CREATE] -> [TAG] -> GET_ENDPOINT -> GET_TOKEN -> READY -> PUT_STREAM -> STREAMING
  *                  ^   ^                              ^              ^          ^                       |
  *                  |   +-- other errors --------------|--------------|----------|-----------------------+
- *                  |                                  +- 200, limits-+- 401/403-+- timeouts ------------+
+ *                  |                                  +- 200, limits-+- 401/403-+- timeouts, ERROR ACKs +
  *                  +-- RETRY, RESET -- FAILED <-- any state: fatal answer, retries spent, no recovery
  *   STOPPED <-- any state: DRAINED (stopped by the caller and nothing is left to send or to wait for)
  *
@@ -38,7 +38,8 @@ enum kvs_stream_event {
     KVS_STREAM_EV_FRAME,           /* there is something to send */
     KVS_STREAM_EV_ENDED_OK,        /* last session ended: 200, 10001, 10002, or reset connection */
     KVS_STREAM_EV_ENDED_AUTH,      /* last session ended: 401, 403 */
-    KVS_STREAM_EV_ENDED_TIMEOUT,   /* last session ended: 408, 504, 598, 599; no recovery: 200 and nothing unsent */
+    KVS_STREAM_EV_ENDED_TIMEOUT,   /* last session ended: 408, 504, 598, 599, an ERROR ACK that is not about the
+                                      stream; no recovery: 200 and nothing unsent */
     KVS_STREAM_EV_ENDED_ERROR,     /* last session ended: anything else */
     KVS_STREAM_EV_ENDED_FATAL,     /* last session ended and recovery is off, or progress retries are spent */
     KVS_STREAM_EV_TOKEN_EXPIRING,  /* deadline: rotate */

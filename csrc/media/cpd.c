@@ -8,6 +8,7 @@
 #include "base/buf.h"
 
 #define FOURCC_CODEC_ID "V_MS/VFW/FOURCC"
+#define HEVC_CODEC_ID "V_MPEGH/ISO/HEVC"
 #define PCM_READ_MIN 16u
 #define SIDE_MAX 65535u
 
@@ -48,6 +49,8 @@ uint32_t kvs_kinds_of(const char *content_type)
 static uint32_t kind_of_track(const struct kvs_cpd_format *format)
 {
     if (format->track_type == KVS_TRACK_VIDEO) {
+        const int is_hevc = format->codec_id != NULL && strcmp(format->codec_id, HEVC_CODEC_ID) == 0;
+        if (is_hevc && (format->kinds & KVS_KIND_H265) != 0) return KVS_KIND_H265; /* beside one of H.264 */
         if ((format->kinds & KVS_KIND_H264) != 0) return KVS_KIND_H264;
         if ((format->kinds & KVS_KIND_H265) != 0) return KVS_KIND_H265;
         const int is_fourcc = format->codec_id != NULL && strcmp(format->codec_id, FOURCC_CODEC_ID) == 0;
@@ -57,10 +60,15 @@ static uint32_t kind_of_track(const struct kvs_cpd_format *format)
     return (format->kinds & KVS_KIND_AAC) != 0 ? KVS_KIND_AAC : format->kinds & KVS_KIND_G711;
 }
 
-int kvs_cpd_is_in_frames(const struct kvs_cpd_format *format)
+uint32_t kvs_cpd_nal_kind(const struct kvs_cpd_format *format)
 {
     const uint32_t kind = kind_of_track(format);
-    return (kind == KVS_KIND_H264 || kind == KVS_KIND_H265) && (format->nal_flags & KVS_NAL_ANNEXB_TO_AVCC) != 0;
+    return kind == KVS_KIND_H264 || kind == KVS_KIND_H265 ? kind : 0;
+}
+
+int kvs_cpd_is_in_frames(const struct kvs_cpd_format *format)
+{
+    return kvs_cpd_nal_kind(format) != 0 && (format->nal_flags & KVS_NAL_ANNEXB_TO_AVCC) != 0;
 }
 
 kvs_status kvs_cpd_adapt(const struct kvs_cpd_format *format, const uint8_t *in, uint32_t in_size,

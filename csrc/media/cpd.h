@@ -50,6 +50,8 @@ struct kvs_media_values {
 kvs_status kvs_cpd_describe(const struct kvs_cpd_format *format, const uint8_t *cpd, uint32_t size,
                             struct kvs_media_values *values);
 
+/* KVS_KIND_H264 or KVS_KIND_H265 for a video track of these, else 0. */
+uint32_t kvs_cpd_nal_kind(const struct kvs_cpd_format *format);
 /* Whether kvs_cpd_from_frame can have a result: video, H.264 or H.265, KVS_NAL_ANNEXB_TO_AVCC. */
 int kvs_cpd_is_in_frames(const struct kvs_cpd_format *format);
 /* The parameter sets of a key frame (Annex B) before its first IDR, CRA or BLA slice, as avcC or hvcC. When the frame

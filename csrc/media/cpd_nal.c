@@ -365,7 +365,7 @@ kvs_status kvs_cpd_from_frame(const struct kvs_cpd_format *format, const uint8_t
 {
     *size_out = 0;
     if (!kvs_cpd_is_in_frames(format) || frame_size == UINT32_MAX) return KVS_OK;
-    const int is_h265 = (format->kinds & KVS_KIND_H264) == 0;
+    const int is_h265 = kvs_cpd_nal_kind(format) == KVS_KIND_H265;
     struct kvs_nal_walk walk;
     struct kvs_nal entry;
     struct kvs_writer writer;

@@ -16,7 +16,7 @@ static int opens_cluster(const struct kvs_generator *generator, uint64_t pts_tc,
 {
     const struct kvs_generator_config *config = &generator->config;
     if ((frame_flags & KVS_FRAME_KEY) == 0) return 0;
-    if (config->cluster_duration_hns == 0 || generator->state == KVS_GENERATOR_ENDED) return 1;
+    if (config->cluster_duration_hns == 0 || generator->must_open || generator->state == KVS_GENERATOR_ENDED) return 1;
     return kvs_hns_sub(pts_tc, generator->cluster_tc) >= kvs_hns_to_tc(config->cluster_duration_hns, config->scale_hns);
 }
 

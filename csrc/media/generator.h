@@ -8,6 +8,7 @@
 
 #include "kvspic.h"
 #include "media/generator_fsm.h"
+#include "media/mkv.h"
 
 struct kvs_generator_config {
     uint64_t scale_hns;             /* 1 or more */
@@ -18,6 +19,7 @@ struct kvs_generator_config {
 struct kvs_generator {
     struct kvs_generator_config config;
     uint8_t state;                  /* enum kvs_generator_state */
+    int must_open;                  /* the next key frame opens a cluster, however soon it comes; the caller's to set */
     uint64_t session_tc;            /* pts of the first cluster of the newest session; stays over a reset */
     uint64_t cluster_tc, cluster_dts_tc; /* of the running cluster; 0 before the first */
 };
@@ -45,6 +47,16 @@ void kvs_generator_init(struct kvs_generator *generator, const struct kvs_genera
  *   KVS_E_STREAM_STATE           a frame inside after the end of its fragment: skip it */
 kvs_status kvs_generator_plan(const struct kvs_generator *generator, uint64_t pts_hns, uint64_t dts_hns,
                               uint32_t frame_flags, int opens_allowed, struct kvs_generator_plan *plan_out);
+/* Most frames open nothing and lie inside the running cluster, at its start or after it: 1 and *block_tc_out, as a plan
+ * has it, and there is nothing to commit. 0: kvs_generator_plan decides. */
+static inline int kvs_generator_is_inside(const struct kvs_generator *generator, uint64_t pts_tc, uint64_t dts_tc,
+                                          int32_t *block_tc_out)
+{
+    uint64_t block_tc = pts_tc - generator->cluster_tc;
+    if (generator->state != KVS_GENERATOR_CLUSTER || block_tc > KVS_MKV_BLOCK_TIME_MAX) return 0;
+    *block_tc_out = (int32_t)block_tc;
+    return dts_tc >= generator->cluster_dts_tc;
+}
 /* plan: the last one of this generator, with nothing in between. */
 void kvs_generator_commit(struct kvs_generator *generator, const struct kvs_generator_plan *plan);
 /* The end-of-fragment tag was written.   KVS_E_STREAM_STATE  no cluster is open; nothing changed */

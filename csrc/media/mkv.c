@@ -20,7 +20,7 @@ enum {
     ID_TRACKS = 0x1654AE6B, ID_TRACK_ENTRY = 0xAE, ID_TRACK_NUMBER = 0xD7, ID_TRACK_UID = 0x73C5, ID_TRACK_TYPE = 0x83,
     ID_NAME = 0x536E, ID_CODEC_ID = 0x86, ID_CODEC_PRIVATE = 0x63A2, ID_VIDEO = 0xE0, ID_PIXEL_WIDTH = 0xB0,
     ID_PIXEL_HEIGHT = 0xBA, ID_AUDIO = 0xE1, ID_SAMPLING = 0xB5, ID_OUTPUT_SAMPLING = 0x78B5, ID_CHANNELS = 0x9F,
-    ID_BIT_DEPTH = 0x6264, ID_CLUSTER = 0x1F43B675, ID_TIMESTAMP = 0xE7, ID_POSITION = 0xA7, ID_SIMPLE_BLOCK = 0xA3,
+    ID_BIT_DEPTH = 0x6264, ID_CLUSTER = 0x1F43B675, ID_TIMESTAMP = 0xE7, ID_POSITION = 0xA7,
     ID_TAGS = 0x1254C367, ID_TAG = 0x7373, ID_SIMPLE_TAG = 0x67C8, ID_TAG_NAME = 0x45A3, ID_TAG_STRING = 0x4487
 };
 
@@ -226,12 +226,7 @@ void kvs_mkv_block_write(uint8_t *out, uint32_t track_number, int32_t relative_t
     KVS_CHECK(track_number >= 1 && track_number <= 126);
     KVS_CHECK(relative_timecode >= KVS_MKV_BLOCK_TIME_MIN && relative_timecode <= KVS_MKV_BLOCK_TIME_MAX);
     KVS_CHECK(payload_size <= KVS_EBML_SIZE_MAX - 4u);
-    kvs_be_put_u64(out + 1, (payload_size + 4u) | UINT64_C(1) << 56);
-    out[0] = ID_SIMPLE_BLOCK;
-    out[9] = (uint8_t)(0x80u | track_number);
-    kvs_be_put_u16(out + 10, (uint32_t)relative_timecode & 0xFFFFu);
-    out[12] = (uint8_t)((frame_flags & KVS_FRAME_KEY ? 0x80u : 0u) | (frame_flags & KVS_FRAME_INVISIBLE ? 0x08u : 0u) |
-                        (frame_flags & KVS_FRAME_DISCARDABLE ? 0x01u : 0u));
+    kvs_mkv_block_put(out, track_number, relative_timecode, frame_flags, payload_size);
 }
 
 /* ---- tags */

@@ -7,6 +7,7 @@
 #ifndef KVS_MEDIA_MKV_H
 #define KVS_MEDIA_MKV_H
 
+#include "base/be.h"
 #include "kvspic.h"
 
 #define KVS_MKV_UUID_SIZE 16u
@@ -20,6 +21,7 @@
 #define KVS_MKV_CLUSTER_TIMECODE_OFFSET 7u /* u64 big-endian */
 #define KVS_MKV_BLOCK_SIZE 13u             /* what precedes the payload of a simple block */
 #define KVS_MKV_BLOCK_TIME_MAX 32767
+#define KVS_MKV_BLOCK_TIME_OFFSET 10u     /* of its two bytes */
 #define KVS_MKV_BLOCK_TIME_MIN (-32768)
 #define KVS_MKV_END_TAG_SIZE 84u
 #define KVS_MKV_END_TAG_NAME "AWS_KINESISVIDEO_END_OF_FRAGMENT"
@@ -70,6 +72,17 @@ void kvs_mkv_cluster_write(uint8_t *out, uint64_t timecode);
 /* 13 bytes: everything of a SimpleBlock but its payload. frame_flags: enum kvs_frame_flag. Track number 1 to 126. */
 void kvs_mkv_block_write(uint8_t *out, uint32_t track_number, int32_t relative_timecode, uint32_t frame_flags,
                          uint64_t payload_size);
+/* The same without a look at the numbers, for the way of every frame. */
+static inline void kvs_mkv_block_put(uint8_t *out, uint32_t track_number, int32_t relative_timecode,
+                                     uint32_t frame_flags, uint64_t payload_size)
+{
+    kvs_be_put_u64(out + 1, (payload_size + 4u) | UINT64_C(1) << 56);
+    out[0] = 0xA3; /* SimpleBlock */
+    out[9] = (uint8_t)(0x80u | track_number);
+    kvs_be_put_u16(out + KVS_MKV_BLOCK_TIME_OFFSET, (uint32_t)relative_timecode & 0xFFFFu);
+    out[12] = (uint8_t)((frame_flags & KVS_FRAME_KEY ? 0x80u : 0u) | (frame_flags & KVS_FRAME_INVISIBLE ? 0x08u : 0u) |
+                        (frame_flags & KVS_FRAME_DISCARDABLE ? 0x01u : 0u));
+}
 
 /* A name and value; UTF-8, not NUL-terminated. */
 struct kvs_mkv_tag {

@@ -103,9 +103,22 @@ static kvs_status next_start(const uint8_t *data, uint32_t size, uint32_t at, st
 /* Hands out a NAL: into nal[] while there is room; the first one without room is where the next batch begins. */
 static void add_nal(struct kvs_nal_scan *scan, uint32_t resume, uint32_t offset, uint32_t size)
 {
+    if (size == 0 && scan->is_clean) return;
     scan->adapted_size += (uint64_t)KVS_NAL_PREFIX_SIZE + size;
     if (scan->count < KVS_NAL_SCAN_MAX) scan->nal[scan->count++] = (struct kvs_nal){offset, size};
     else if (scan->resume == NONE) scan->resume = resume;
+}
+
+/* Without the zeros at its end: a NAL ends with a one bit (H.264 7.4.1, H.265 7.4.2). */
+static uint32_t trimmed(const uint8_t *data, uint32_t offset, uint32_t end)
+{
+    while (end > offset && data[end - 1u] == 0) end--;
+    return end - offset;
+}
+
+static uint32_t annexb_size(const struct kvs_nal_scan *scan, const uint8_t *data, uint32_t offset, uint32_t end)
+{
+    return scan->is_clean ? trimmed(data, offset, end) : end - offset;
 }
 
 static kvs_status scan_annexb(const uint8_t *data, uint32_t size, uint32_t at, struct kvs_nal_scan *scan)
@@ -114,7 +127,7 @@ static kvs_status scan_annexb(const uint8_t *data, uint32_t size, uint32_t at, s
         struct start_code next;
         const kvs_status found = next_start(data, size, at, &next);
         if (found < 0) return found;
-        add_nal(scan, at, at, next.begin - at);
+        add_nal(scan, at, at, annexb_size(scan, data, at, next.begin));
         at = next.end;
     }
     return KVS_OK;
@@ -125,6 +138,7 @@ static kvs_status scan_annexb(const uint8_t *data, uint32_t size, uint32_t at, s
 static kvs_status scan_lengths(const uint8_t *data, uint32_t size, uint32_t at, struct kvs_nal_scan *scan)
 {
     while (at < size) {
+        if (size - at < KVS_NAL_PREFIX_SIZE && scan->is_clean && trimmed(data, at, size) == 0) return KVS_OK;
         if (size - at < KVS_NAL_PREFIX_SIZE) return KVS_E_AVCC_FRAME;
         const uint32_t nal_size = kvs_be_get_u32(data + at);
         const uint32_t offset = at + KVS_NAL_PREFIX_SIZE;
@@ -135,19 +149,42 @@ static kvs_status scan_lengths(const uint8_t *data, uint32_t size, uint32_t at, 
     return KVS_OK;
 }
 
-int kvs_nal_is_length_prefixed(const uint8_t *data, uint32_t size)
+/* allows_empty: lengths of 0 and zeros at the end are passed over; *empty_out: there are such. */
+static int fits_lengths(const uint8_t *data, uint32_t size, int allows_empty, int *empty_out)
 {
+    *empty_out = 0;
     if (size <= KVS_NAL_PREFIX_SIZE || kvs_be_get_u32(data) == 1) return 0;
     const int is_ambiguous = kvs_be_get_u32(data) >> 8 == 1;
-    uint32_t at = 0;
+    uint32_t at = 0, count = 0;
     while (size - at > KVS_NAL_PREFIX_SIZE) {
         const uint32_t nal_size = kvs_be_get_u32(data + at);
         at += KVS_NAL_PREFIX_SIZE;
-        if (nal_size == 0 || nal_size > size - at) return 0;
-        if (is_ambiguous && data[at] >= 0x80) return 0; /* forbidden_zero_bit */
+        if (nal_size > size - at || (nal_size == 0 && !allows_empty)) return 0;
+        if (is_ambiguous && nal_size > 0 && data[at] >= 0x80) return 0; /* forbidden_zero_bit */
+        count += nal_size > 0;
+        *empty_out |= nal_size == 0;
         at += nal_size;
     }
-    return at == size;
+    if (at == size) return count > 0;
+    *empty_out = 1;
+    return allows_empty && count > 0 && trimmed(data, at, size) == 0;
+}
+
+/* Of data that begins with 00 00 01 and fits as lengths: whether its first NAL is none. In H.265 the low bit of a
+ * header's first byte is the highest of the layer's number, which is 0 in every stream of one layer. */
+static int is_start_code(const uint8_t *data, uint32_t size, int is_h265)
+{
+    struct start_code inside;
+    if (size <= KVS_NAL_PREFIX_SIZE || kvs_be_get_u32(data) >> 8 != 1) return 0;
+    if (is_h265 && (data[KVS_NAL_PREFIX_SIZE] & 1u) != 0) return 1;
+    const uint32_t end = KVS_NAL_PREFIX_SIZE + kvs_be_get_u32(data);
+    return next_start(data, end < size ? end : size, KVS_NAL_PREFIX_SIZE, &inside) != 0;
+}
+
+int kvs_nal_is_length_prefixed(const uint8_t *data, uint32_t size)
+{
+    int has_empty = 0;
+    return fits_lengths(data, size, 0, &has_empty);
 }
 
 /* ---- scans */
@@ -156,6 +193,7 @@ static kvs_status begin_scan(const uint8_t *data, uint32_t size, uint32_t kind, 
 {
     scan->kind = kind;
     scan->count = 0;
+    scan->is_clean = 0;
     scan->lead_size = 0;
     scan->resume = NONE;
     scan->adapted_size = 0;
@@ -163,24 +201,58 @@ static kvs_status begin_scan(const uint8_t *data, uint32_t size, uint32_t kind, 
     return size == UINT32_MAX ? KVS_E_FRAME_TOO_LARGE : KVS_OK;
 }
 
+static kvs_status keep_all(uint32_t size, struct kvs_nal_scan *scan)
+{
+    scan->lead_size = size;
+    scan->adapted_size = size;
+    return KVS_OK;
+}
+
+static kvs_status start_annexb(const uint8_t *data, uint32_t size, uint32_t is_clean, struct kvs_nal_scan *scan)
+{
+    struct start_code first = {size, NONE};
+    const kvs_status status = next_start(data, size, 0, &first);
+    if (status < 0) return status;
+    scan->lead_size = first.begin;
+    scan->adapted_size = first.begin;
+    if (first.end == NONE) return KVS_OK;
+    scan->kind = KVS_NAL_TO_LENGTHS;
+    scan->is_clean = is_clean;
+    return scan_annexb(data, size, first.end, scan);
+}
+
 kvs_status kvs_nal_scan(const uint8_t *data, uint32_t size, struct kvs_nal_scan *scan_out)
 {
-    kvs_status status = begin_scan(data, size, KVS_NAL_UNCHANGED, scan_out);
+    const kvs_status status = begin_scan(data, size, KVS_NAL_UNCHANGED, scan_out);
     if (status != KVS_OK) return status;
-    struct start_code first = {size, NONE};
-    if (!kvs_nal_is_length_prefixed(data, size)) status = next_start(data, size, 0, &first);
-    if (status < 0) return status;
-    scan_out->lead_size = first.begin;
-    scan_out->adapted_size = first.begin;
-    if (first.end == NONE) return KVS_OK;
-    scan_out->kind = KVS_NAL_TO_LENGTHS;
-    return scan_annexb(data, size, first.end, scan_out);
+    if (!kvs_nal_is_length_prefixed(data, size)) return start_annexb(data, size, 0, scan_out);
+    return keep_all(size, scan_out);
 }
 
 kvs_status kvs_nal_scan_avcc(const uint8_t *data, uint32_t size, struct kvs_nal_scan *scan_out)
 {
     const kvs_status status = begin_scan(data, size, KVS_NAL_TO_START_CODES, scan_out);
     return status != KVS_OK ? status : scan_lengths(data, size, 0, scan_out);
+}
+
+static kvs_status clean_lengths(const uint8_t *data, uint32_t size, uint32_t kind, struct kvs_nal_scan *scan)
+{
+    scan->kind = kind;
+    scan->is_clean = 1;
+    return scan_lengths(data, size, 0, scan);
+}
+
+kvs_status kvs_nal_scan_clean(const uint8_t *data, uint32_t size, uint32_t nal_flags, struct kvs_nal_scan *scan_out)
+{
+    int has_empty = 0;
+    const kvs_status status = begin_scan(data, size, KVS_NAL_UNCHANGED, scan_out);
+    if (status != KVS_OK) return status;
+    if ((nal_flags & KVS_NAL_AVCC_TO_ANNEXB) != 0) return clean_lengths(data, size, KVS_NAL_TO_START_CODES, scan_out);
+    if (trimmed(data, 0, size) == 0) return clean_lengths(data, 0, KVS_NAL_CLEANED, scan_out);
+    const int is_lengths = fits_lengths(data, size, 1, &has_empty) &&
+                           !is_start_code(data, size, (nal_flags & KVS_NAL_IS_H265) != 0);
+    if (!is_lengths) return start_annexb(data, size, 1, scan_out);
+    return has_empty ? clean_lengths(data, size, KVS_NAL_CLEANED, scan_out) : keep_all(size, scan_out);
 }
 
 /* The frame passed its scan, so the batch can not fail; it ends where nal[] is full. */
@@ -193,6 +265,9 @@ static void scan_batch(const uint8_t *data, uint32_t size, uint32_t at, struct k
         if (scan->kind == KVS_NAL_TO_LENGTHS) {
             const kvs_status found = next_start(data, size, at, &next);
             KVS_CHECK(found >= 0);
+            next.begin = offset + annexb_size(scan, data, offset, next.begin);
+        } else if (size - at < KVS_NAL_PREFIX_SIZE) {
+            break; /* zeros at the end */
         } else {
             offset = at + KVS_NAL_PREFIX_SIZE;
             next.begin = offset + kvs_be_get_u32(data + at);
@@ -216,7 +291,7 @@ int kvs_nal_scan_more(const uint8_t *data, uint32_t size, struct kvs_nal_scan *s
 
 void kvs_nal_prefix(const struct kvs_nal_scan *scan, uint32_t nal_size, uint8_t out[KVS_NAL_PREFIX_SIZE])
 {
-    kvs_be_put_u32(out, scan->kind == KVS_NAL_TO_LENGTHS ? nal_size : 1u);
+    kvs_be_put_u32(out, scan->kind == KVS_NAL_TO_START_CODES ? 1u : nal_size);
 }
 
 void kvs_nal_copy(const uint8_t *data, uint32_t size, struct kvs_nal_scan *scan, uint8_t *out)

@@ -25,7 +25,8 @@ struct kvs_nal {
 enum kvs_nal_kind {
     KVS_NAL_UNCHANGED = 0,   /* the data is right as it is; count is 0, lead_size is the data's size */
     KVS_NAL_TO_LENGTHS = 1,  /* Annex B in, a length before each NAL out */
-    KVS_NAL_TO_START_CODES = 2 /* lengths in, start codes out; the size stays */
+    KVS_NAL_TO_START_CODES = 2, /* lengths in, start codes out; the size stays */
+    KVS_NAL_CLEANED = 3      /* lengths in and out, some NALs are left out */
 };
 
 struct kvs_nal_scan {
@@ -33,6 +34,7 @@ struct kvs_nal_scan {
     uint32_t count;        /* of nal[], those not yet handed out */
     uint32_t lead_size;    /* bytes before the first start code: copied without a length */
     uint32_t resume;       /* where kvs_nal_scan_more goes on */
+    uint32_t is_clean;     /* empty NALs are left out */
     uint64_t adapted_size; /* of the whole frame; also above 4 GiB it is right */
     struct kvs_nal nal[KVS_NAL_SCAN_MAX];
 };
@@ -47,6 +49,13 @@ kvs_status kvs_nal_scan(const uint8_t *data, uint32_t size, struct kvs_nal_scan 
  *   KVS_E_FRAME_DATA    size 0 or data NULL
  *   KVS_E_AVCC_FRAME    a length is cut off or past the end */
 kvs_status kvs_nal_scan_avcc(const uint8_t *data, uint32_t size, struct kvs_nal_scan *scan_out);
+/* Either of the two, by nal_flags (KVS_NAL_ANNEXB_TO_AVCC or KVS_NAL_AVCC_TO_ANNEXB), without NALs that are empty and
+ * without zeros at the end of the data: cameras and FLV muxers write both, and a decoder stops at a length of 0. When
+ * nothing is left the answer is KVS_OK and an adapted size of 0. Data that begins like a start code of three bytes and
+ * like a length is looked at more closely than by kvs_nal_is_length_prefixed: with KVS_NAL_IS_H265 by both bytes of a
+ * header, and because no NAL has a start code inside. */
+#define KVS_NAL_IS_H265 1u
+kvs_status kvs_nal_scan_clean(const uint8_t *data, uint32_t size, uint32_t nal_flags, struct kvs_nal_scan *scan_out);
 /* Replaces nal[] by the next ones; 0 when there are none (count is 0 then). data, size: as given to the scan. */
 int kvs_nal_scan_more(const uint8_t *data, uint32_t size, struct kvs_nal_scan *scan);
 /* The four bytes that go before a NAL. */

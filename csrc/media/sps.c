@@ -132,7 +132,7 @@ kvs_status kvs_sps_h264(const uint8_t *nal, uint32_t size, struct kvs_sps *sps_o
     sps_out->profile_idc = (uint8_t)kvs_bits_get(&bits, 8);
     sps_out->constraint_flags = (uint8_t)kvs_bits_get(&bits, 8);
     sps_out->level_idc = (uint8_t)kvs_bits_get(&bits, 8);
-    kvs_bits_ue(&bits); /* seq_parameter_set_id */
+    sps_out->id = kvs_bits_ue(&bits);
     int is_separate = 0;
     const kvs_status status = read_chroma(&bits, sps_out, &is_separate);
     if (status != KVS_OK) return status;
@@ -158,7 +158,7 @@ static void skip_sub_layers(struct kvs_bits *bits, uint32_t sub_layers)
 
 static kvs_status read_h265_size(struct kvs_bits *bits, struct kvs_sps *sps)
 {
-    kvs_bits_ue(bits); /* sps_seq_parameter_set_id */
+    sps->id = kvs_bits_ue(bits);
     const uint32_t chroma_format_idc = kvs_bits_ue(bits);
     if (chroma_format_idc > 3) return KVS_E_SPS_CHROMA_FORMAT;
     sps->chroma_format_idc = chroma_format_idc;
@@ -185,7 +185,8 @@ kvs_status kvs_sps_h265(const uint8_t *nal, uint32_t size, struct kvs_sps *sps_o
     struct kvs_bits bits;
     read_rbsp(nal, size, &rbsp);
     kvs_bits_init(&bits, rbsp.bytes, rbsp.size);
-    kvs_bits_skip(&bits, 16 + 4); /* NAL header, sps_video_parameter_set_id */
+    kvs_bits_skip(&bits, 16); /* NAL header */
+    sps_out->vps_id = kvs_bits_get(&bits, 4);
     const uint32_t sub_layers = kvs_bits_get(&bits, 3);
     if (sub_layers > 6) return KVS_E_SPS_RESERVED;
     sps_out->temporal_layers = sub_layers + 1;

@@ -10,6 +10,7 @@
 #define KVS_SPS_MAX 4096u
 
 struct kvs_sps {
+    uint32_t id, vps_id; /* vps_id: H.265 */
     uint32_t width, height; /* cropped */
     uint32_t chroma_format_idc; /* 0 to 3 */
     uint32_t bit_depth_luma, bit_depth_chroma; /* 8 for plain video */

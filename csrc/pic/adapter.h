@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+#include "base/host.h"
 #include "kvspic.h"
 #include "pic.h"
 #include "pic/handle.h"
@@ -32,12 +33,13 @@ struct pic_node {
 
 struct pic_target {
     struct pic_stream *stream;        /* NULL: the client's own */
-    MUTEX lock;
+    void *lock;                       /* of client->host */
 
     /* under its lock */
     struct pic_node *first, *last;
     uint8_t is_draining;              /* claimed by one thread, which looks here again before it gives the claim up */
     uint8_t wants_data_notice;
+    uint64_t latency_hns, stale_hns;  /* to be reported when not 0 */
 
     /* under client->lock */
     struct pic_target *next_ready;
@@ -60,6 +62,8 @@ struct pic_upload {
     uint64_t core;                    /* the core's name for it */
     uint64_t created_hns;
     uint8_t state, has_read;
+    uint64_t stale_from_hns;          /* no ACK has come since, and the program knows; 0: it is not stale */
+    uint8_t is_aborted;               /* its reader is to leave at once, without waiting for a last answer */
 };
 
 struct pic_rates {
@@ -67,7 +71,7 @@ struct pic_rates {
     uint64_t last_put_hns, last_pts_hns;
     _Atomic uint64_t sample_hns, sample_bytes; /* read and counted without the lock, begun anew under it */
     uint64_t session_duration_hns, control_latency_hns, data_latency_hns;
-    uint64_t sessions_read, put_errors, fragments_dropped;
+    uint64_t sessions_read, put_errors, fragments_dropped, latency_pressures, stale_events;
     UINT32 retry_number;
 };
 
@@ -77,6 +81,7 @@ struct pic_stream {
     UINT64 handle;
     struct kvs_stream *core;
     StreamInfo info;                  /* ours, after the defaults; its pointers are ours too */
+    atomic_uint is_called_inside;     /* the last call for this stream came inside a callback */
     _Atomic int64_t room;             /* bytes that it may put before it looks at the store; not while room is scarce */
 
     /* under target.lock */
@@ -91,6 +96,11 @@ struct pic_stream {
     struct pic_auth *token;
     STATUS failure, create_status;
     _Atomic uint64_t room_count;      /* read without it, too */
+    struct pic_stream *next_later, *previous_later;
+    struct pic_node *later;           /* an order that is not due yet; NULL with later_hns: the core is to retry then */
+    uint64_t later_hns;               /* KVS_TIME_NONE: neither */
+    uint32_t outage_count;            /* how often the core has given up since a fragment was done */
+    uint8_t is_in_outage;             /* the program knows of it */
     uint8_t is_creating, is_ready, is_closed, is_stopped, is_closing, is_shutdown_told, owes_wait;
     uint8_t is_gone;                  /* no references are left: it is being taken apart */
     char *endpoint, *arn;
@@ -111,13 +121,15 @@ struct pic_client {
     _Atomic uint64_t deadline_hns;    /* not later than the core's */
     atomic_uint is_scarce;            /* room in the store: every put looks */
     uint8_t apart[LINE_SIZE];         /* above: read by all calls, seldom written; below: written by many */
-    _Atomic uint64_t last_now_hns;
+    _Atomic uint64_t last_now_hns, ahead_hns; /* ahead: of the program's clock, by all that it was ever set back */
     uint8_t apart_too[LINE_SIZE];
 
     /* under lock */
     struct pic_target target, *first_ready, *last_ready;
     struct pic_node *free_nodes, *parked; /* parked: credentials to be fetched later */
     uint32_t free_node_count;
+    struct pic_stream *first_later;
+    uint64_t later_hns;               /* not later than the least of theirs */
     struct pic_stream *streams;
     struct pic_stream **names;        /* the same by hash of name, linked by next_named; a power of two of places */
     uint32_t stream_count, name_place_count;
@@ -132,12 +144,28 @@ struct pic_client {
 
 void pic_lock(struct pic_client *client);
 void pic_unlock(struct pic_client *client);
-void pic_lock_target(struct pic_client *client, const struct pic_target *target);
-void pic_unlock_target(struct pic_client *client, const struct pic_target *target);
-void pic_lock_stream(const struct pic_stream *stream); /* its target's */
-void pic_unlock_stream(const struct pic_stream *stream);
+static inline void pic_lock_target(struct pic_client *client, const struct pic_target *target)
+{
+    kvs_host_lock(&client->host, target->lock);
+}
+static inline void pic_unlock_target(struct pic_client *client, const struct pic_target *target)
+{
+    kvs_host_unlock(&client->host, target->lock);
+}
+/* Its target's. */
+static inline void pic_lock_stream(const struct pic_stream *stream)
+{
+    pic_lock_target(stream->client, &stream->target);
+}
+static inline void pic_unlock_stream(const struct pic_stream *stream)
+{
+    pic_unlock_target(stream->client, &stream->target);
+}
 void pic_broadcast(struct pic_client *client);
+/* The core's time, which goes on where the program's clock is set back, and the same time as that clock has it. */
 uint64_t pic_now(struct pic_client *client);
+uint64_t pic_clock_of(struct pic_client *client, uint64_t time_hns);
+uint64_t pic_time_of(struct pic_client *client, uint64_t clock_hns);
 void pic_client_release(struct pic_client *client);
 void pic_stream_release(struct pic_stream *stream);
 /* Shuts down and destroys a stream whose handle has just been closed by the caller. */
@@ -154,27 +182,40 @@ struct pic_scope {
 void pic_scope_enter(struct pic_scope *scope, struct pic_client *client);
 void pic_scope_leave(struct pic_scope *scope);
 int pic_is_in_callback(void);
+int pic_is_in_callback_of(const struct pic_client *client);
 
 /* After each public call, no lock held, a reference to the client held: pokes what is due, drains what there is. */
 void pic_settle(struct pic_client *client, uint64_t now_hns);
-/* After a put: there is a frame more to tell the reader of. Under the stream's lock, which it gives back. */
-void pic_tell_data(struct pic_stream *stream, uint64_t now_hns);
+/* After a put or a read: what the target has to tell. Under the stream's lock, which it gives back. */
+void pic_tell(struct pic_stream *stream, uint64_t now_hns);
 /* Drains all, and `own` first; `own` is claimed by the caller (is_draining is set). Also inside a callback. */
 void pic_drain(struct pic_client *client, struct pic_target *own);
 void pic_pull(struct pic_client *client);                     /* under the lock */
 struct pic_node *pic_pop(struct pic_client *client, struct pic_target *target); /* takes the target's */
 void pic_recycle(struct pic_client *client, struct pic_node *node); /* under the lock */
+void pic_append(struct pic_client *client, struct pic_target *target, struct pic_node *node); /* under the lock */
 void pic_unschedule(struct pic_client *client, const struct pic_target *target); /* under the lock */
 void pic_refresh_deadline(struct pic_client *client);
 /* Waits for a broadcast, at most *left_hns, which is lowered; under the lock, which it gives up meanwhile. Pokes and
  * drains what comes due. 0 when the time is up. */
 int pic_wait(struct pic_client *client, uint64_t *left_hns);
 
+/* ---- later.c: under the client's lock -------------------------------------------------------------------------- */
+
+/* Carries out this order when it is due, or (NULL) lets the core retry; takes the place of what was to be done. */
+void pic_later(struct pic_stream *stream, uint64_t due_hns, struct pic_node *order);
+void pic_later_cancel(struct pic_stream *stream);
+void pic_later_run(struct pic_client *client, uint64_t now_hns);
+/* Whether a stream that failed for this cause is tried again by the adapter. */
+int pic_is_retried(const struct pic_stream *stream, kvs_status cause);
+void pic_retry_later(struct pic_stream *stream);
+STATUS pic_recoverable(STATUS status);
+
 /* ---- order.c, notice.c: what an action means ------------------------------------------------------------------- */
 
 void pic_carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
 void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
-void pic_data_notice(struct pic_stream *stream); /* under the stream's lock, given up around the callback */
+void pic_tell_pending(struct pic_stream *stream); /* under the stream's lock, given up around the callback */
 void pic_log(struct pic_client *client, UINT32 level, const char *text, STATUS status);
 
 /* ---- answer.c -------------------------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* answer.c — the result events: an answer of the service is checked whole, then matched to the order it answers.
  *
- * customData names the object and, where it came from a ServiceCallContext, the order itself; a plain handle is taken
- * for the order of that kind that is outstanding. An answer to anything else is refused and changes nothing. */
+ * customData is the object's handle. An answer belongs to the outstanding order, and only if it is of that order's
+ * kind; any other is refused and changes nothing. */
 #include "pic/adapter.h"
 
 #include <string.h>
@@ -30,12 +30,6 @@ static STATUS replace_text(struct pic_client *client, char **place, const char *
 
 /* ---- matching -------------------------------------------------------------------------------------------------- */
 
-static int is_asked(const struct pic_order *order, uint32_t kind, UINT64 custom)
-{
-    uint64_t request = custom & PIC_REQUEST_MASK;
-    return order->kind == kind && (request == 0 || request == (order->request & PIC_REQUEST_MASK));
-}
-
 static void note_latency(struct pic_stream *stream, const struct pic_order *order, uint64_t now_hns)
 {
     uint64_t latency = now_hns > order->call_after_hns ? now_hns - order->call_after_hns : 0;
@@ -48,7 +42,7 @@ static void note_latency(struct pic_stream *stream, const struct pic_order *orde
 STATUS pic_answer_stream(struct pic_stream *stream, uint32_t kind, const struct kvs_stream_answer *answer)
 {
     struct pic_client *client = stream->client;
-    struct kvs_stream_answer told = *answer;
+    struct kvs_stream_answer to_core = *answer;
     uint64_t now_hns = pic_now(client);
     pic_lock(client);
     struct pic_order order = stream->order;
@@ -62,14 +56,15 @@ STATUS pic_answer_stream(struct pic_stream *stream, uint32_t kind, const struct 
     }
     pic_unlock(client);
     if (!is_ours) return STATUS_INVALID_STREAM_STATE;
-    told.size = sizeof told;
-    told.request = order.request;
-    return pic_status_of_result(kvs_stream_answer(stream->core, &told, now_hns), answer->result);
+    to_core.size = sizeof to_core;
+    to_core.request = order.request;
+    to_core.expires_hns = pic_time_of(client, answer->expires_hns);
+    return pic_status_of_result(kvs_stream_answer(stream->core, &to_core, now_hns), answer->result);
 }
 
 STATUS pic_answer_client(struct pic_client *client, uint32_t kind, const struct kvs_client_answer *answer)
 {
-    struct kvs_client_answer told = *answer;
+    struct kvs_client_answer to_core = *answer;
     uint64_t now_hns = pic_now(client);
     pic_lock(client);
     struct pic_order order = client->order;
@@ -78,12 +73,22 @@ STATUS pic_answer_client(struct pic_client *client, uint32_t kind, const struct 
     if (is_ours && answer->result > SERVICE_CALL_RESULT_OK) client->owes_wait = 1;
     pic_unlock(client);
     if (!is_ours) return STATUS_INVALID_STREAM_STATE;
-    told.request = order.request;
-    STATUS status = pic_status_of_result(kvs_client_answer(client->core, &told, now_hns), answer->result);
+    to_core.request = order.request;
+    to_core.expires_hns = pic_time_of(client, answer->expires_hns);
+    STATUS status = pic_status_of_result(kvs_client_answer(client->core, &to_core, now_hns), answer->result);
     pic_lock(client);
     pic_refresh_deadline(client);
     pic_unlock(client);
     return status;
+}
+
+/* Leaves the result event of a stream. An answer that finds no memory counts as a failed try, so that the call is made
+ * again: the network layer has given its answer and will not repeat it. */
+static STATUS leave_stream(struct pic_call *call, uint32_t kind, STATUS status)
+{
+    struct kvs_stream_answer failed = { .result = SERVICE_CALL_UNKNOWN };
+    if (status == STATUS_NOT_ENOUGH_MEMORY) (void)pic_answer_stream(call->stream, kind, &failed);
+    return pic_leave(call, status);
 }
 
 static STATUS enter_stream(UINT64 custom, uint32_t kind, struct pic_call *call)
@@ -91,7 +96,7 @@ static STATUS enter_stream(UINT64 custom, uint32_t kind, struct pic_call *call)
     STATUS status = pic_enter_stream(custom, call);
     if (STATUS_FAILED(status)) return status;
     pic_lock(call->client);
-    int is_right = is_asked(&call->stream->order, kind, custom);
+    int is_right = call->stream->order.kind == kind;
     pic_unlock(call->client);
     return is_right ? STATUS_SUCCESS : pic_leave(call, STATUS_INVALID_STREAM_STATE);
 }
@@ -101,7 +106,7 @@ static STATUS enter_client(UINT64 custom, uint32_t kind, struct pic_call *call)
     STATUS status = pic_enter_client(custom, call);
     if (STATUS_FAILED(status)) return status;
     pic_lock(call->client);
-    int is_right = is_asked(&call->client->order, kind, custom);
+    int is_right = call->client->order.kind == kind;
     pic_unlock(call->client);
     return is_right ? STATUS_SUCCESS : pic_leave(call, STATUS_INVALID_STREAM_STATE);
 }
@@ -141,9 +146,14 @@ STATUS deviceCertToTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT resul
                                     UINT64 expiration)
 {
     struct pic_call call;
+    struct kvs_client_answer failed = { .size = sizeof failed,
+                                        .result = SERVICE_CALL_UNKNOWN,
+                                        .expires_hns = KVS_TIME_NONE };
     STATUS status = enter_client(customData, KVS_ACTION_EXCHANGE_TOKEN, &call);
     if (STATUS_FAILED(status)) return status;
-    return pic_leave(&call, cert_to_token(call.client, result, token, tokenSize, expiration));
+    status = cert_to_token(call.client, result, token, tokenSize, expiration);
+    if (status == STATUS_NOT_ENOUGH_MEMORY) (void)pic_answer_client(call.client, KVS_ACTION_EXCHANGE_TOKEN, &failed);
+    return pic_leave(&call, status);
 }
 
 /* ---- a stream's ------------------------------------------------------------------------------------------------ */
@@ -166,7 +176,8 @@ STATUS describeStreamResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, 
 {
     struct pic_call call;
     STATUS status = enter_stream(customData, KVS_ACTION_DESCRIBE_STREAM, &call);
-    return STATUS_FAILED(status) ? status : pic_leave(&call, describe(call.stream, result, pStreamDescription));
+    if (STATUS_FAILED(status)) return status;
+    return leave_stream(&call, KVS_ACTION_DESCRIBE_STREAM, describe(call.stream, result, pStreamDescription));
 }
 
 static STATUS created(struct pic_stream *stream, SERVICE_CALL_RESULT result, PCHAR arn)
@@ -184,7 +195,8 @@ STATUS createStreamResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PC
 {
     struct pic_call call;
     STATUS status = enter_stream(customData, KVS_ACTION_CREATE_STREAM, &call);
-    return STATUS_FAILED(status) ? status : pic_leave(&call, created(call.stream, result, streamArn));
+    if (STATUS_FAILED(status)) return status;
+    return leave_stream(&call, KVS_ACTION_CREATE_STREAM, created(call.stream, result, streamArn));
 }
 
 static STATUS endpoint_found(struct pic_stream *stream, SERVICE_CALL_RESULT result, PCHAR endpoint)
@@ -203,7 +215,8 @@ STATUS getStreamingEndpointResultEvent(UINT64 customData, SERVICE_CALL_RESULT re
 {
     struct pic_call call;
     STATUS status = enter_stream(customData, KVS_ACTION_GET_DATA_ENDPOINT, &call);
-    return STATUS_FAILED(status) ? status : pic_leave(&call, endpoint_found(call.stream, result, endpoint));
+    if (STATUS_FAILED(status)) return status;
+    return leave_stream(&call, KVS_ACTION_GET_DATA_ENDPOINT, endpoint_found(call.stream, result, endpoint));
 }
 
 static STATUS token_found(struct pic_stream *stream, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
@@ -224,8 +237,8 @@ STATUS getStreamingTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT resul
 {
     struct pic_call call;
     STATUS status = enter_stream(customData, KVS_ACTION_GET_TOKEN, &call);
-    return STATUS_FAILED(status) ? status
-                                 : pic_leave(&call, token_found(call.stream, result, token, tokenSize, expiration));
+    if (STATUS_FAILED(status)) return status;
+    return leave_stream(&call, KVS_ACTION_GET_TOKEN, token_found(call.stream, result, token, tokenSize, expiration));
 }
 
 /* The name is known before the core says that there is something to read under it. */

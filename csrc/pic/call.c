@@ -7,6 +7,9 @@ STATUS pic_enter_stream(UINT64 handle, struct pic_call *call)
     if (call->stream == NULL) return STATUS_NULL_ARG;
     call->client = call->stream->client;
     call->now_hns = pic_now(call->client);
+    unsigned is_inside = (unsigned)pic_is_in_callback_of(call->client);
+    if (atomic_load(&call->stream->is_called_inside) != is_inside)
+        atomic_store(&call->stream->is_called_inside, is_inside);
     return STATUS_SUCCESS;
 }
 
@@ -47,7 +50,7 @@ STATUS kvsNextDeadline(CLIENT_HANDLE clientHandle, PUINT64 pDeadline)
     if (STATUS_FAILED(status)) return status;
     pic_lock(call.client);
     pic_refresh_deadline(call.client);
-    *pDeadline = atomic_load(&call.client->deadline_hns);
+    *pDeadline = pic_clock_of(call.client, atomic_load(&call.client->deadline_hns));
     pic_unlock(call.client);
     pic_client_release(call.client);
     return STATUS_SUCCESS;

@@ -6,6 +6,8 @@
 #include "host/kvs_host.h"
 #include "pic/sync.h"
 
+#define CLOCK_STEP_HNS HUNDREDS_OF_NANOS_IN_A_SECOND
+
 /* ---- host functions: the callbacks of the program in the shape that the core asks for -------------------------- */
 
 static void *lock_new(void *ctx)
@@ -52,7 +54,8 @@ static void set_locks(struct kvs_host *host)
     host->lock_free = lock_free;
 }
 
-/* The ready-made functions take no notice of ctx. A program that brings no locks leaves the core to those. */
+/* The ready-made functions take no notice of ctx. A program that brings no locks leaves the core and the targets to
+ * those. */
 static void set_host(struct pic_client *client, int has_locks)
 {
     struct kvs_host base = client->host;
@@ -89,32 +92,37 @@ void pic_unlock(struct pic_client *client)
     client->callbacks.unlockMutexFn(client->callbacks.customData, client->lock);
 }
 
-void pic_lock_target(struct pic_client *client, const struct pic_target *target)
-{
-    client->callbacks.lockMutexFn(client->callbacks.customData, target->lock);
-}
-
-void pic_unlock_target(struct pic_client *client, const struct pic_target *target)
-{
-    client->callbacks.unlockMutexFn(client->callbacks.customData, target->lock);
-}
-
-void pic_lock_stream(const struct pic_stream *stream) { pic_lock_target(stream->client, &stream->target); }
-void pic_unlock_stream(const struct pic_stream *stream) { pic_unlock_target(stream->client, &stream->target); }
-
 void pic_broadcast(struct pic_client *client)
 {
     (void)client->callbacks.broadcastConditionVariableFn(client->callbacks.customData, client->changed);
 }
 
-/* A program's clock may be set back; the core's time may not. */
+/* A program's clock may be set back. The core's time goes on from where it was, so that no call waits for the clock to
+ * catch up. A difference of less than a step comes from two threads that read the clock at once. `ahead` is read before
+ * the clock, so a thread that sees the new `ahead` also sees the new clock. */
 uint64_t pic_now(struct pic_client *client)
 {
-    if (client->callbacks.getCurrentTimeFn == NULL) return kvs_host_now_hns();
-    uint64_t now_hns = client->callbacks.getCurrentTimeFn(client->callbacks.customData);
+    if (client->callbacks.getCurrentTimeFn == NULL) return kvs_host_now_hns(); /* which is never set back */
+    uint64_t ahead_hns = atomic_load(&client->ahead_hns);
+    uint64_t now_hns = client->callbacks.getCurrentTimeFn(client->callbacks.customData) + ahead_hns;
     uint64_t last_hns = atomic_load(&client->last_now_hns);
     while (now_hns > last_hns && !atomic_compare_exchange_weak(&client->last_now_hns, &last_hns, now_hns)) {}
-    return now_hns > last_hns ? now_hns : last_hns;
+    if (now_hns >= last_hns) return now_hns;
+    if (last_hns - now_hns >= CLOCK_STEP_HNS)
+        (void)atomic_compare_exchange_strong(&client->ahead_hns, &ahead_hns, ahead_hns + (last_hns - now_hns));
+    return last_hns;
+}
+
+uint64_t pic_clock_of(struct pic_client *client, uint64_t time_hns)
+{
+    uint64_t ahead_hns = atomic_load(&client->ahead_hns);
+    return time_hns == KVS_TIME_NONE || time_hns < ahead_hns ? time_hns : time_hns - ahead_hns;
+}
+
+uint64_t pic_time_of(struct pic_client *client, uint64_t clock_hns)
+{
+    uint64_t ahead_hns = atomic_load(&client->ahead_hns);
+    return clock_hns > KVS_TIME_NONE - ahead_hns ? KVS_TIME_NONE : clock_hns + ahead_hns;
 }
 
 void pic_random_name(struct pic_client *client, char *name, uint32_t size)
@@ -145,7 +153,7 @@ static void destroy(struct pic_client *client)
     if (client->names != NULL) host.free(host.ctx, client->names);
     if (client->changed != NULL)
         client->callbacks.freeConditionVariableFn(client->callbacks.customData, client->changed);
-    if (client->target.lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, client->target.lock);
+    kvs_host_lock_free(&client->host, client->target.lock);
     if (client->lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, client->lock);
     if (client->slot != NULL) pic_slot_free(client->slot);
     host.free(host.ctx, client);
@@ -178,8 +186,8 @@ static STATUS set_up(struct pic_client *client, const DeviceInfo *device)
     STATUS status = pic_copy_tags(client, device->tagCount, device->tags, &client->device.tags);
     if (STATUS_FAILED(status)) return status;
     client->lock = client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
-    if (client->lock != 0) client->target.lock = client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
-    if (client->target.lock != 0)
+    if (client->lock != 0) (void)kvs_host_lock_new(&client->host, &client->target.lock);
+    if (client->target.lock != NULL)
         client->changed = client->callbacks.createConditionVariableFn(client->callbacks.customData);
     if (client->changed == NULL) return STATUS_NOT_ENOUGH_MEMORY;
     status = make_strategy(client);
@@ -201,10 +209,12 @@ static STATUS make(const DeviceInfo *device, const ClientCallbacks *callbacks, s
     atomic_init(&client->woken, 0u);
     atomic_init(&client->deadline_hns, KVS_TIME_NONE);
     atomic_init(&client->last_now_hns, 0);
+    atomic_init(&client->ahead_hns, 0);
     atomic_init(&client->is_scarce, 0u);
     atomic_init(&client->room_count, 0);
     pic_copy_device(client, device);
     client->is_creating = 1;
+    client->later_hns = KVS_TIME_NONE;
     client->target.is_draining = 1;
     STATUS status = set_up(client, device);
     if (STATUS_FAILED(status)) destroy(client);

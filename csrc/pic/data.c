@@ -106,16 +106,33 @@ static void note_rate(struct pic_call *call, const Frame *frame)
     rates->last_pts_hns = frame->presentationTs;
 }
 
+/* How long all that is unsent lasts, when that is more than the program wants; else 0. */
+static uint64_t latency_of(const struct pic_stream *stream)
+{
+    uint64_t most_hns = stream->info.streamCaps.maxLatency;
+    if (most_hns == 0 || stream->client->callbacks.streamLatencyPressureFn == NULL) return 0;
+    struct kvs_stream_metrics metrics = { .size = sizeof metrics };
+    (void)kvs_stream_metrics(stream->core, &metrics);
+    return metrics.duration_unsent_hns > most_hns ? metrics.duration_unsent_hns : 0;
+}
+
 static STATUS leave_put(struct pic_call *call, const Frame *frame, STATUS status)
 {
     struct pic_stream *stream = call->stream;
     int tells = call->client->callbacks.streamDataAvailableFn != NULL;
-    if (STATUS_SUCCEEDED(status) && !tells && !stream->info.streamCaps.recalculateMetrics)
+    uint64_t latency_hns = STATUS_SUCCEEDED(status) ? latency_of(stream) : 0;
+    if (STATUS_SUCCEEDED(status) && !tells && !stream->info.streamCaps.recalculateMetrics && latency_hns == 0)
         return pic_leave(call, status);
     pic_lock_stream(stream);
     if (STATUS_FAILED(status)) stream->rates.put_errors++;
     else note_rate(call, frame);
-    if (STATUS_SUCCEEDED(status) && tells && pic_upload_open(stream) != NULL) pic_tell_data(stream, call->now_hns);
+    if (latency_hns != 0) {
+        stream->target.latency_hns = latency_hns;
+        stream->rates.latency_pressures++;
+    }
+    int has_data = STATUS_SUCCEEDED(status) && tells && pic_upload_open(stream) != NULL;
+    if (has_data) stream->target.wants_data_notice = 1;
+    if (has_data || latency_hns != 0) pic_tell(stream, call->now_hns);
     else pic_unlock_stream(stream);
     return pic_leave(call, status);
 }
@@ -195,16 +212,18 @@ static void note_transfer(struct pic_call *call)
     rates->transfer_rate = rates->transfer_rate > 0 ? average(rates->transfer_rate, rate) : rate;
 }
 
-/* The core's name for the upload that is now read, and whether it has been read before. */
-static uint64_t begin_read(struct pic_call *call, UPLOAD_HANDLE handle, int *has_read)
+/* What is known of the upload that is now read; its `core` is KVS_UPLOAD_NONE when that is nothing. */
+static struct pic_upload begin_read(struct pic_call *call, UPLOAD_HANDLE handle)
 {
+    struct pic_upload known = { .core = KVS_UPLOAD_NONE };
     pic_lock_stream(call->stream);
     const struct pic_upload *upload = pic_upload_find(call->stream, handle);
-    uint64_t core = upload != NULL ? upload->core : KVS_UPLOAD_NONE;
-    *has_read = upload != NULL && upload->has_read;
-    if (upload != NULL) call->stream->last_upload = handle;
+    if (upload != NULL) {
+        known = *upload;
+        call->stream->last_upload = handle;
+    }
     pic_unlock_stream(call->stream);
-    return core;
+    return known;
 }
 
 /* Most reads change nothing that the lock is for. */
@@ -234,25 +253,36 @@ static STATUS status_of_read(enum kvs_read_state state, int is_full)
     }
 }
 
+/* Bytes go out on a connection from which no ACK comes. */
+static void tell_stale(struct pic_call *call, uint64_t stale_from_hns)
+{
+    if (call->client->callbacks.streamConnectionStaleFn == NULL) return;
+    pic_lock_stream(call->stream);
+    call->stream->target.stale_hns = call->now_hns - stale_from_hns;
+    call->stream->rates.stale_events++;
+    pic_tell(call->stream, call->now_hns);
+}
+
 STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploadHandle, PBYTE pBuffer,
                                  UINT32 bufferSize, PUINT32 pFilledSize)
 {
     struct pic_call call;
     enum kvs_read_state state = KVS_READ_END;
-    int has_read = 0;
     if (pBuffer == NULL || pFilledSize == NULL) return STATUS_NULL_ARG;
     *pFilledSize = 0;
     if (bufferSize == 0 || !IS_VALID_UPLOAD_HANDLE(uploadHandle)) return STATUS_INVALID_ARG;
     STATUS status = pic_enter_stream(streamHandle, &call);
     if (STATUS_FAILED(status)) return status;
-    uint64_t core = begin_read(&call, uploadHandle, &has_read);
-    if (core == KVS_UPLOAD_NONE) return pic_leave(&call, STATUS_UPLOAD_HANDLE_ABORTED);
+    struct pic_upload known = begin_read(&call, uploadHandle);
+    if (known.core == KVS_UPLOAD_NONE) return pic_leave(&call, STATUS_UPLOAD_HANDLE_ABORTED);
     uint32_t room = bufferSize < INT32_MAX ? bufferSize : INT32_MAX;
-    kvs_status filled = kvs_upload_read(call.stream->core, core, pBuffer, room, &state, call.now_hns);
+    kvs_status filled = kvs_upload_read(call.stream->core, known.core, pBuffer, room, &state, call.now_hns);
     if (filled > 0) atomic_fetch_add(&call.stream->rates.sample_bytes, (uint64_t)filled);
-    int is_plain = filled >= 0 && has_read && (state == KVS_READ_MORE || state == KVS_READ_WAIT);
+    int is_plain = filled >= 0 && known.has_read && (state == KVS_READ_MORE || state == KVS_READ_WAIT);
     if (!is_plain || is_sample_due(&call)) after_read(&call, uploadHandle, filled, filled < 0 ? KVS_READ_MORE : state);
     if (filled < 0) return pic_leave(&call, pic_status_of(filled));
+    if (filled > 0 && known.stale_from_hns != 0) tell_stale(&call, known.stale_from_hns);
+    if (state == KVS_READ_END && known.is_aborted) return pic_leave(&call, STATUS_UPLOAD_HANDLE_ABORTED);
     *pFilledSize = (UINT32)filled;
     return pic_leave(&call, status_of_read(state, (uint32_t)filled == room));
 }
@@ -271,10 +301,14 @@ static uint64_t core_upload(struct pic_call *call, UPLOAD_HANDLE handle)
 /* What a call did to the stream for good, so that its caller hears of it too. */
 static STATUS failed_by(struct pic_call *call, STATUS status, int was_failed, uint32_t result)
 {
-    struct kvs_stream_metrics metrics = { .size = sizeof metrics };
     if (was_failed || STATUS_FAILED(status)) return status;
+    struct kvs_stream_metrics metrics = { .size = sizeof metrics };
     (void)kvs_stream_metrics(call->stream->core, &metrics);
-    return metrics.state == KVS_STREAM_FAILED ? pic_status_of_result(metrics.failure, result) : status;
+    if (metrics.state != KVS_STREAM_FAILED) return status;
+    pic_lock(call->client);
+    int is_retried = pic_is_retried(call->stream, metrics.failure);
+    pic_unlock(call->client);
+    return is_retried ? status : pic_status_of_result(metrics.failure, result);
 }
 
 static int is_failed(struct pic_call *call)
@@ -382,11 +416,25 @@ static void tell_over(struct pic_call *call, UPLOAD_HANDLE upload)
     pic_scope_leave(&scope);
 }
 
+/* A second end of an upload that is gone already, while the next one is being opened: that one begins again. */
+static void end_opening(struct pic_call *call, UPLOAD_HANDLE handle, uint32_t result)
+{
+    uint64_t core = KVS_UPLOAD_NONE;
+    pic_lock(call->client);
+    if (call->stream->order.kind == KVS_ACTION_PUT_MEDIA) core = call->stream->order.upload;
+    pic_unlock(call->client);
+    pic_lock_stream(call->stream);
+    int is_other = pic_upload_find(call->stream, handle) != NULL || pic_upload_open(call->stream) != NULL;
+    pic_unlock_stream(call->stream);
+    if (core != KVS_UPLOAD_NONE && !is_other) (void)kvs_upload_ended(call->stream->core, core, result, call->now_hns);
+}
+
 static STATUS terminate(struct pic_call *call, UPLOAD_HANDLE handle, uint32_t result)
 {
     UPLOAD_HANDLE taken = INVALID_UPLOAD_HANDLE_VALUE;
     uint64_t core = KVS_UPLOAD_NONE;
     int was_failed = is_failed(call);
+    if (IS_VALID_UPLOAD_HANDLE(handle)) end_opening(call, handle, result);
     while ((core = take_upload(call, handle, &taken)) != KVS_UPLOAD_NONE) {
         (void)kvs_upload_ended(call->stream->core, core, result, call->now_hns);
         if (IS_VALID_UPLOAD_HANDLE(handle)) break;

@@ -21,7 +21,7 @@ void pic_scope_enter(struct pic_scope *scope, struct pic_client *client)
 void pic_scope_leave(struct pic_scope *scope) { scopes = scope->outer; }
 int pic_is_in_callback(void) { return scopes != NULL; }
 
-static int is_in_callback_of(const struct pic_client *client)
+int pic_is_in_callback_of(const struct pic_client *client)
 {
     for (const struct pic_scope *scope = scopes; scope != NULL; scope = scope->outer) {
         if (scope->client == client) return 1;
@@ -81,7 +81,7 @@ void pic_unschedule(struct pic_client *client, const struct pic_target *target)
     at->is_ready = 0;
 }
 
-static void append(struct pic_client *client, struct pic_target *target, struct pic_node *node)
+void pic_append(struct pic_client *client, struct pic_target *target, struct pic_node *node)
 {
     node->next = NULL;
     pic_lock_target(client, target);
@@ -117,7 +117,7 @@ void pic_pull(struct pic_client *client)
             struct pic_stream *stream = (struct pic_stream *)(uintptr_t)batch[i].user;
             struct pic_node *node = take_free(client);
             node->action = batch[i];
-            append(client, stream != NULL ? &stream->target : &client->target, node);
+            pic_append(client, stream != NULL ? &stream->target : &client->target, node);
         }
     }
     pic_refresh_deadline(client);
@@ -127,6 +127,7 @@ void pic_refresh_deadline(struct pic_client *client)
 {
     uint64_t due = kvs_client_next_deadline(client->core);
     if (client->parked != NULL && client->parked->action.after_hns < due) due = client->parked->action.after_hns;
+    if (client->later_hns < due) due = client->later_hns;
     atomic_store(&client->deadline_hns, due);
 }
 
@@ -180,6 +181,19 @@ static int is_parked(struct pic_client *client, struct pic_node *node)
     return is_later;
 }
 
+/* An order that is not due, for a network layer that answers inside the callback. Before a stream is ready nothing
+ * else may call the library, so its orders go out at once. */
+static int is_put_off(struct pic_client *client, struct pic_stream *stream, struct pic_node *node)
+{
+    if (stream == NULL || node->action.kind > KVS_ACTION_PUT_MEDIA || node->action.after_hns <= pic_now(client))
+        return 0;
+    pic_lock(client);
+    int is_later = stream->is_ready && atomic_load(&stream->is_called_inside) && !pic_slot_is_closed(stream->slot);
+    if (is_later) pic_later(stream, node->action.after_hns, node);
+    pic_unlock(client);
+    return is_later;
+}
+
 static int is_over(struct pic_client *client, const struct pic_target *target)
 {
     if (target->stream != NULL) return pic_slot_is_closed(target->stream->slot);
@@ -191,7 +205,7 @@ static int is_over(struct pic_client *client, const struct pic_target *target)
 
 static void carry_out(struct pic_client *client, const struct pic_target *target, struct pic_node *node)
 {
-    if (is_parked(client, node)) return;
+    if (is_parked(client, node) || is_put_off(client, target->stream, node)) return;
     if (!is_over(client, target)) pic_carry_out(client, target->stream, &node->action);
     pic_lock(client);
     pic_recycle(client, node);
@@ -199,12 +213,17 @@ static void carry_out(struct pic_client *client, const struct pic_target *target
     pic_unlock(client);
 }
 
-/* Tells of data while the queue is empty, then gives the claim up, or returns 0 because something is in the queue.
+static int has_pending(const struct pic_target *target)
+{
+    return target->wants_data_notice || (target->latency_hns | target->stale_hns) != 0;
+}
+
+/* Tells what is pending while the queue is empty, then gives the claim up; 0 because something is in the queue.
  * Under the target's lock, which it gives back. */
 static int finish(struct pic_client *client, struct pic_target *target)
 {
-    while (target->first == NULL && target->wants_data_notice && !pic_slot_is_closed(target->stream->slot))
-        pic_data_notice(target->stream);
+    while (target->first == NULL && has_pending(target) && !pic_slot_is_closed(target->stream->slot))
+        pic_tell_pending(target->stream);
     int is_empty = target->first == NULL;
     if (is_empty) target->is_draining = 0;
     pic_unlock_target(client, target);
@@ -234,7 +253,7 @@ static void drain(struct pic_client *client, struct pic_target *own)
 {
     struct pic_scope scope;
     struct pic_target *target = NULL;
-    int is_nested = is_in_callback_of(client);
+    int is_nested = pic_is_in_callback_of(client);
     pic_scope_enter(&scope, client);
     pull_if_woken(client);
     if (own != NULL) run(client, own);
@@ -261,10 +280,11 @@ static void poke(struct pic_client *client, uint64_t now_hns)
     atomic_store(&client->deadline_hns, KVS_TIME_NONE);
     (void)kvs_client_poke(client->core, now_hns);
     pic_lock(client);
+    pic_later_run(client, now_hns);
     if (client->parked != NULL && client->parked->action.after_hns <= now_hns) {
         struct pic_node *node = client->parked;
         client->parked = NULL;
-        append(client, &client->target, node);
+        pic_append(client, &client->target, node);
         atomic_store(&client->woken, 1u);
     }
     pic_refresh_deadline(client);
@@ -274,17 +294,16 @@ static void poke(struct pic_client *client, uint64_t now_hns)
 void pic_settle(struct pic_client *client, uint64_t now_hns)
 {
     poke(client, now_hns);
-    if (atomic_load(&client->woken) == 0 || is_in_callback_of(client)) return;
+    if (atomic_load(&client->woken) == 0 || pic_is_in_callback_of(client)) return;
     pic_drain(client, NULL);
 }
 
-void pic_tell_data(struct pic_stream *stream, uint64_t now_hns)
+void pic_tell(struct pic_stream *stream, uint64_t now_hns)
 {
     struct pic_client *client = stream->client;
     struct pic_target *target = &stream->target;
     struct pic_scope scope;
-    int is_nested = is_in_callback_of(client), is_draining = target->is_draining;
-    target->wants_data_notice = 1;
+    int is_nested = pic_is_in_callback_of(client), is_draining = target->is_draining;
     if (is_nested || is_draining) {
         pic_unlock_target(client, target);
         if (!is_draining) leave_to_outer(client, target);

@@ -10,7 +10,10 @@
 #define SEGMENT_SLOTS 1024u
 #define SEGMENTS_MAX 2048u
 #define SLOT_SIZE 64u
+#define INDEX_BITS 21u
+#define INDEX_MASK 0x1FFFFFu
 #define GENERATION_MASK 0x7FFFFu
+#define HANDLE_MASK (UINT64_C(0xF) << 60 | (uint64_t)GENERATION_MASK << INDEX_BITS | INDEX_MASK)
 #define CLOSED (UINT64_C(1) << 31)
 #define NO_SLOT UINT32_MAX
 
@@ -26,17 +29,18 @@ static struct pic_slot *_Atomic segments[SEGMENTS_MAX];
 static uint32_t slot_count, first_free = NO_SLOT, last_free = NO_SLOT; /* under the global lock */
 
 static uint64_t head_of(uint32_t kind, uint32_t generation) { return (uint64_t)kind << 24 | generation; }
-static uint32_t generation_of(uint64_t handle) { return (uint32_t)(handle >> 41) & GENERATION_MASK; }
+static uint32_t generation_of(uint64_t handle) { return (uint32_t)(handle >> INDEX_BITS) & GENERATION_MASK; }
 uint32_t pic_handle_kind(uint64_t handle) { return (uint32_t)(handle >> 60); }
 
 static struct pic_slot *slot_of(uint64_t handle)
 {
-    uint32_t index = (uint32_t)(handle >> 20) & 0x1FFFFFu;
+    uint32_t index = (uint32_t)handle & INDEX_MASK;
+    if ((handle & ~HANDLE_MASK) != 0) return NULL;
     struct pic_slot *segment = atomic_load_explicit(&segments[index / SEGMENT_SLOTS], memory_order_acquire);
     return segment == NULL ? NULL : &segment[index % SEGMENT_SLOTS];
 }
 
-static struct pic_slot *slot_at(uint32_t index) { return slot_of((uint64_t)index << 20); }
+static struct pic_slot *slot_at(uint32_t index) { return slot_of(index); }
 
 static int grow(void)
 {
@@ -68,7 +72,7 @@ struct pic_slot *pic_slot_new(uint32_t kind, void *object, uint64_t *handle_out)
     if (slot == NULL) return NULL;
     uint32_t generation = (uint32_t)(atomic_load(&slot->word) >> 32) & GENERATION_MASK;
     slot->object = object;
-    *handle_out = (uint64_t)kind << 60 | (uint64_t)generation << 41 | (uint64_t)slot->index << 20;
+    *handle_out = (uint64_t)kind << 60 | (uint64_t)generation << INDEX_BITS | slot->index;
     atomic_store(&slot->word, head_of(kind, generation) << 32 | 1u);
     return slot;
 }

@@ -1,14 +1,12 @@
 /* handle.h — handles: one table for the process, with generations.
  *
- * A handle is kind (4 bits), generation (19), index (21), request (20). Request is 0 in a plain handle and is not
- * looked at when an object is looked up. Looking up takes no lock. A slot counts references; closing it makes the
+ * A handle is kind (4 bits), 0 (20), generation (19), index (21). An object has one handle, always the same number:
+ * programs compare it and use it as a key. Looking up takes no lock. A slot counts references; closing it makes the
  * handle invalid for everybody and hands its last reference, the handle's own, to the closer. */
 #ifndef KVS_PIC_HANDLE_H
 #define KVS_PIC_HANDLE_H
 
 #include <stdint.h>
-
-#define PIC_REQUEST_MASK UINT64_C(0xFFFFF)
 
 enum pic_kind { PIC_KIND_NONE = 0, PIC_KIND_CLIENT = 5, PIC_KIND_STREAM = 6 };
 

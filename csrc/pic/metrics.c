@@ -65,9 +65,7 @@ static void fill_counters(const struct kvs_stream_metrics *metrics, StreamMetric
     out->skippedFrames = metrics->frames_dropped[KVS_DROP_SKIPPED] + metrics->frames_dropped[KVS_DROP_ERROR_ACK];
     out->droppedFrames -= out->skippedFrames;
     out->storagePressures = metrics->pressures_store;
-    out->latencyPressures = metrics->pressures_latency;
     out->bufferPressures = metrics->pressures_buffer;
-    out->staleEvents = metrics->stale_events;
     out->streamApiCallRetryCount = metrics->retry_count;
 }
 
@@ -81,6 +79,8 @@ static void fill_rates(const struct pic_rates *rates, StreamMetrics *out)
     out->putFrameErrors = rates->put_errors;
     out->cplApiCallLatency = rates->control_latency_hns;
     out->dataApiCallLatency = rates->data_latency_hns;
+    out->latencyPressures = rates->latency_pressures;
+    out->staleEvents = rates->stale_events;
     out->elementaryFrameRate = rates->elementary_frame_rate;
 }
 

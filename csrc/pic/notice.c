@@ -66,11 +66,24 @@ static void stream_failed(struct pic_stream *stream, const struct kvs_action *ac
 {
     STATUS status = pic_status_of_result(action->status, action->result);
     pic_lock(stream->client);
-    stream->failure = status;
+    int is_retried = pic_is_retried(stream, action->status), is_known = stream->is_in_outage;
+    if (is_retried) pic_retry_later(stream);
+    else stream->failure = status;
+    stream->is_in_outage = (uint8_t)is_retried;
     int is_creating = stream->is_creating;
     pic_broadcast(stream->client);
     pic_unlock(stream->client);
-    if (!is_creating) report_error(stream, INVALID_UPLOAD_HANDLE_VALUE, INVALID_TIMESTAMP_VALUE, status);
+    if (is_creating || (is_retried && is_known)) return;
+    report_error(stream, INVALID_UPLOAD_HANDLE_VALUE, INVALID_TIMESTAMP_VALUE,
+                 is_retried ? pic_recoverable(status) : status);
+}
+
+/* Media reaches the service again: the next outage is another one. */
+static void fragment_done(struct pic_stream *stream)
+{
+    pic_lock(stream->client);
+    stream->outage_count = stream->is_in_outage = 0;
+    pic_unlock(stream->client);
 }
 
 static void stream_closed(struct pic_stream *stream)
@@ -98,39 +111,46 @@ static void tell_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 du
 }
 
 /* Whose reader is told; it is then told of all that there is. */
-static UPLOAD_HANDLE take_notice(struct pic_stream *stream, const struct pic_upload *upload)
+static struct pic_upload take_notice(struct pic_stream *stream, const struct pic_upload *upload)
 {
+    static const struct pic_upload none = { .core = KVS_UPLOAD_NONE };
     if (upload == pic_upload_open(stream)) stream->target.wants_data_notice = 0;
-    return upload != NULL ? upload->handle : INVALID_UPLOAD_HANDLE_VALUE;
+    return upload != NULL ? *upload : none;
 }
 
-/* What is unsent is `bytes` and lasts `duration`, or, where one of them is 0, is asked for. */
-static void tell_unsent(struct pic_stream *stream, UPLOAD_HANDLE handle, UINT64 duration, UINT64 bytes)
+/* As much as can be read now. (0, 0) would say that the upload is over: tags at the end and the news that the last ACK
+ * has come last 1. */
+static void tell_unsent(struct pic_stream *stream, const struct pic_upload *upload, int has_news)
 {
-    if (!IS_VALID_UPLOAD_HANDLE(handle) || stream->client->callbacks.streamDataAvailableFn == NULL) return;
-    if (duration == 0 || bytes == 0) {
-        struct kvs_stream_metrics metrics = { .size = sizeof metrics };
-        (void)kvs_stream_metrics(stream->core, &metrics);
-        duration = metrics.duration_unsent_hns;
-        bytes = metrics.bytes_unsent;
-    }
-    tell_data(stream, handle, duration, bytes);
+    uint64_t bytes = 0, duration_hns = 0;
+    if (upload->core == KVS_UPLOAD_NONE || stream->client->callbacks.streamDataAvailableFn == NULL) return;
+    if (kvs_upload_unsent(stream->core, upload->core, &bytes, &duration_hns) != KVS_OK) return;
+    if (bytes == 0 && !has_news) return;
+    tell_data(stream, upload->handle, duration_hns != 0 ? duration_hns : 1, bytes);
 }
 
 static void data(struct pic_stream *stream, const struct kvs_action *action)
 {
     pic_lock_stream(stream);
-    UPLOAD_HANDLE handle = take_notice(stream, pic_upload_of_core(stream, action->upload));
+    struct pic_upload upload = take_notice(stream, pic_upload_of_core(stream, action->upload));
     pic_unlock_stream(stream);
-    tell_unsent(stream, handle, action->b, action->a);
+    tell_unsent(stream, &upload, 1);
 }
 
-/* Programs of the field are told of each frame put, not only when their reader waits. */
-void pic_data_notice(struct pic_stream *stream)
+/* As programs of the field know it: data with each frame put, not only when their reader waits; latency with each put
+ * that finds too much unsent, a stale connection with each read. */
+void pic_tell_pending(struct pic_stream *stream)
 {
-    UPLOAD_HANDLE handle = take_notice(stream, pic_upload_open(stream));
+    const ClientCallbacks *callbacks = &stream->client->callbacks;
+    struct pic_target *target = &stream->target;
+    uint64_t latency_hns = target->latency_hns, stale_hns = target->stale_hns;
+    int has_data = target->wants_data_notice;
+    struct pic_upload upload = take_notice(stream, pic_upload_open(stream));
+    target->latency_hns = target->stale_hns = 0;
     pic_unlock_stream(stream);
-    tell_unsent(stream, handle, 0, 0);
+    if (latency_hns != 0) (void)callbacks->streamLatencyPressureFn(callbacks->customData, stream->handle, latency_hns);
+    if (stale_hns != 0) (void)callbacks->streamConnectionStaleFn(callbacks->customData, stream->handle, stale_hns);
+    if (has_data) tell_unsent(stream, &upload, 0);
     pic_lock_stream(stream);
 }
 
@@ -141,6 +161,7 @@ static void upload_over(struct pic_stream *stream, const struct kvs_action *acti
     struct pic_upload *upload = pic_upload_of_core(stream, action->upload);
     if (upload != NULL) {
         upload->state = PIC_UPLOAD_OVER;
+        if (action->result == SERVICE_CALL_NOT_AUTHORIZED) upload->is_aborted = 1; /* its token has expired */
         handle = upload->handle;
     }
     pic_unlock_stream(stream);
@@ -168,6 +189,10 @@ static void tell_ack(struct pic_stream *stream, UPLOAD_HANDLE upload, const stru
 static void ack_received(struct pic_stream *stream, const struct kvs_action *action)
 {
     FragmentAck ack;
+    pic_lock_stream(stream);
+    struct pic_upload *upload = pic_upload_of_core(stream, action->upload);
+    if (upload != NULL) upload->stale_from_hns = 0;
+    pic_unlock_stream(stream);
     memset(&ack, 0, sizeof ack);
     ack.ackType = (FRAGMENT_ACK_TYPE)action->result;
     ack.result = SERVICE_CALL_RESULT_OK;
@@ -215,14 +240,17 @@ static void pressure(struct pic_stream *stream, const struct kvs_action *action)
         (void)callbacks->storageOverflowPressureFn(custom, action->b);
     } else if (action->result == KVS_PRESSURE_BUFFER && callbacks->bufferDurationOverflowPressureFn != NULL) {
         (void)callbacks->bufferDurationOverflowPressureFn(custom, stream->handle, action->b);
-    } else if (action->result == KVS_PRESSURE_LATENCY && callbacks->streamLatencyPressureFn != NULL) {
-        (void)callbacks->streamLatencyPressureFn(custom, stream->handle, action->b);
     }
 }
 
 static void stale(struct pic_stream *stream, const struct kvs_action *action)
 {
     const ClientCallbacks *callbacks = &stream->client->callbacks;
+    pic_lock_stream(stream);
+    struct pic_upload *upload = pic_upload_of_core(stream, action->upload);
+    if (upload != NULL) upload->stale_from_hns = pic_now(stream->client) - action->a;
+    stream->rates.stale_events++;
+    pic_unlock_stream(stream);
     if (callbacks->streamConnectionStaleFn != NULL)
         (void)callbacks->streamConnectionStaleFn(callbacks->customData, stream->handle, action->a);
 }
@@ -258,6 +286,7 @@ void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, 
     case KVS_ACTION_READY: stream_ready(stream); break;
     case KVS_ACTION_FAILED: stream_failed(stream, action); break;
     case KVS_ACTION_CLOSED: stream_closed(stream); break;
+    case KVS_ACTION_FRAGMENT_DONE: fragment_done(stream); break;
     case KVS_ACTION_ACK: ack_received(stream, action); break;
     case KVS_ACTION_ERROR_ACK:
     case KVS_ACTION_LATE_ERROR_ACK: error_ack(stream, action); break;

@@ -12,6 +12,7 @@ struct service_call {
 
 static char media_api[] = "PUT_MEDIA";
 static char container_type[] = MKV_CONTAINER_TYPE_STRING;
+static AuthInfo no_auth = { .version = AUTH_INFO_CURRENT_VERSION, .type = AUTH_INFO_NONE };
 
 /* The program's strategy says how long to wait after a failure; without one the core has said it. */
 static uint64_t call_after(struct pic_client *client, const struct kvs_action *action, uint8_t *owes_wait,
@@ -30,13 +31,13 @@ static uint64_t call_after(struct pic_client *client, const struct kvs_action *a
     return wait_hns < UINT64_MAX - now_hns ? now_hns + wait_hns : UINT64_MAX;
 }
 
-static void fill_context(struct pic_client *client, struct service_call *call, UINT64 handle, uint64_t request)
+static void fill_context(struct pic_client *client, struct service_call *call, UINT64 handle)
 {
     call->context.version = SERVICE_CALL_CONTEXT_CURRENT_VERSION;
-    call->context.customData = handle | (request & PIC_REQUEST_MASK);
+    call->context.customData = handle;
     call->context.timeout = client->device.clientInfo.serviceCallCompletionTimeout;
     call->context.connectionTimeout = client->device.clientInfo.serviceCallConnectionTimeout;
-    call->context.pAuthInfo = call->auth != NULL ? &call->auth->info : NULL;
+    call->context.pAuthInfo = call->auth != NULL ? &call->auth->info : &no_auth;
 }
 
 /* ---- a stream's orders ----------------------------------------------------------------------------------------- */
@@ -87,7 +88,7 @@ static STATUS call_service(struct pic_stream *stream, const struct kvs_action *a
     case KVS_ACTION_DESCRIBE_STREAM: return callbacks->describeStreamFn(custom, info->name, context);
     case KVS_ACTION_CREATE_STREAM:
         return callbacks->createStreamFn(custom, stream->client->device.name, info->name, info->streamCaps.contentType,
-                                         info->kmsKeyId[0] != 0 ? info->kmsKeyId : NULL, info->retention, context);
+                                         info->kmsKeyId, info->retention, context);
     case KVS_ACTION_TAG_STREAM: return tag(stream, context);
     case KVS_ACTION_GET_DATA_ENDPOINT: return callbacks->getStreamingEndpointFn(custom, info->name, media_api, context);
     case KVS_ACTION_GET_TOKEN:
@@ -106,6 +107,7 @@ static void not_begun(struct pic_stream *stream, uint32_t kind, STATUS status)
     pic_broadcast(client);
     pic_unlock(client);
     if (is_creating) return;
+    atomic_store(&stream->is_called_inside, 1u); /* an answer, too: the next order waits until it is due */
     pic_log(client, LOG_LEVEL_WARN, "a service call could not begin", status);
     (void)pic_answer_stream(stream, kind, &answer);
 }
@@ -121,9 +123,10 @@ static void order_of_stream(struct pic_stream *stream, const struct kvs_action *
     stream->rates.retry_number = retry_number;
     pic_unlock_stream(stream);
     call.auth = pic_auth_hold(client, action->kind == KVS_ACTION_PUT_MEDIA ? &stream->token : &client->token);
-    fill_context(client, &call, stream->handle, action->request);
-    call.context.callAfter = after_hns;
+    fill_context(client, &call, stream->handle);
+    call.context.callAfter = pic_clock_of(client, after_hns);
     pic_lock(client);
+    pic_later_cancel(stream);
     stream->order = (struct pic_order){ action->kind, action->request, action->upload, after_hns };
     pic_unlock(client);
     STATUS status = call_service(stream, action, &call.context);
@@ -174,8 +177,8 @@ static void order_of_client(struct pic_client *client, const struct kvs_action *
     }
     call.auth = pic_auth_hold(client,
                               action->kind == KVS_ACTION_EXCHANGE_TOKEN ? &client->certificate : &client->token);
-    fill_context(client, &call, client->handle, action->request);
-    call.context.callAfter = after_hns;
+    fill_context(client, &call, client->handle);
+    call.context.callAfter = pic_clock_of(client, after_hns);
     STATUS status = call_device_service(client, action, &call.context);
     pic_auth_release(client, call.auth);
     if (STATUS_FAILED(status)) client_not_begun(client, action->kind, status);

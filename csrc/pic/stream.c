@@ -11,7 +11,7 @@
 static uint32_t flags_of(const StreamInfo *info)
 {
     const StreamCaps *caps = &info->streamCaps;
-    uint32_t flags = KVS_FORMAT_LOCKED | KVS_PUT_TELLS;
+    uint32_t flags = KVS_FORMAT_LOCKED | KVS_PUT_TELLS | KVS_PUT_OPENS;
     if (caps->keyFrameFragmentation) flags |= KVS_KEY_FRAME_FRAGMENTS;
     if (!caps->frameTimecodes) flags |= KVS_CLOCK_TIMECODES;
     if (!caps->absoluteFragmentTimes) flags |= KVS_RELATIVE_TIMES;
@@ -63,6 +63,7 @@ static void config_of(const struct pic_stream *stream, struct kvs_stream_config 
     config->nal_flags = caps->nalAdaptationFlags;
     config->order = (uint32_t)caps->frameOrderingMode;
     config->full_policy = KVS_FULL_DROP_FRAGMENT;
+    config->flags |= KVS_NO_EMPTY_NALS;
     config->backward_policy = KVS_BACKWARD_ERROR;
     config->frames_max = frames_max(caps);
     config->metadata_max = MAX_FRAGMENT_METADATA_COUNT;
@@ -70,7 +71,6 @@ static void config_of(const struct pic_stream *stream, struct kvs_stream_config 
     config->timecode_scale_hns = caps->timecodeScale;
     config->fragment_duration_hns = caps->fragmentDuration;
     config->buffer_duration_hns = caps->bufferDuration;
-    config->latency_max_hns = caps->maxLatency;
     config->staleness_max_hns = caps->connectionStalenessDuration;
     config->replay_max_hns = caps->streamingType == STREAMING_TYPE_OFFLINE ? 0 : caps->replayDuration;
     if (stream->client->device.clientInfo.automaticStreamingFlags == AUTOMATIC_STREAMING_INTERMITTENT_PRODUCER)
@@ -147,6 +147,7 @@ static void leave_list(struct pic_stream *stream)
 {
     struct pic_client *client = stream->client;
     pic_unschedule(client, &stream->target);
+    pic_later_cancel(stream);
     leave_name(stream);
     if (stream->previous != NULL) stream->previous->next = stream->next;
     else client->streams = stream->next;
@@ -187,7 +188,7 @@ static void dispose(struct pic_stream *stream)
     if (stream->info.tags != NULL) host->free(host->ctx, stream->info.tags);
     if (stream->info.streamCaps.trackInfoList != NULL) host->free(host->ctx, stream->info.streamCaps.trackInfoList);
     if (stream->slot != NULL) pic_slot_free(stream->slot);
-    if (stream->target.lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, stream->target.lock);
+    kvs_host_lock_free(&client->host, stream->target.lock);
     host->free(host->ctx, stream);
 }
 
@@ -202,8 +203,8 @@ static STATUS set_up(struct pic_stream *stream, const StreamInfo *info)
     if (STATUS_SUCCEEDED(status))
         status = pic_copy_tracks(client, caps->trackInfoCount, info->streamCaps.trackInfoList, &caps->trackInfoList);
     if (STATUS_FAILED(status)) return status;
-    stream->target.lock = client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
-    if (stream->target.lock != 0) stream->slot = pic_slot_new(PIC_KIND_STREAM, stream, &stream->handle);
+    if (kvs_host_lock_new(&client->host, &stream->target.lock) == KVS_OK)
+        stream->slot = pic_slot_new(PIC_KIND_STREAM, stream, &stream->handle);
     if (stream->slot == NULL) return STATUS_NOT_ENOUGH_MEMORY;
     pic_lock(client);
     status = enter_list(stream);
@@ -228,9 +229,11 @@ static STATUS make(struct pic_client *client, const StreamInfo *info, struct pic
     stream->target.stream = stream;
     stream->target.is_draining = 1;
     stream->is_creating = 1;
+    stream->later_hns = KVS_TIME_NONE;
     stream->last_upload = INVALID_UPLOAD_HANDLE_VALUE;
     atomic_init(&stream->rates.sample_hns, pic_now(client));
     atomic_init(&stream->room, 0);
+    atomic_init(&stream->is_called_inside, 0u);
     atomic_init(&stream->room_count, 0);
     status = set_up(stream, info);
     if (STATUS_FAILED(status)) {
@@ -435,12 +438,16 @@ STATUS stopKinesisVideoStreamSync(STREAM_HANDLE streamHandle)
 
 static void forget_past(struct pic_stream *stream)
 {
-    stream->is_stopped = stream->is_closed = 0;
+    pic_later_cancel(stream);
+    stream->is_stopped = stream->is_closed = stream->owes_wait = stream->is_in_outage = 0;
+    stream->outage_count = 0;
     stream->failure = STATUS_SUCCESS;
     atomic_fetch_add(&stream->room_count, 1u);
     memset(&stream->order, 0, sizeof stream->order);
     pic_lock_stream(stream);
     memset(stream->uploads, 0, sizeof stream->uploads);
+    stream->last_upload = INVALID_UPLOAD_HANDLE_VALUE;
+    stream->rates.last_put_hns = stream->rates.last_pts_hns = 0;
     pic_unlock_stream(stream);
 }
 
@@ -462,11 +469,15 @@ STATUS kinesisVideoStreamResetStream(STREAM_HANDLE streamHandle)
     return pic_leave(&call, pic_status_of(kvs_stream_reset(call.stream->core, call.now_hns)));
 }
 
+/* The reader of an old upload waits for no last answer of a peer that may be silent: it gets ABORTED. */
 STATUS kinesisVideoStreamResetConnection(STREAM_HANDLE streamHandle)
 {
     struct pic_call call;
     STATUS status = pic_enter_stream(streamHandle, &call);
     if (STATUS_FAILED(status)) return status;
+    pic_lock_stream(call.stream);
+    for (uint32_t i = 0; i < UPLOADS_KNOWN_MAX; i++) call.stream->uploads[i].is_aborted = 1;
+    pic_unlock_stream(call.stream);
     return pic_leave(&call, pic_status_of(kvs_stream_reset_connection(call.stream->core, call.now_hns)));
 }
 

@@ -7,9 +7,11 @@
 
 MUTEX pic_mutex_new(UINT64 custom, BOOL is_reentrant); /* 0: no memory */
 void pic_mutex_lock(UINT64 custom, MUTEX mutex);
+BOOL pic_mutex_try_lock(UINT64 custom, MUTEX mutex); /* TRUE: it is locked now */
 void pic_mutex_unlock(UINT64 custom, MUTEX mutex);
 void pic_mutex_free(UINT64 custom, MUTEX mutex);
 CVAR pic_condition_new(UINT64 custom); /* NULL: no memory */
+STATUS pic_condition_signal(UINT64 custom, CVAR condition);
 STATUS pic_condition_broadcast(UINT64 custom, CVAR condition);
 /* STATUS_OPERATION_TIMED_OUT when the time has passed; INFINITE_TIME_VALUE: no limit. */
 STATUS pic_condition_wait(UINT64 custom, CVAR condition, MUTEX mutex, UINT64 timeout_hns);

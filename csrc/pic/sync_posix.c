@@ -48,6 +48,12 @@ void pic_mutex_lock(UINT64 custom, MUTEX mutex)
     pthread_mutex_lock(mutex_of(mutex));
 }
 
+BOOL pic_mutex_try_lock(UINT64 custom, MUTEX mutex)
+{
+    (void)custom;
+    return pthread_mutex_trylock(mutex_of(mutex)) == 0;
+}
+
 void pic_mutex_unlock(UINT64 custom, MUTEX mutex)
 {
     (void)custom;
@@ -74,6 +80,12 @@ CVAR pic_condition_new(UINT64 custom)
     pthread_cond_init(condition, &attributes);
     pthread_condattr_destroy(&attributes);
     return condition;
+}
+
+STATUS pic_condition_signal(UINT64 custom, CVAR condition)
+{
+    (void)custom;
+    return pthread_cond_signal(condition) == 0 ? STATUS_SUCCESS : STATUS_INVALID_OPERATION;
 }
 
 STATUS pic_condition_broadcast(UINT64 custom, CVAR condition)

@@ -1,12 +1,12 @@
 /* sync_windows.c — sync.h by critical sections and condition variables of Windows. A critical section is always
  * re-entrant. Empty elsewhere. */
+#include "pic/sync.h"
+
 #if defined(_WIN32)
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 
 #include <stdlib.h>
-
-#include "pic/sync.h"
 
 #define WAIT_MAX_MS 0x7FFFFFFFu
 
@@ -32,6 +32,12 @@ void pic_mutex_lock(UINT64 custom, MUTEX mutex)
     EnterCriticalSection(section_of(mutex));
 }
 
+BOOL pic_mutex_try_lock(UINT64 custom, MUTEX mutex)
+{
+    (void)custom;
+    return TryEnterCriticalSection(section_of(mutex)) != 0;
+}
+
 void pic_mutex_unlock(UINT64 custom, MUTEX mutex)
 {
     (void)custom;
@@ -51,6 +57,13 @@ CVAR pic_condition_new(UINT64 custom)
     (void)custom;
     if (condition != NULL) InitializeConditionVariable(condition);
     return condition;
+}
+
+STATUS pic_condition_signal(UINT64 custom, CVAR condition)
+{
+    (void)custom;
+    WakeConditionVariable(condition);
+    return STATUS_SUCCESS;
 }
 
 STATUS pic_condition_broadcast(UINT64 custom, CVAR condition)

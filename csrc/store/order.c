@@ -20,6 +20,18 @@ static struct kvs_held *front(const struct kvs_held_queue *queue)
 
 static int is_timed(const struct kvs_order_queue *order) { return order->mode != KVS_ORDER_CUT; }
 
+void kvs_order_reset(struct kvs_order_queue *order)
+{
+    KVS_CHECK(kvs_order_count(order) == 0);
+    order->lead_pts_hns = order->latest_pts_hns = 0;
+    order->first_pts_hns = KVS_TIME_NONE;
+    order->is_started = 0;
+    for (uint32_t i = 0; i < KVS_TRACKS_MAX; i++) {
+        order->queues[i].seen_pts_hns = 0;
+        order->queues[i].is_seen = order->queues[i].is_silent = 0;
+    }
+}
+
 kvs_status kvs_order_reserve(struct kvs_order_queue *order, const struct kvs_host *host, uint32_t track)
 {
     struct kvs_held_queue *queue = &order->queues[track];
@@ -41,7 +53,10 @@ void kvs_order_push(struct kvs_order_queue *order, const struct kvs_held *held)
     struct kvs_held_queue *queue = &order->queues[held->track];
     KVS_CHECK(queue->head - queue->tail < queue->capacity);
     *item(queue, queue->head++) = *held;
-    if (!queue->is_seen || held->frame.pts_hns > queue->seen_pts_hns) queue->seen_pts_hns = held->frame.pts_hns;
+    int is_restart = (held->flags & KVS_HELD_RESTART) != 0;
+    if (is_restart) queue->newest_restart = queue->head - 1u;
+    if (!queue->is_seen || is_restart || held->frame.pts_hns > queue->seen_pts_hns)
+        queue->seen_pts_hns = held->frame.pts_hns;
     queue->is_seen = 1;
 }
 
@@ -111,11 +126,20 @@ static uint64_t find_cut(const struct kvs_held_queue *lead, int *known_out)
     return cut;
 }
 
+/* Of the times before a step back that leads to `pts_hns`. */
+static int is_old(const struct kvs_held *held, uint64_t pts_hns)
+{
+    return held->frame.pts_hns > kvs_hns_add(pts_hns, KVS_ORDER_APART_HNS);
+}
+
 /* Too far from what the open fragment holds to be of it: after a pause, or when no key frame came for long, a frame
  * belongs to the fragment that comes. */
 static int is_apart(const struct kvs_order_queue *order, const struct kvs_held *held)
 {
     if (!order->is_started) return 0;
+    if ((held->flags & KVS_HELD_RESTART) != 0 &&
+        kvs_hns_add(held->frame.pts_hns, KVS_ORDER_EARLY_MAX_HNS) < order->first_pts_hns)
+        return 1;
     return held->frame.pts_hns > kvs_hns_add(order->latest_pts_hns, KVS_ORDER_APART_HNS) ||
            held->frame.pts_hns > kvs_hns_add(order->first_pts_hns, KVS_ORDER_SPAN_MAX_HNS);
 }
@@ -134,13 +158,27 @@ static struct kvs_held_queue *earliest_follower(struct kvs_order_queue *order, u
     return best;
 }
 
-static int followers_have_come(const struct kvs_order_queue *order, uint64_t cut)
+/* The follower front that still has the times before the step back of the key frame `key`. */
+static struct kvs_held_queue *old_follower(struct kvs_order_queue *order, const struct kvs_held *key)
 {
+    for (uint32_t i = 0; i < order->track_count && (key->flags & KVS_HELD_RESTART) != 0; i++) {
+        struct kvs_held_queue *queue = &order->queues[i];
+        const struct kvs_held *held = front(queue);
+        if (i == order->lead || held == NULL || queue->is_silent || is_apart(order, held)) continue;
+        if (is_old(held, key->frame.pts_hns)) return queue;
+    }
+    return NULL;
+}
+
+static int followers_have_come(const struct kvs_order_queue *order, const struct kvs_held *key, uint64_t cut)
+{
+    int is_restart = (key->flags & KVS_HELD_RESTART) != 0;
+    uint64_t old_hns = is_restart ? kvs_hns_add(key->frame.pts_hns, KVS_ORDER_APART_HNS) : UINT64_MAX;
     for (uint32_t i = 0; i < order->track_count; i++) {
         const struct kvs_held_queue *queue = &order->queues[i];
         if (i == order->lead || queue->is_silent) continue;
         if (!queue->is_seen) return 0;
-        if (order->is_started && queue->seen_pts_hns < cut) return 0;
+        if (order->is_started && (queue->seen_pts_hns < cut || queue->seen_pts_hns > old_hns)) return 0;
     }
     return 1;
 }
@@ -150,11 +188,14 @@ static int release_key(struct kvs_order_queue *order, uint64_t now_hns, int flus
     struct kvs_held_queue *lead = &order->queues[order->lead];
     int enough = flush || waited_enough(order, lead, now_hns), is_known = 0;
     uint64_t cut = find_cut(lead, &is_known);
+    const struct kvs_held *key = front(lead);
+    struct kvs_held_queue *old = old_follower(order, key);
+    if (old != NULL) return leave(old, held_out);
     if (order->is_started && (is_known || enough)) {
         struct kvs_held_queue *follower = earliest_follower(order, cut / order->scale_hns);
         if (follower != NULL) return leave(follower, held_out);
     }
-    if (!enough && ((order->is_started && !is_known) || !followers_have_come(order, cut))) return 0;
+    if (!enough && ((order->is_started && !is_known) || !followers_have_come(order, key, cut))) return 0;
     order->is_started = 1;
     return leave(lead, held_out);
 }
@@ -162,9 +203,9 @@ static int release_key(struct kvs_order_queue *order, uint64_t now_hns, int flus
 /* A key frame that lies before what has left began time anew. */
 static void note_lead(struct kvs_order_queue *order, const struct kvs_held *held)
 {
-    int is_anew = (held->flags & KVS_HELD_OPENS) != 0 && held->frame.pts_hns < order->lead_pts_hns;
-    if (is_anew) order->latest_pts_hns = held->frame.pts_hns;
-    if (is_anew || held->frame.pts_hns > order->lead_pts_hns) order->lead_pts_hns = held->frame.pts_hns;
+    int is_restart = (held->flags & KVS_HELD_OPENS) != 0 && held->frame.pts_hns < order->lead_pts_hns;
+    if (is_restart) order->latest_pts_hns = held->frame.pts_hns;
+    if (is_restart || held->frame.pts_hns > order->lead_pts_hns) order->lead_pts_hns = held->frame.pts_hns;
 }
 
 static int cut_next(struct kvs_order_queue *order, uint64_t now_hns, int flush, struct kvs_held *held_out)
@@ -205,12 +246,22 @@ static int waits_for_key(const struct kvs_order_queue *order, uint32_t track)
     return order->queues[track].is_silent || !order->is_started || (held != NULL && is_apart(order, held));
 }
 
+/* It has the times before a step back, and its track and the lead have both stepped: its fragment went without it. */
+static int has_missed(const struct kvs_order_queue *order, const struct kvs_held_queue *queue)
+{
+    const struct kvs_held *held = front(queue);
+    uint32_t behind = queue->newest_restart - queue->tail;
+    if (behind == 0 || behind >= queue->head - queue->tail) return 0;
+    return is_old(held, item(queue, queue->newest_restart)->frame.pts_hns) && is_old(held, order->latest_pts_hns);
+}
+
 int kvs_order_expired(struct kvs_order_queue *order, uint64_t now_hns, struct kvs_held *held_out)
 {
     for (uint32_t i = 0; i < order->track_count && !is_timed(order); i++) {
         const struct kvs_held *held = front(&order->queues[i]);
         if (held == NULL || !waits_for_key(order, i)) continue;
-        if (now_hns >= kvs_hns_add(held->arrival_hns, KVS_ORDER_KEY_WAIT_HNS))
+        if (has_missed(order, &order->queues[i]) ||
+            now_hns >= kvs_hns_add(held->arrival_hns, KVS_ORDER_KEY_WAIT_HNS))
             return leave(&order->queues[i], held_out);
     }
     return 0;
@@ -251,6 +302,11 @@ int kvs_order_names_format(const struct kvs_order_queue *order, uint32_t number)
         }
     }
     return 0;
+}
+
+const struct kvs_held *kvs_order_front(const struct kvs_order_queue *order, uint32_t track)
+{
+    return front(&order->queues[track]);
 }
 
 uint64_t kvs_order_next_index(const struct kvs_order_queue *order, uint32_t track, uint64_t none)

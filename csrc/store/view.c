@@ -22,6 +22,12 @@ void kvs_view_fini(struct kvs_view *view)
     view->fragments = NULL;
 }
 
+void kvs_view_reset(struct kvs_view *view)
+{
+    KVS_CHECK(kvs_view_is_empty(view));
+    view->end_hns = view->cum_gap_hns = 0;
+}
+
 void kvs_view_check(const struct kvs_view *view)
 {
     KVS_CHECK(view->frame_tail <= view->frame_head);
@@ -99,6 +105,7 @@ void kvs_view_open_fragment(struct kvs_view *view, const struct kvs_fragment *fr
     if (!kvs_view_is_empty(view)) kvs_view_fragment(view, view->fragment_head - 1)->flags |= KVS_FRAGMENT_CLOSED;
     struct kvs_fragment *slot = kvs_view_fragment(view, view->fragment_head++);
     *slot = *fragment;
+    slot->sent_tc = fragment->timecode;
     slot->first_frame = view->frame_head;
     slot->floor_offset = fragment->prefix_offset;
     slot->ceiling_offset = fragment->prefix_offset + fragment->prefix_size;
@@ -155,7 +162,7 @@ void kvs_view_pop_fragments(struct kvs_view *view, uint64_t to)
 
 static uint64_t in_ms(const struct kvs_view *view, uint64_t number, const struct kvs_view_query *query)
 {
-    uint64_t timecode = kvs_view_fragment(view, number)->timecode;
+    uint64_t timecode = kvs_view_fragment(view, number)->sent_tc;
     timecode = timecode > query->base_tc ? timecode - query->base_tc : 0;
     return query->scale_hns == KVS_HNS_PER_MS ? timecode : timecode * query->scale_hns / KVS_HNS_PER_MS;
 }

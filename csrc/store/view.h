@@ -41,6 +41,7 @@ struct kvs_fragment {
     uint64_t floor_offset;   /* least chain offset of this and of all later fragments */
     uint64_t ceiling_offset; /* one past the greatest chain offset of this and of all earlier fragments */
     uint64_t timecode;       /* absolute cluster time, in timecode units */
+    uint64_t sent_tc;        /* time of the cluster that it went out in last: its own, or of one before it */
     uint64_t pts_hns;
     uint64_t cum_bytes;   /* packaged bytes of all fragments before it, ever */
     uint64_t cum_payload; /* payload bytes of all frames before it, ever */
@@ -49,6 +50,7 @@ struct kvs_fragment {
     uint32_t prefix_size, trailer_size;
     uint32_t format;                    /* which set of tracks (engine/format.h) */
     uint32_t flags;                     /* enum kvs_fragment_flag */
+    uint32_t unconfirmed;               /* how often a PERSISTED passed it over without an ACK of its own */
     uint32_t tracks;                    /* bit n: track n has a frame in it */
     uint32_t first_put[KVS_TRACKS_MAX]; /* index, modulo 2^32, of each track's first frame in it or after it */
 };
@@ -67,6 +69,8 @@ struct kvs_view {
 
 void kvs_view_init(struct kvs_view *view, const struct kvs_host *host);
 void kvs_view_fini(struct kvs_view *view);
+/* Forgets the times of what was held; nothing is held any more. Numbers and sums go on. */
+void kvs_view_reset(struct kvs_view *view);
 void kvs_view_check(const struct kvs_view *view);
 
 static inline struct kvs_frame *kvs_view_frame(const struct kvs_view *view, uint64_t number)
@@ -146,8 +150,8 @@ void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint3
 void kvs_view_forget(struct kvs_view *view, uint64_t number);
 /* Forgets the oldest fragments, those before `to`. */
 void kvs_view_pop_fragments(struct kvs_view *view, uint64_t to);
-/* The fragment in [from, to) whose timecode is the one asked for; KVS_TIME_NONE when there is none. Timecodes rise
- * within the range; minus `base` and in milliseconds (floor) they are compared with `wanted_ms`. */
+/* The first fragment in [from, to) whose sent_tc is the one asked for; KVS_TIME_NONE when there is none. They never
+ * fall within the range; minus `base` and in milliseconds (floor) they are compared with `wanted_ms`. */
 struct kvs_view_query {
     uint64_t from, to, base_tc, scale_hns, wanted_ms;
 };

@@ -13,6 +13,7 @@ static struct kvs_stream *open_stream(struct service *s, uint32_t shape)
     config.nal_flags = nal_flags[shape / 4 % 4];
     config.flags |= KVS_NEGATIVE_BLOCK_TIME;
     if (shape & 64) config.flags |= KVS_SPARSE_KEYS;
+    if (shape & 32) config.flags |= KVS_WHOLE_PICTURES | KVS_NO_EMPTY_NALS;
     service_up(s, NULL);
     s->is_coded = 1;
     s->read_size = 1 + shape * 13;

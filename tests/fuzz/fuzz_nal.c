@@ -50,6 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(avcc);
     }
     if (kvs_nal_scan_avcc(exact, left, &scan) == KVS_OK) free(rewrite(exact, left, &scan));
+    for (uint32_t flag = KVS_NAL_ANNEXB_TO_AVCC; flag <= KVS_NAL_AVCC_TO_ANNEXB; flag *= 2) {
+        if (kvs_nal_scan_clean(exact, left, flag, &scan) == KVS_OK) free(rewrite(exact, left, &scan));
+    }
     free(exact);
     return 0;
 }

@@ -7,7 +7,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > 4096) return 0;
-    story_run(data, (uint32_t)size);
+    uint64_t short_way = story_run(data, (uint32_t)size, 0);
+    CHECK_EQ(story_run(data, (uint32_t)size, STORY_UNUSUAL), short_way);
+    CHECK_EQ(story_run(data, (uint32_t)size, STORY_LENDS), short_way);
+    (void)story_run(data, (uint32_t)size, STORY_LENDS | STORY_KEEPS);
     if (check_failed != 0) abort();
     return 0;
 }

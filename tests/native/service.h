@@ -20,6 +20,9 @@
 #define SERVICE_STREAMS 8u
 #define SERVICE_SESSIONS 64u
 #define SERVICE_KINDS 64u
+#define SESSION_SPANS 64u
+#define SESSION_SPANS_FEW 5u
+#define SESSION_BUFFER 300u
 #define SERVICE_SCRIPT 32u
 #define T0 (UINT64_C(17000000000000000)) /* when tests begin; also the pts of ms 0 */
 #define MS(ms) ((uint64_t)(ms)*KVS_HNS_PER_MS)
@@ -30,6 +33,9 @@ struct session {
     uint8_t *bytes;
     uint32_t size, capacity, end_result, acked_count;
     uint8_t is_open, is_told_to_end, is_over, is_silent /* the network reads nothing */, is_coded, state;
+    struct kvs_span spans[SESSION_SPANS]; /* of what is lent, which begins at lent_at of its bytes */
+    uint32_t span_count, lent_at;
+    uint8_t buffer[SESSION_BUFFER]; /* for what is not lent but copied */
 };
 
 struct service {
@@ -42,6 +48,8 @@ struct service {
     uint8_t is_silent;                              /* new sessions are not read */
     uint8_t is_coded;                               /* payloads are no frame_fill bytes */
     uint8_t may_fail;                               /* calls may run out of memory */
+    uint8_t lends, keeps_lent;                      /* sessions read by kvs_upload_lend; and give nothing back */
+    uint8_t is_unusual;                             /* no frame of its streams is put the short way */
     uint16_t script[SERVICE_KINDS][SERVICE_SCRIPT]; /* results to give before 200 */
     uint32_t script_count[SERVICE_KINDS];
     uint32_t count[SERVICE_KINDS]; /* actions seen */
@@ -52,7 +60,13 @@ struct service {
     uint32_t session_count;
     uint64_t dropped[KVS_DROP_COUNT], done_frames;
     uint64_t faults; /* of the host's rules, reported already */
+    uint64_t digest; /* of all actions and of all bytes that were read, in their order */
 };
+
+static inline void service_note(struct service *s, const void *bytes, uint32_t size)
+{
+    for (uint32_t i = 0; i < size; i++) s->digest = (s->digest ^ ((const uint8_t *)bytes)[i]) * UINT64_C(0x100000001B3);
+}
 
 /* ---- what always holds ------------------------------------------------------------------------------------------- */
 
@@ -88,8 +102,10 @@ static inline void check_stream(struct kvs_stream *stream)
     CHECK_EQ(m.frames_buffered, held);
     CHECK_EQ(stream->settled_count, settled_count);
     uint64_t settled = m.frames_settled[0] + m.frames_settled[1] + m.frames_settled[2];
-    CHECK(settled <= m.frames_put - m.frames_buffered);
-    CHECK(!kvs_view_is_empty(view) || held != 0 || settled == m.frames_put);
+    uint64_t calls = m.frames_put + m.calls_joined, waiting = 0; /* what is settled is counted in calls */
+    for (uint32_t i = 0; i < stream->track_count; i++) waiting += stream->tracks[i].joined.calls;
+    CHECK(settled <= calls - m.frames_buffered);
+    CHECK(!kvs_view_is_empty(view) || held != 0 || settled == calls - waiting);
     CHECK(stream->chain.tail <= stream->chain.head);
     CHECK(stream->limits.slabs_max == 0 || stream->chain.held_count <= stream->limits.slabs_max);
     CHECK_EQ(stream->inflight_offset, UINT64_MAX);
@@ -125,6 +141,47 @@ static inline struct session *session_of(struct service *s, uint64_t user, uint6
     return NULL;
 }
 
+/* What was lent and is still in the session's hands has not changed. */
+static inline void session_check_lent(const struct session *session)
+{
+    uint64_t at = session->lent_at;
+    for (uint32_t i = 0; i < session->span_count; i++) {
+        CHECK(memcmp(session->spans[i].bytes, session->bytes + at, (size_t)session->spans[i].size) == 0);
+        at += session->spans[i].size;
+    }
+}
+
+/* The next bytes as kvs_upload_read would give them. Where the service keeps what it is lent they come by few spans and
+ * a small buffer at a time, and the last of them stay lent. */
+static inline kvs_status session_lend(struct service *s, struct session *session, uint32_t size,
+                                      enum kvs_read_state *state)
+{
+    struct kvs_stream *stream = s->streams[session->user];
+    static uint8_t whole[1u << 16];
+    struct kvs_loan loan = { .size = sizeof loan, .buffer = session->buffer, .buffer_size = SESSION_BUFFER };
+    kvs_status total = 0, got = 0;
+    session_check_lent(session);
+    loan.spans = session->spans;
+    do {
+        loan.span_max = s->keeps_lent ? SESSION_SPANS_FEW : SESSION_SPANS;
+        if (!s->keeps_lent) loan.buffer = whole, loan.buffer_size = sizeof whole;
+        loan.size_max = size - (uint32_t)total;
+        got = kvs_upload_lend(stream, session->handle, &loan, state, s->now_hns);
+        session->lent_at = session->size + (uint32_t)total;
+        session->span_count = got < 0 ? 0 : loan.span_count;
+        for (uint32_t i = 0; i < session->span_count; i++) {
+            memcpy(session->bytes + session->size + total, loan.spans[i].bytes, (size_t)loan.spans[i].size);
+            total += (kvs_status)loan.spans[i].size;
+        }
+    } while (got > 0 && *state == KVS_READ_MORE && (uint32_t)total < size);
+    if (s->keeps_lent || got < 0) return got < 0 ? got : total;
+    enum kvs_read_state ignored = KVS_READ_MORE;
+    loan.span_max = session->span_count = 0;
+    got = kvs_upload_lend(stream, session->handle, &loan, &ignored, s->now_hns);
+    CHECK_EQ(got, *state == KVS_READ_END ? KVS_E_UNKNOWN_UPLOAD : KVS_OK);
+    return total;
+}
+
 static inline kvs_status session_read(struct service *s, struct session *session, uint32_t size)
 {
     enum kvs_read_state state = KVS_READ_MORE;
@@ -133,8 +190,9 @@ static inline kvs_status session_read(struct service *s, struct session *session
         session->bytes = realloc(session->bytes, session->capacity);
         if (session->bytes == NULL) abort();
     }
-    kvs_status got = kvs_upload_read(s->streams[session->user], session->handle, session->bytes + session->size, size,
-                                     &state, s->now_hns);
+    kvs_status got = s->lends ? session_lend(s, session, size, &state)
+                              : kvs_upload_read(s->streams[session->user], session->handle,
+                                                session->bytes + session->size, size, &state, s->now_hns);
     service_check(s);
     if (got < 0) {
         CHECK(got == KVS_E_UNKNOWN_UPLOAD || (s->may_fail && got == KVS_E_NOMEM));
@@ -142,6 +200,7 @@ static inline kvs_status session_read(struct service *s, struct session *session
         session->is_over |= got != KVS_E_NOMEM;
         return got;
     }
+    service_note(s, session->bytes + session->size, (uint32_t)got);
     session->size += (uint32_t)got;
     session->state = (uint8_t)state;
     if (state == KVS_READ_END) session->is_over = 1;
@@ -159,6 +218,8 @@ static inline void session_read_all(struct service *s, struct session *session)
 static inline void session_drop(struct service *s, struct session *session, uint32_t result)
 {
     session->is_over = 1;
+    session_check_lent(session);
+    session->span_count = 0;
     s->last_status = kvs_upload_ended(s->streams[session->user], session->handle, result, s->now_hns);
     service_check(s);
 }
@@ -277,6 +338,7 @@ static inline void note_notice(struct service *s, const struct kvs_action *actio
 static inline void take_action(struct service *s, const struct kvs_action *action)
 {
     uint32_t kind = action->kind;
+    service_note(s, action, sizeof *action);
     s->count[kind]++;
     s->last[kind] = *action;
     if (kind <= KVS_ACTION_PUT_MEDIA) {
@@ -369,6 +431,7 @@ static inline struct kvs_stream *service_new(struct service *s, const struct kvs
     copy.user = user;
     s->last_status = kvs_stream_new(s->client, &copy, s->now_hns, &s->streams[user]);
     if (s->last_status != KVS_OK) s->streams[user] = NULL;
+    else s->streams[user]->is_unusual |= s->is_unusual;
     return s->streams[user];
 }
 

@@ -1,7 +1,7 @@
 /* story.h — bytes become a story: frames, reads, ACKs, faults, answers in any order, told to the real core. What must
  * hold after every step is in service_check; what must hold of the bytes that went out is checked at the end. The
  * fuzzer writes the stories, and test_engine_random.c has a generator write hundreds of them.
- *   Use   story_run(bytes, size);   check_failed says whether all held. */
+ *   Use   story_run(bytes, size, 0);   check_failed says whether all held. */
 #ifndef KVS_TESTS_STORY_H
 #define KVS_TESTS_STORY_H
 
@@ -9,6 +9,13 @@
 
 #define STORY_FRAMES 4096u
 #define STORY_STEPS 600u
+
+/* Ways of the core that come to the same. */
+enum story_how {
+    STORY_UNUSUAL = 1, /* each frame is looked at from all sides */
+    STORY_LENDS = 2,   /* what is read is lent */
+    STORY_KEEPS = 4    /* and kept for as long as it may be: then a full store drops other frames */
+};
 
 struct story {
     struct service s;
@@ -71,7 +78,7 @@ static inline void story_limits(struct story *story)
     if (bits & 8) config->fragment_size_max = 3000;
 }
 
-static inline void story_open(struct story *story)
+static inline void story_open(struct story *story, uint32_t how)
 {
     static const struct kvs_track_config tracks[] = {
         { .id = 1, .type = KVS_TRACK_VIDEO, .codec_id = "V_MPEG4/ISO/AVC" },
@@ -93,6 +100,9 @@ static inline void story_open(struct story *story)
     if ((bits & 64) && (story->config.flags & KVS_WANT_ACKS) && story->config.retention_hns != 0)
         story->config.streaming_type = KVS_OFFLINE;
     service_up(&story->s, &client);
+    story->s.is_unusual = (how & STORY_UNUSUAL) != 0;
+    story->s.lends = (how & STORY_LENDS) != 0;
+    story->s.keeps_lent = (how & STORY_KEEPS) != 0;
     story->s.is_silent = (bits & 128) != 0;
     story->stream = service_new(&story->s, &story->config);
     CHECK(story->stream != NULL);
@@ -311,13 +321,14 @@ static inline void story_check_done(struct story *story)
     story->last_done = done;
 }
 
-static inline void story_run(const uint8_t *bytes, uint32_t size)
+/* Returns what went out and what was reported, as one number. how: enum story_how. */
+static inline uint64_t story_run(const uint8_t *bytes, uint32_t size, uint32_t how)
 {
     struct story *story = calloc(1, sizeof *story);
     if (story == NULL) abort();
     story->bytes = bytes;
     story->size = size;
-    story_open(story);
+    story_open(story, how);
     for (uint32_t i = 0; i < STORY_STEPS && story->at < size && check_failed == 0; i++) {
         story_step(story, story_byte(story) % 24);
         story_check_done(story);
@@ -327,8 +338,11 @@ static inline void story_run(const uint8_t *bytes, uint32_t size)
     if (check_failed == 0) story_check_sessions(story);
     struct kvs_stream_metrics metrics = metrics_of(story->stream);
     story_add(story, &metrics);
+    service_note(&story->s, &metrics, sizeof metrics);
+    uint64_t digest = story->s.digest;
     service_down(&story->s);
     free(story);
+    return digest;
 }
 
 #endif

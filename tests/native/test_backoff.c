@@ -78,8 +78,35 @@ static void extremes_do_not_overflow(void)
     CHECK_EQ(kvs_backoff_next(&backoff, &prng, &wait), 0);
 }
 
+static void a_pace_leaves_no_second_with_more_than_its_calls(void)
+{
+    struct kvs_pace pace = { .next = 0 };
+    uint64_t at[40], now = 5 * KVS_HNS_PER_SECOND;
+    for (uint32_t i = 0; i < KVS_PACE_CALLS; i++) CHECK_EQ(kvs_pace_take(&pace, now), now); /* the first ones at once */
+    for (uint32_t i = 0; i < 40; i++) at[i] = kvs_pace_take(&pace, now);
+    CHECK_EQ(at[0], now + KVS_HNS_PER_SECOND);
+    for (uint32_t i = KVS_PACE_CALLS; i < 40; i++) CHECK(at[i] - at[i - KVS_PACE_CALLS] >= KVS_PACE_WINDOW_HNS);
+    now = at[39] + KVS_PACE_WINDOW_HNS;
+    CHECK_EQ(kvs_pace_take(&pace, now), now);
+    CHECK_EQ(kvs_pace_take(&pace, KVS_TIME_NONE), KVS_TIME_NONE);
+}
+
+static void a_call_that_is_not_made_does_not_count(void)
+{
+    struct kvs_pace pace = { .next = 0 };
+    uint64_t now = 5 * KVS_HNS_PER_SECOND;
+    for (uint32_t i = 0; i < KVS_PACE_CALLS; i++) CHECK_EQ(kvs_pace_take(&pace, now), now);
+    kvs_pace_give_back(&pace, now); /* due already: made */
+    for (uint32_t i = 0; i < 100; i++) {
+        CHECK_EQ(kvs_pace_take(&pace, now), now + KVS_PACE_WINDOW_HNS);
+        kvs_pace_give_back(&pace, now);
+    }
+}
+
 int main(void)
 {
+    a_call_that_is_not_made_does_not_count();
+    a_pace_leaves_no_second_with_more_than_its_calls();
     waits_lie_in_the_doubling_window();
     after_the_retries_it_is_spent_until_there_is_progress();
     the_same_seed_gives_the_same_waits();

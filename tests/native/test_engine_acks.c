@@ -95,9 +95,13 @@ static void test_an_error_without_a_time(void)
     HELD("CS-99 CD-60 CD-61");
 }
 
+/* About the session, or about the stream: the fragment is as good as before. */
+static const uint32_t retriable[] = {
+    4000, 4003, 7000, 9999, 4008, 4500, 4501, 4502, 4503, 4504, 4505, 4506, 4507, 5000, 5001
+};
+
 static void test_a_retriable_error_repeats_the_fragment(void)
 {
-    static const uint32_t retriable[] = { 4000, 4003, 5000, 5001, 7000, 9999 };
     struct service s;
     for (uint32_t i = 0; i < sizeof retriable / sizeof *retriable; i++) {
         struct kvs_stream *stream = sent(&s, 5, 0);
@@ -115,10 +119,58 @@ static void test_a_retriable_error_repeats_the_fragment(void)
     HELD("CS-100 CD-53");
 }
 
+/* The service answers the begin of each fragment and then refuses it: BUFFERING is no progress. */
+static void test_refusals_after_buffering_are_no_hot_loop(void)
+{
+    struct service s;
+    for (uint32_t i = 0; i < sizeof retriable / sizeof *retriable; i++) {
+        struct kvs_stream *stream = sent(&s, 5, 0);
+        uint32_t describes = s.count[KVS_ACTION_DESCRIBE_STREAM];
+        if (kvs_ack_error_of(retriable[i])->about == KVS_ABOUT_STREAM) describes += KVS_RETRIES_MAX;
+        while (s.count[KVS_ACTION_FAILED] == 0 && s.session_count < 20) {
+            session_ack(&s, newest(&s), KVS_ACK_BUFFERING, TC(0), 0);
+            session_ack(&s, newest(&s), KVS_ACK_ERROR, TC(0), retriable[i]);
+            service_turn(&s);
+        }
+        CHECK_EQ(s.session_count, 1 + KVS_RETRIES_MAX);
+        CHECK_EQ(s.count[KVS_ACTION_DESCRIBE_STREAM], describes);
+        CHECK_STATE(stream, FAILED);
+        CHECK_EQ(metrics_of(stream).failure, KVS_E_ERROR_ACK);
+        CHECK_EQ(s.last[KVS_ACTION_FAILED].result, retriable[i]);
+        CHECK_EQ(metrics_of(stream).frames_buffered, 25);
+        CHECK_EQ(kvs_stream_retry(stream, s.now_hns), KVS_OK);
+        service_turn(&s);
+        check_rest_arrives(&s, stream, 0);
+        service_down(&s);
+    }
+}
+
+/* Whatever goes wrong, the calls of one kind that go out in one second are fewer than the service's quota of 5, even if
+ * each is repeated once. */
+static void test_no_second_has_more_than_two_orders_of_a_kind(void)
+{
+    struct service s;
+    uint64_t at[64];
+    uint32_t count = 0;
+    struct kvs_stream *stream = sent(&s, 5, 0);
+    while (count < 64) {
+        uint32_t sessions = s.session_count;
+        CHECK_EQ(kvs_stream_reset_connection(stream, s.now_hns), KVS_OK);
+        service_turn(&s);
+        CHECK_EQ(s.session_count, sessions + 1);
+        if (s.session_count == SERVICE_SESSIONS) break;
+        at[count++] = s.now_hns;
+    }
+    CHECK(count > 8);
+    for (uint32_t i = KVS_PACE_CALLS; i < count; i++) CHECK(at[i] - at[i - KVS_PACE_CALLS] >= KVS_HNS_PER_SECOND);
+    check_rest_arrives(&s, stream, 0);
+    service_down(&s);
+}
+
 static void test_every_other_error_gives_the_fragment_up(void)
 {
     static const uint32_t final[] = {
-        4001, 4002, 4004, 4005, 4006, 4007, 4008, 4009, 4010, 4011, 4012, 4500, 4506, 4507
+        4001, 4002, 4004, 4005, 4006, 4007, 4009, 4010, 4011, 4012, 4013
     };
     struct service s;
     for (uint32_t i = 0; i < sizeof final / sizeof *final; i++) {
@@ -324,13 +376,138 @@ static void test_done_in_one_pass_is_done_one_by_one(void)
     CHECK_EQ(whole.c, all.bytes_done);
 }
 
+static struct kvs_stream *confirmed(struct service *s)
+{
+    struct kvs_stream_config config = video_config();
+    config.flags |= KVS_CONFIRM_EACH;
+    service_up(s, NULL);
+    struct kvs_stream *stream = service_open(s, &config);
+    service_put_fragments(s, stream, 0, 6, 5);
+    service_turn(s);
+    return stream;
+}
+
+/* The service left two fragments out without a word: what it said of a later one says nothing of them. */
+static void test_a_fragment_without_any_ack_is_not_done_by_a_later_one(void)
+{
+    struct service s;
+    struct kvs_stream *stream = confirmed(&s);
+    session_ack(&s, newest(&s), KVS_ACK_BUFFERING, TC(0), 0);
+    session_ack(&s, newest(&s), KVS_ACK_RECEIVED, TC(1500), 0);
+    session_ack(&s, newest(&s), KVS_ACK_PERSISTED, TC(2000), 0);
+    CHECK_EQ(metrics_of(stream).frames_done, 15); /* 0, 1500, 2000 */
+    service_turn(&s);
+    CHECK_EQ(s.count[KVS_ACTION_UNCONFIRMED], 2);
+    CHECK_EQ(s.session_count, 1); /* their own ACKs may be late */
+    session_ack(&s, newest(&s), KVS_ACK_PERSISTED, TC(1000), 0);
+    CHECK_EQ(metrics_of(stream).frames_done, 20);
+    service_poke(&s, s.now_hns + 6 * KVS_HNS_PER_SECOND);
+    CHECK_EQ(s.session_count, 2);
+    struct mkv_seen seen = session_seen(newest(&s));
+    CHECK_EQ(seen.clusters[0].tc, TC(500));
+    mkv_forget(&seen);
+    service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND);
+    session_ack(&s, newest(&s), KVS_ACK_PERSISTED, TC(500), 0);
+    CHECK_EQ(metrics_of(stream).frames_done, 25);
+    check_rest_arrives(&s, stream, 0);
+    service_down(&s);
+}
+
+/* The next session is being opened when the first has to be given up: it is opened all the same. */
+static void test_what_is_passed_over_goes_out_again_beside_a_session_that_is_being_opened(void)
+{
+    static const uint8_t cpd[] = { 1, 66, 0, 30 };
+    struct service s;
+    struct kvs_stream *stream = confirmed(&s);
+    session_ack(&s, newest(&s), KVS_ACK_PERSISTED, TC(2000), 0);
+    s.hold = HOLD(KVS_ACTION_PUT_MEDIA);
+    CHECK_EQ(kvs_stream_set_cpd(stream, 1, cpd, sizeof cpd), KVS_OK);
+    service_put_fragments(&s, stream, 3000, 1, 5);
+    service_turn(&s);
+    CHECK_EQ(s.session_count, 2);
+    service_poke(&s, s.now_hns + 6 * KVS_HNS_PER_SECOND);
+    CHECK(s.sessions[0].is_told_to_end);
+    s.hold = 0;
+    CHECK_EQ(service_answer(&s, KVS_ACTION_PUT_MEDIA, KVS_RESULT_OK), KVS_OK);
+    for (uint32_t i = 0; i < 8; i++) service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND); /* one after the other */
+    check_rest_arrives(&s, stream, 0);
+    service_down(&s);
+}
+
+static void test_what_is_passed_over_again_and_again_is_dropped_by_name(void)
+{
+    struct service s;
+    struct kvs_stream *stream = confirmed(&s);
+    uint64_t next_ms = 3000;
+    for (uint32_t i = 0; i < 4; i++) {
+        CHECK_EQ(metrics_of(stream).frames_dropped[KVS_DROP_UNCONFIRMED], 0);
+        for (uint32_t j = 0; j < 4; j++) service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND);
+        session_ack(&s, newest(&s), KVS_ACK_PERSISTED, TC(next_ms - 1000), 0);
+        service_put_fragments(&s, stream, next_ms, 1, 5);
+        next_ms += 500;
+        service_poke(&s, s.now_hns + 6 * KVS_HNS_PER_SECOND);
+    }
+    CHECK_EQ(metrics_of(stream).frames_dropped[KVS_DROP_UNCONFIRMED], 20); /* 0, 500, 1000, 1500 */
+    CHECK_EQ(s.dropped[KVS_DROP_UNCONFIRMED], 20);
+    CHECK_EQ(kvs_stream_stop(stream, s.now_hns), KVS_OK);
+    service_down(&s);
+}
+
+/* Somebody sets the retention to 0 while the stream is up: RECEIVED goes on and PERSISTED stops. */
+static void test_a_retention_that_becomes_0_is_found_out(void)
+{
+    struct service s;
+    struct kvs_stream *stream = sent(&s, 2, 0);
+    uint32_t describes = s.count[KVS_ACTION_DESCRIBE_STREAM];
+    session_ack(&s, newest(&s), KVS_ACK_PERSISTED, TC(0), 0);
+    s.retention_hns = 0;
+    for (uint32_t i = 0; i < 60 && s.count[KVS_ACTION_DESCRIBE_STREAM] == describes; i++) {
+        service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND);
+        service_put_fragments(&s, stream, 1000 + 500 * i, 1, 5);
+        service_turn(&s);
+        session_ack(&s, newest(&s), KVS_ACK_RECEIVED, TC(500 + 500 * i), 0);
+        service_turn(&s);
+    }
+    CHECK_EQ(s.count[KVS_ACTION_DESCRIBE_STREAM], describes + 1);
+    CHECK(s.now_hns >= T0 + 50 * KVS_HNS_PER_SECOND && s.now_hns <= T0 + 55 * KVS_HNS_PER_SECOND);
+    CHECK(metrics_of(stream).frames_done >= 5 * 51);
+    check_rest_arrives(&s, stream, 0);
+    service_down(&s);
+}
+
+/* The service is only slow: it is asked less and less often, and nothing is done before its PERSISTED. */
+static void test_a_service_that_persists_late_is_described_ever_less_often(void)
+{
+    struct service s;
+    struct kvs_stream *stream = sent(&s, 2, 0);
+    uint32_t describes = s.count[KVS_ACTION_DESCRIBE_STREAM];
+    for (uint32_t i = 0; i < 600; i++) {
+        service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND);
+        session_ack(&s, newest(&s), KVS_ACK_RECEIVED, TC(0), 0);
+        service_turn(&s);
+        if (s.session_count == SERVICE_SESSIONS) break;
+    }
+    uint32_t count = s.count[KVS_ACTION_DESCRIBE_STREAM] - describes;
+    CHECK(count >= 3 && count <= 5);
+    CHECK_EQ(metrics_of(stream).frames_done, 0);
+    check_rest_arrives(&s, stream, 0);
+    service_down(&s);
+}
+
 int main(void)
 {
+    test_a_fragment_without_any_ack_is_not_done_by_a_later_one();
+    test_what_is_passed_over_goes_out_again_beside_a_session_that_is_being_opened();
+    test_what_is_passed_over_again_and_again_is_dropped_by_name();
+    test_a_retention_that_becomes_0_is_found_out();
+    test_a_service_that_persists_late_is_described_ever_less_often();
     test_done_in_one_pass_is_done_one_by_one();
     test_a_refused_fragment_is_given_up_alone();
     test_a_half_sent_fragment_is_refused();
     test_an_error_without_a_time();
     test_a_retriable_error_repeats_the_fragment();
+    test_refusals_after_buffering_are_no_hot_loop();
+    test_no_second_has_more_than_two_orders_of_a_kind();
     test_every_other_error_gives_the_fragment_up();
     test_an_error_without_recovery();
     test_acks_in_any_order();

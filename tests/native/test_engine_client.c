@@ -60,7 +60,7 @@ static void test_no_source_of_credentials(void)
     CHECK_EQ(s.count[KVS_ACTION_CLIENT_FAILED], 1);
     CHECK_EQ(s.last[KVS_ACTION_CLIENT_FAILED].status, KVS_E_PROVISION_FAILED);
     CHECK(s.count[PROVISION] <= 6);
-    REPLACED("CS-03", "provisioning is tried within the budget, then FAILED is told; it is tried again by deadline");
+    REPLACED("CS-03", "provisioning is tried within the budget, then FAILED is reported; a deadline tries it again");
     s.auth = KVS_AUTH_TOKEN;
     service_poke(&s, kvs_client_next_deadline(s.client));
     CHECK_EQ(s.count[READY], 1);

@@ -250,6 +250,35 @@ static void test_metadata_needs_a_described_stream(void)
     HELD("CS-84 CD-82");
 }
 
+/* A stream that reconnects asks DescribeStream again. Metadata is taken meanwhile, as frames are. */
+static void test_metadata_is_taken_while_the_stream_reconnects(void)
+{
+    static const uint32_t kinds[] = { KVS_ACTION_DESCRIBE_STREAM, KVS_ACTION_GET_DATA_ENDPOINT, KVS_ACTION_GET_TOKEN,
+                                      KVS_ACTION_PUT_MEDIA };
+    struct service s;
+    for (uint32_t i = 0; i < 5; i++) {
+        struct kvs_stream *stream = opened(&s, NULL);
+        service_put_fragments(&s, stream, 0, 1, 3);
+        service_turn(&s);
+        if (i < 4) s.hold = HOLD(kinds[i]);
+        else service_script(&s, KVS_ACTION_DESCRIBE_STREAM, KVS_RESULT_UNKNOWN, 6); /* FAILED */
+        session_drop(&s, newest(&s), KVS_RESULT_UNKNOWN);
+        service_turn(&s);
+        CHECK_EQ(kvs_stream_put_metadata(stream, "during", "outage", 0), KVS_OK);
+        CHECK_EQ(kvs_stream_put_event(stream, KVS_EVENT_NOTIFICATION, NULL, 0, NULL, NULL), KVS_OK);
+        service_put_fragments(&s, stream, 300, 1, 3);
+        s.hold = 0;
+        if (i < 4) service_answer(&s, kinds[i], KVS_RESULT_OK);
+        else kvs_stream_retry(stream, s.now_hns);
+        CHECK(service_drain(&s, stream));
+        struct mkv_seen seen = session_seen(newest(&s));
+        CHECK_EQ(seen.clusters[1].tag_count, 2);
+        CHECK_EQ(metrics_of(stream).frames_done, 6);
+        mkv_forget(&seen);
+        service_down(&s);
+    }
+}
+
 /* Tags that came while a large frame was copied, or that fill the room: they wait, none is lost. */
 static void test_tags_at_the_end_of_a_fragment(void)
 {
@@ -281,6 +310,7 @@ int main(void)
     test_names_and_values();
     test_events();
     test_metadata_needs_a_described_stream();
+    test_metadata_is_taken_while_the_stream_reconnects();
     test_tags_at_the_end_of_a_fragment();
     return CHECK_DONE();
 }

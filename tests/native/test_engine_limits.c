@@ -363,6 +363,42 @@ static void test_sessions_have_an_end(void)
     service_down(&s);
 }
 
+/* As many orders as there can be, none drained, when there is no memory for a longer queue: data and end of each upload
+ * handle, and the request of a reset. */
+static void test_orders_have_a_place_without_memory(void)
+{
+    struct service s;
+    struct kvs_action actions[64];
+    service_up(&s, NULL);
+    struct kvs_stream *stream = service_open(&s, NULL);
+    uint8_t cpd[4] = { 1, 66, 0, 0 };
+    uint32_t count[SERVICE_KINDS] = { 0 };
+    for (uint32_t i = 0; i < UPLOADS_MAX; i++) {
+        cpd[3] = (uint8_t)i;
+        CHECK_EQ(kvs_stream_set_cpd(stream, 1, cpd, sizeof cpd), KVS_OK);
+        service_put_fragments(&s, stream, 1000 * i, 1, 2);
+        service_turn(&s);
+    }
+    CHECK_EQ(kvs_stream_end_fragment(stream, s.now_hns), KVS_OK);
+    service_turn(&s);
+    s.fail.fail_at = s.fail.alloc_count + 1;
+    s.fail.fails_after = 1;
+    for (uint32_t i = 0; i < UPLOADS_MAX; i++) service_persist(&s, &s.sessions[i]);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_EQ(kvs_stream_reset(stream, s.now_hns), KVS_OK);
+        CHECK_EQ(kvs_stream_stop(stream, s.now_hns), KVS_OK);
+    }
+    CHECK_EQ(kvs_stream_reset(stream, s.now_hns), KVS_OK);
+    kvs_status taken = kvs_client_next_actions(s.client, actions, 64);
+    for (kvs_status i = 0; i < taken; i++) count[actions[i].kind]++;
+    CHECK_EQ(count[KVS_ACTION_DATA], UPLOADS_MAX - 1); /* the newest has no end yet: its session goes on */
+    CHECK_EQ(count[KVS_ACTION_UPLOAD_END], UPLOADS_MAX);
+    CHECK_EQ(count[KVS_ACTION_CLOSED], 1);
+    CHECK_EQ(count[KVS_ACTION_DESCRIBE_STREAM], 1);
+    s.fail.fail_at = 0;
+    service_down(&s);
+}
+
 static void test_formats_that_nobody_uses_go(void)
 {
     struct service s;
@@ -460,6 +496,7 @@ int main(void)
     test_machines_by_number();
     test_notices_have_an_end_and_orders_do_not();
     test_sessions_have_an_end();
+    test_orders_have_a_place_without_memory();
     test_formats_that_nobody_uses_go();
     test_ten_thousand_streams();
     test_deadlines_in_order();

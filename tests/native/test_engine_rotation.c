@@ -54,6 +54,77 @@ static void test_rotation_happens_at_the_deadline(void)
     service_down(&s);
 }
 
+/* One read of every open session after the other, the newest first, until none has more. */
+static void read_in_turn(struct service *s)
+{
+    uint64_t before = 0, after = 1;
+    while (before != after) {
+        before = after;
+        for (uint32_t i = s->session_count; i-- > 0;) {
+            struct session *session = &s->sessions[i];
+            if (session->is_open && !session->is_over) after += (uint64_t)session_read(s, session, 500);
+        }
+        service_turn(s);
+    }
+}
+
+/* Two uploads and no ACKs: what the reader of the newer one has taken says nothing of the older one's fragments. */
+static void test_without_acks_a_rotation_with_a_backlog_loses_nothing(void)
+{
+    struct service s;
+    struct kvs_stream_config config = video_config();
+    config.flags &= ~(uint32_t)KVS_WANT_ACKS;
+    service_up(&s, NULL);
+    s.token_life_hns = 60 * SECOND;
+    s.is_silent = 1; /* the network is slow: nothing is read until the test reads it */
+    struct kvs_stream *stream = service_open(&s, &config);
+    service_put_fragments(&s, stream, 0, 20, 5);
+    service_turn(&s);
+    session_read(&s, newest(&s), 2000);
+    CHECK_EQ(metrics_of(stream).fragments_done, 3);
+    service_poke(&s, T0 + 57 * SECOND);
+    service_put_fragments(&s, stream, 10000, 20, 5);
+    service_turn(&s);
+    read_in_turn(&s);
+    service_put_fragments(&s, stream, 20000, 1, 5);
+    service_turn(&s);
+    CHECK_EQ(kvs_stream_stop(stream, s.now_hns), KVS_OK);
+    service_turn(&s);
+    read_in_turn(&s);
+    CHECK_EQ(s.session_count, 2);
+    CHECK_EQ(metrics_of(stream).frames_done, 205);
+    CHECK_EQ(metrics_of(stream).fragments_resent, 0);
+    CHECK_EQ(s.count[KVS_ACTION_CLOSED], 1);
+    check_each_once(&s, 205);
+    service_down(&s);
+}
+
+/* The open fragment counts as handed out only if the reader that has it lives until it is complete. */
+static void test_without_acks_a_fragment_that_ends_after_its_upload_is_sent_again(void)
+{
+    struct service s;
+    struct kvs_stream_config config = video_config();
+    config.flags &= ~(uint32_t)KVS_WANT_ACKS;
+    service_up(&s, NULL);
+    s.is_silent = 1;
+    struct kvs_stream *stream = service_open(&s, &config);
+    service_put_fragments(&s, stream, 0, 3, 5);
+    service_turn(&s);
+    session_read_all(&s, newest(&s)); /* all of it; the third fragment is still open */
+    CHECK_EQ(metrics_of(stream).fragments_done, 2);
+    session_drop(&s, newest(&s), KVS_RESULT_UNKNOWN);
+    s.is_silent = 0;
+    service_put_fragments(&s, stream, 1500, 2, 5); /* closes the third, of which no session has read the end */
+    CHECK_EQ(metrics_of(stream).fragments_done, 2);
+    service_turn(&s);
+    CHECK(service_drain(&s, stream));
+    struct mkv_seen seen = session_seen(newest(&s));
+    CHECK_EQ(seen.blocks[0].number, 10);
+    CHECK_EQ(seen.block_count, 15);
+    mkv_forget(&seen);
+    service_down(&s);
+}
+
 static void persist_all(struct service *s)
 {
     for (uint32_t i = 0; i < s->session_count; i++) {
@@ -68,7 +139,7 @@ static void test_many_rotations_lose_and_repeat_nothing(void)
     for (uint32_t i = 0; i < 300; i++) {
         s.now_hns = T0 + i * SECOND;
         if (kvs_client_next_deadline(s.client) <= s.now_hns) service_poke(&s, s.now_hns);
-        CHECK_EQ(service_put(&s, stream, 1000 * i, i % 4 == 0 ? KVS_FRAME_KEY : 0), KVS_OK);
+        CHECK_EQ(service_put(&s, stream, 1000 * i, i % 2 == 0 ? KVS_FRAME_KEY : 0), KVS_OK);
         service_turn(&s);
         if (i % 8 == 7) persist_all(&s);
     }
@@ -239,6 +310,8 @@ static void test_a_rotation_that_fails_leaves_the_old_session_alone(void)
 int main(void)
 {
     test_rotation_happens_at_the_deadline();
+    test_without_acks_a_rotation_with_a_backlog_loses_nothing();
+    test_without_acks_a_fragment_that_ends_after_its_upload_is_sent_again();
     test_many_rotations_lose_and_repeat_nothing();
     test_the_old_session_ends_after_its_last_ack();
     test_a_token_that_comes_late();

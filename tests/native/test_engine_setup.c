@@ -197,18 +197,41 @@ static void test_the_budget_is_five_repeats(void)
     HELD("CS-20 CS-92");
 }
 
-static void test_a_spent_budget_does_not_come_back_by_asking_again(void)
+static void test_a_retry_has_the_whole_budget(void)
 {
     struct service s;
-    struct kvs_stream *stream = open_with(&s, D, KVS_RESULT_UNKNOWN, 6 + 2);
+    struct kvs_stream *stream = open_with(&s, D, KVS_RESULT_UNKNOWN, 6 + 6 + 5);
     CHECK_STATE(stream, FAILED);
-    CHECK_EQ(kvs_stream_retry(stream, s.now_hns), KVS_OK);
-    service_turn(&s);
-    CHECK_STATE(stream, FAILED);
-    CHECK_EQ(s.count[D], 6 + 2); /* a try and one repeat */
-    CHECK_EQ(kvs_stream_retry(stream, s.now_hns), KVS_OK);
-    service_turn(&s);
+    for (int tries = 12; tries <= 17; tries += 5) {
+        CHECK_EQ(kvs_stream_retry(stream, s.now_hns), KVS_OK);
+        service_turn(&s);
+        CHECK_EQ(s.count[D], tries == 12 ? 12 : 18);
+    }
+    CHECK_EQ(s.count[KVS_ACTION_FAILED], 2);
     CHECK_EQ(s.count[KVS_ACTION_READY], 1);
+    service_down(&s);
+}
+
+/* A try every millisecond: each second has two orders, and an order that is replaced before it was due pushes the next
+ * one no further away. */
+static void test_retries_at_any_rate_keep_the_pace(void)
+{
+    struct service s;
+    uint64_t made_hns[32] = { 0 }, due_hns = KVS_TIME_NONE;
+    uint32_t made = 0;
+    struct kvs_stream *stream = open_with(&s, D, KVS_RESULT_UNKNOWN, 6);
+    s.hold = HOLD(D);
+    for (uint32_t i = 0; i < 10000; i++, s.now_hns += KVS_HNS_PER_MS) {
+        struct kvs_action action;
+        if (due_hns <= s.now_hns && made < 32) made_hns[made++] = due_hns;
+        CHECK_EQ(i % 7 != 6 ? kvs_stream_retry(stream, s.now_hns) : kvs_stream_reset(stream, s.now_hns), KVS_OK);
+        while (kvs_client_next_actions(s.client, &action, 1) == 1) {
+            if (action.kind == D) due_hns = action.after_hns != 0 ? action.after_hns : s.now_hns;
+        }
+    }
+    CHECK(made >= 18 && made <= 21);
+    for (uint32_t i = KVS_PACE_CALLS; i < made; i++)
+        CHECK(made_hns[i] - made_hns[i - KVS_PACE_CALLS] >= KVS_PACE_WINDOW_HNS);
     service_down(&s);
 }
 
@@ -407,7 +430,8 @@ int main(void)
     test_a_retryable_answer_is_one_more_call();
     test_a_final_answer_is_final();
     test_the_budget_is_five_repeats();
-    test_a_spent_budget_does_not_come_back_by_asking_again();
+    test_a_retry_has_the_whole_budget();
+    test_retries_at_any_rate_keep_the_pace();
     test_tags_never_stop_a_stream();
     test_created_by_somebody_else();
     test_not_found_after_our_own_create_is_retried();

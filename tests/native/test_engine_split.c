@@ -113,6 +113,51 @@ static void test_sound_stays_on_its_side_of_a_split(void)
     service_down(&s);
 }
 
+/* Codec private data that is set in the middle of a group of pictures is for the next key frame, not for a split. */
+static void test_a_split_keeps_the_header_of_its_key_frame(void)
+{
+    static const uint8_t first[] = { 1, 66, 0, 30 }, second[] = { 1, 66, 0, 31 };
+    struct service s;
+    struct kvs_stream *stream = limited(&s, 1, 1000, 0);
+    CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, first, sizeof first), KVS_OK);
+    for (uint32_t i = 0; i < 60; i++) {
+        if (i == 10) CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, second, sizeof second), KVS_OK);
+        put(&s, VIDEO, 40 * i, 40 * i, 100, i == 0 ? KVS_FRAME_KEY : 0);
+    }
+    CHECK_EQ(metrics_of(stream).fragments_split, 2);
+    CHECK_EQ(s.session_count, 1);
+    put(&s, VIDEO, 2400, 2400, 100, KVS_FRAME_KEY);
+    CHECK_EQ(s.session_count, 2);
+    CHECK(service_drain(&s, stream));
+    CHECK_EQ(metrics_of(stream).frames_done, 61);
+    service_down(&s);
+}
+
+/* Cut by time; the source pauses for longer than a fragment may be, and its next key frame is still held for the sound
+ * when the frame after it comes. */
+static void test_a_pause_splits_nothing(void)
+{
+    struct service s;
+    struct kvs_stream_config config = video_config();
+    config.tracks = TRACKS;
+    config.track_count = 2;
+    config.order = KVS_ORDER_CUT;
+    config.flags = (config.flags & ~(uint32_t)KVS_KEY_FRAME_FRAGMENTS) | KVS_NEGATIVE_BLOCK_TIME;
+    config.fragment_duration_hns = 4000 * KVS_HNS_PER_MS;
+    config.fragment_duration_max_hns = 20000 * KVS_HNS_PER_MS;
+    service_up(&s, NULL);
+    struct kvs_stream *stream = service_open(&s, &config);
+    for (uint32_t i = 0; i < 20; i++) {
+        uint64_t at_ms = i < 10 ? 300 * i : 30000 + 300 * i;
+        put(&s, VIDEO, at_ms, at_ms, 100, i % 10 == 0 ? KVS_FRAME_KEY : 0);
+        if (i != 10) put(&s, AUDIO, at_ms, at_ms, 30, 0);
+    }
+    CHECK_EQ(metrics_of(stream).fragments_split, 0);
+    CHECK_EQ(metrics_of(stream).fragments_put, 2);
+    CHECK(service_drain(&s, stream));
+    service_down(&s);
+}
+
 static void test_without_limits_nothing_is_split(void)
 {
     struct service s;
@@ -169,6 +214,8 @@ int main(void)
     test_a_large_group_of_pictures_goes_on_in_another_fragment();
     test_a_split_never_parts_pictures_that_are_out_of_order();
     test_sound_stays_on_its_side_of_a_split();
+    test_a_split_keeps_the_header_of_its_key_frame();
+    test_a_pause_splits_nothing();
     test_without_limits_nothing_is_split();
     test_settled_frames_are_those_before_the_oldest_fragment();
     test_settled_counts_frames_that_were_skipped();

@@ -3,16 +3,38 @@
 #if !defined(_DEFAULT_SOURCE)
 #define _DEFAULT_SOURCE 1
 #endif
+#if defined(_WIN32)
+#include <winsock2.h>
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/socket.h>
 #include <time.h>
+#if !defined(_WIN32)
+#include <sys/socket.h>
 #include <unistd.h>
+#endif
 
 #include "check.h"
 #include "fail_host.h"
 #include "host/kvs_host.h"
+
+/* What differs between the systems: a socket there is no descriptor, and has an error of its own. */
+#if defined(_WIN32)
+static int taken(intptr_t fd, char *bytes, int size) { return recv((SOCKET)fd, bytes, size, 0); }
+static int is_empty(void) { return WSAGetLastError() == WSAEWOULDBLOCK; }
+static void break_off(intptr_t fd) { CHECK_EQ(shutdown((SOCKET)fd, SD_BOTH), 0); }
+static void set_error(int error) { SetLastError((DWORD)error); }
+static int last_error(void) { return (int)GetLastError(); }
+static int is_inherited(intptr_t fd) { return (void)fd, 0; } /* Python's child processes inherit no handles there */
+#else
+static int taken(intptr_t fd, char *bytes, int size) { return (int)read((int)fd, bytes, (size_t)size); }
+static int is_empty(void) { return errno == EAGAIN; }
+static void break_off(intptr_t fd) { CHECK_EQ(shutdown((int)fd, SHUT_RDWR), 0); }
+static void set_error(int error) { errno = error; }
+static int last_error(void) { return errno; }
+static int is_inherited(intptr_t fd) { return (fcntl((int)fd, F_GETFD) & FD_CLOEXEC) == 0; }
+#endif
 
 static void a_host_is_complete(void)
 {
@@ -43,37 +65,39 @@ static void a_wake_makes_the_reading_end_readable(void)
     char bytes[64];
     if (!CHECK_EQ(kvs_host_wake_new(&wake, &fd), KVS_OK)) return;
     kvs_host_init(&host, wake);
-    CHECK(read((int)fd, bytes, sizeof(bytes)) == -1 && errno == EAGAIN); /* the reading end does not block */
-    CHECK((fcntl((int)fd, F_GETFD) & FD_CLOEXEC) != 0);
-    errno = 77;
+    CHECK(taken(fd, bytes, sizeof(bytes)) == -1 && is_empty()); /* the reading end does not block */
+    CHECK(!is_inherited(fd));
+    set_error(77);
     host.wake(host.ctx);
-    CHECK_EQ(errno, 77);
-    CHECK_EQ(read((int)fd, bytes, sizeof(bytes)), 1);
-    errno = 77;
-    for (int i = 0; i < 100000; i++) host.wake(host.ctx); /* nobody reads: it fills up and goes on returning */
-    CHECK_EQ(errno, 77);
-    CHECK_EQ(read((int)fd, bytes, sizeof(bytes)), sizeof(bytes));
-    while (read((int)fd, bytes, sizeof(bytes)) > 0) {}
+    CHECK_EQ(last_error(), 77);
+    CHECK_EQ(taken(fd, bytes, sizeof(bytes)), 1);
+    set_error(77);
+    for (int i = 0; i < 100000; i++) host.wake(host.ctx); /* no reader: it fills up and goes on returning */
+    CHECK_EQ(last_error(), 77);
+    CHECK_EQ(taken(fd, bytes, sizeof(bytes)), sizeof(bytes));
+    while (taken(fd, bytes, sizeof(bytes)) > 0) {}
     host.wake(host.ctx);
-    CHECK_EQ(read((int)fd, bytes, sizeof(bytes)), 1);
-    CHECK_EQ(shutdown((int)fd, SHUT_RDWR), 0);
+    CHECK_EQ(taken(fd, bytes, sizeof(bytes)), 1);
+    break_off(fd);
     host.wake(host.ctx); /* a reader that is gone: no SIGPIPE */
     CHECK(1);
     kvs_host_wake_free(wake);
 }
 
+#if !defined(_WIN32)
 static void running_out_of_descriptors_is_a_status(void)
 {
-    int taken[4096], count = 0;
+    int copies[4096], count = 0;
     struct kvs_host_wake *wake = NULL;
     intptr_t fd = -5;
-    while (count < 4096 && (taken[count] = dup(0)) >= 0) count++;
+    while (count < 4096 && (copies[count] = dup(0)) >= 0) count++;
     if (count < 4096) {
         CHECK_EQ(kvs_host_wake_new(&wake, &fd), KVS_E_HOST);
         CHECK(errno == EMFILE && wake == NULL && fd == -5);
     }
-    while (count > 0) close(taken[--count]);
+    while (count > 0) close(copies[--count]);
 }
+#endif
 
 static void the_clock_shows_wall_time_and_never_goes_back(void)
 {
@@ -139,7 +163,7 @@ static void many_threads_use_one_host(void)
     for (int i = 0; i < THREADS; i++) CHECK_EQ(pthread_create(&threads[i], NULL, add_under_the_lock, &shared), 0);
     for (int i = 0; i < THREADS; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
     CHECK_EQ(shared.sum, (long long)THREADS * ROUNDS);
-    CHECK_EQ(read((int)fd, &byte, 1), 1);
+    CHECK_EQ(taken(fd, &byte, 1), 1);
     shared.host.lock_free(shared.host.ctx, shared.lock);
     kvs_host_wake_free(wake);
 }
@@ -174,7 +198,9 @@ int main(void)
 {
     a_host_is_complete();
     a_wake_makes_the_reading_end_readable();
+#if !defined(_WIN32)
     running_out_of_descriptors_is_a_status();
+#endif
     the_clock_shows_wall_time_and_never_goes_back();
     random_numbers_differ();
     many_threads_use_one_host();

@@ -147,6 +147,87 @@ static void test_lengths(void)
     CHECK_EQ(kvs_nal_scan(out, UINT32_MAX, &scan), KVS_E_FRAME_TOO_LARGE);
 }
 
+/* Cameras and muxers write NALs of size 0 in either framing, and zeros behind the last one. All else stays. */
+static void test_empty_nals_are_left_out(void)
+{
+    static const char *const CASES[][3] = {
+        /* in, nal_flag 8: out, 16: out ("" : nothing is left, NULL: refused) */
+        {"00000001000000014142", "000000024142", NULL},
+        {"0000010000014142000001", "000000024142", NULL},
+        {"00000141420000000143000000", "00000002414200000001" "43", NULL},
+        {"000000014142000000000000", "000000024142", NULL},
+        {"00000001", "", NULL},
+        {"0000000000000002414200000000", "000000024142", "000000014142"},
+        {"0000000241420000000000000001" "43", "00000002414200000001" "43", "00000001414200000001" "43"},
+        {"0000000241420000", "000000024142", "000000014142"},
+        {"000000024142", "000000024142", "000000014142"},
+        {"00000000", "", ""},
+        {"0000000341420001", NULL, NULL},
+    };
+    for (size_t index = 0; index < 2 * sizeof(CASES) / sizeof(CASES[0]); index++) {
+        const uint32_t flag = index % 2 == 0 ? KVS_NAL_ANNEXB_TO_AVCC : KVS_NAL_AVCC_TO_ANNEXB;
+        const char *wanted = CASES[index / 2][1 + index % 2];
+        const struct bytes in = hex_bytes(CASES[index / 2][0]);
+        uint8_t *copy = exact_copy(in.at, in.size);
+        struct kvs_nal_scan scan;
+        const kvs_status status = kvs_nal_scan_clean(copy, in.size, flag, &scan);
+        if (wanted == NULL) {
+            CHECK(flag == KVS_NAL_AVCC_TO_ANNEXB ? status == KVS_E_AVCC_FRAME : scan.kind == KVS_NAL_UNCHANGED);
+        } else if (CHECK_EQ(status, KVS_OK)) {
+            const struct bytes expected = hex_bytes(wanted);
+            CHECK_EQ(scan.adapted_size, expected.size);
+            kvs_nal_copy(copy, in.size, &scan, out);
+            CHECK(memcmp(out, expected.at, expected.size) == 0);
+        }
+        free(copy);
+    }
+}
+
+/* Three-byte start codes: the frame's size is what its first four bytes say as a length. */
+static void test_start_codes_that_fit_as_lengths(void)
+{
+    for (uint32_t nal = 0; nal < 2; nal++) {
+        uint8_t data[4 + 0x109];
+        const uint32_t size = nal == 0 ? 4 + 0x109 : 4 + 0x102;
+        struct kvs_nal_scan scan;
+        memset(data, 0x55, sizeof(data));
+        kvs_be_put_u32(data, nal == 0 ? 0x109 : 0x102);
+        if (nal == 0) memcpy(data + 4, "\x10\0\0\1\x41\x9a", 6); /* H.264: a delimiter, then a slice */
+        else memcpy(data + 4, "\x01\xd0", 2);                      /* H.265: one slice */
+        CHECK(kvs_nal_is_length_prefixed(data, size));
+        const uint32_t codec = nal == 0 ? 0 : KVS_NAL_IS_H265;
+        CHECK_EQ(kvs_nal_scan_clean(data, size, KVS_NAL_ANNEXB_TO_AVCC | codec, &scan), KVS_OK);
+        CHECK_EQ(scan.kind, KVS_NAL_TO_LENGTHS);
+        CHECK_EQ(scan.count, nal == 0 ? 2 : 1);
+        data[4] = 0x26;
+        memset(data + 5, 0x55, 6);
+        CHECK_EQ(kvs_nal_scan_clean(data, size, KVS_NAL_ANNEXB_TO_AVCC | codec, &scan), KVS_OK);
+        CHECK_EQ(scan.kind, KVS_NAL_UNCHANGED);
+    }
+}
+
+/* More NALs than one batch holds, every third one empty. */
+static void test_empty_nals_across_batches(void)
+{
+    for (int is_annexb = 0; is_annexb < 2; is_annexb++) {
+        uint8_t data[2000];
+        uint32_t size = 0, kept = 0;
+        for (uint32_t index = 0; index < 150; index++) {
+            const uint32_t nal_size = index % 3 == 0 ? 0 : 3;
+            kvs_be_put_u32(data + size, is_annexb ? 1u : nal_size);
+            memset(data + size + 4, 0x41, nal_size);
+            size += 4 + nal_size;
+            kept += nal_size > 0;
+        }
+        struct kvs_nal_scan scan;
+        CHECK_EQ(kvs_nal_scan_clean(data, size, KVS_NAL_ANNEXB_TO_AVCC, &scan), KVS_OK);
+        CHECK_EQ(scan.kind, is_annexb ? KVS_NAL_TO_LENGTHS : KVS_NAL_CLEANED);
+        CHECK_EQ(scan.adapted_size, 7 * kept);
+        kvs_nal_copy(data, size, &scan, out);
+        for (uint32_t index = 0; index < kept; index++) CHECK_EQ(kvs_be_get_u32(out + 7 * index), 3);
+    }
+}
+
 /* A length of 256 to 511 begins like a start code. */
 static void test_framing_is_told_apart(void)
 {
@@ -206,6 +287,9 @@ int main(void)
     test_searches_agree();
     test_batches();
     test_lengths();
+    test_empty_nals_are_left_out();
+    test_empty_nals_across_batches();
+    test_start_codes_that_fit_as_lengths();
     test_framing_is_told_apart();
     test_walk();
     test_unescape();

@@ -59,6 +59,7 @@ static void open_slot(struct slot *slot, uint32_t index)
         .staleness_max_hns = KVS_HNS_PER_SECOND,
         .eofr_idle_hns = KVS_HNS_PER_MS,
         .latency_max_hns = KVS_HNS_PER_SECOND,
+        .data_delay_hns = index % 2 * KVS_HNS_PER_MS,
     };
     slot->user = config.user = number << 8 | index;
     expect(kvs_stream_new(client, &config, now(), &slot->stream) == KVS_OK);

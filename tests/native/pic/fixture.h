@@ -50,7 +50,7 @@ struct fixture {
     int error_count, ack_count, dropped_count, data_count, pressure_count, stale_count, latency_count, storage_count;
     STATUS last_error;
     UPLOAD_HANDLE error_upload, closed_upload, data_upload;
-    UINT64 error_time, data_duration, data_size, put_start, last_dropped, last_ack_time;
+    UINT64 latency, error_time, data_duration, data_size, put_start, last_dropped, last_ack_time;
     UPLOAD_HANDLE over_upload;   /* the last that was told (0, 0) */
     char text[64];
     UINT64 pts;
@@ -261,8 +261,8 @@ static inline STATUS fixture_buffer(UINT64 custom, STREAM_HANDLE stream, UINT64 
 
 static inline STATUS fixture_latency(UINT64 custom, STREAM_HANDLE stream, UINT64 duration)
 {
-    (void)stream, (void)duration;
-    fixture_of(custom)->latency_count++;
+    (void)stream;
+    if (fixture_of(custom)->latency_count++ == 0) fixture_of(custom)->latency = duration;
     return STATUS_SUCCESS;
 }
 
