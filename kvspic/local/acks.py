@@ -1,6 +1,7 @@
 """Fragment ACKs as the service writes them: one JSON object a line, and the table of error ids. Pure.
 
-Names and ids are those of the AWS developer guide ("PutMedia", error codes). ``FragmentTimecode`` echoes the number of
+Names and ids are those of the AWS developer guide ("PutMedia", error codes). Of MIN_FRAGMENT_DURATION_REACHED the guide
+has the name alone (quotas page), and 4013 is our own number. ``FragmentTimecode`` echoes the number of
 the Cluster as it was sent, never a sum.
 """
 
@@ -29,6 +30,7 @@ class AckError(IntEnum):
     TRACK_NUMBER_MISMATCH = 4010
     FRAMES_MISSING_FOR_TRACK = 4011
     MORE_THAN_ALLOWED_TRACKS_FOUND = 4012
+    MIN_FRAGMENT_DURATION_REACHED = 4013
     KMS_KEY_ACCESS_DENIED = 4500
     KMS_KEY_DISABLED = 4501
     KMS_KEY_VALIDATION_ERROR = 4502

@@ -56,12 +56,13 @@ def continuation_tags(number: str, behind_hns: int) -> bytes:
     return tags_element(pairs)
 
 
-def missing_fragment_tags(number: str) -> bytes:
-    """Return a document that says that a listed fragment does not exist."""
+def missing_fragment_tags(number: str, *, is_damaged: bool) -> bytes:
+    """Return a document that says that a listed fragment does not exist, or that its bytes have changed."""
+    code, text = ("5000", "The fragment is damaged.") if is_damaged else ("4000", "The fragment was not found.")
     head = bytes.fromhex("1A45DFA3 93 42868101 42F78101 428288") + b"matroska"
     pairs = [
         (_PREFIX + "FRAGMENT_NUMBER", number),
-        (_PREFIX + "EXCEPTION_ERROR_CODE", "4000"),
-        (_PREFIX + "EXCEPTION_MESSAGE", "The fragment was not found."),
+        (_PREFIX + "EXCEPTION_ERROR_CODE", code),
+        (_PREFIX + "EXCEPTION_MESSAGE", text),
     ]
     return head + SEGMENT_HEAD + tags_element(pairs)

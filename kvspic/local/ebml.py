@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 __all__ = [
     "UNKNOWN_SIZE",
+    "WIDTHS",
     "EbmlError",
     "Element",
     "Head",
@@ -83,14 +84,15 @@ def _width(first: int) -> int:
     return 9 - first.bit_length() if first else 0
 
 
-_WIDTH = tuple(_width(first) for first in range(256))
+WIDTHS = tuple(_width(first) for first in range(256))
+"""Of an EBML number, by its first byte; 0 where no number begins so."""
 
 
 def parse_vint(data: bytes, pos: int) -> tuple[int, int] | None:
     """Return value and width of the EBML number at ``pos``; None if more bytes are needed; width 0 if it is invalid."""
     if pos >= len(data):
         return None
-    width = _WIDTH[data[pos]]
+    width = WIDTHS[data[pos]]
     if width == 0:
         return 0, 0
     if len(data) - pos < width:
@@ -111,7 +113,7 @@ def parse_head(data: bytes, pos: int, offset: int) -> Head | None:
     """Read the element head at ``data[pos]``, which is ``offset`` in the stream; None if more bytes are needed."""
     if pos >= len(data):
         return None
-    id_width = _WIDTH[data[pos]]
+    id_width = WIDTHS[data[pos]]
     if id_width == 0 or id_width > 4:
         raise EbmlError(ProblemKind.BAD_ID, offset)
     if len(data) - pos < id_width:

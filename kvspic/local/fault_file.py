@@ -9,10 +9,10 @@ A mapping with the list as its member ``faults`` is fine too. Members are the fi
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from kvspic.local.faults import Fault, FaultError, fault_of
+from kvspic.plain_text import PlainTextError, parse_text
 
 __all__ = ["faults_of_text"]
 
@@ -23,7 +23,10 @@ def faults_of_text(text: str) -> list[Fault]:
     Raises:
         FaultError: it is no YAML, has another form, or one of its faults cannot be; says which.
     """
-    found = _parsed(text)
+    try:
+        found = parse_text(text, "local")
+    except PlainTextError as error:
+        raise FaultError(f"the file of faults {error}") from None
     if isinstance(found, dict) and set(found) == {"faults"}:
         found = found["faults"]
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
@@ -31,23 +34,8 @@ def faults_of_text(text: str) -> list[Fault]:
     return [_numbered(number, members) for number, members in enumerate(found, 1)]
 
 
-def _parsed(text: str) -> Any:
+def _numbered(number: int, members: dict[str, Any]) -> Fault:
     try:
-        return json.loads(text)  # first, because JSON indented by tabs is no YAML
-    except (ValueError, RecursionError):
-        pass
-    try:
-        import yaml
-    except ImportError:
-        raise FaultError("the file of faults is no JSON, and YAML needs PyYAML: pip install 'kvspic[local]'.") from None
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise FaultError(f"the file of faults is neither YAML nor JSON ({' '.join(str(error).split())}).") from None
-
-
-def _numbered(number: int, members: dict[Any, Any]) -> Fault:
-    try:
-        return fault_of({str(key): value for key, value in members.items()})
+        return fault_of(members)
     except FaultError as error:
         raise FaultError(f"fault {number}: {error}") from None

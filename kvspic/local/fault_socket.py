@@ -58,8 +58,9 @@ class ScriptedFaults:
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._first = tuple(faults)
-        self._scripts: list[FaultScript] = []
-        self._timers: list[asyncio.TimerHandle] = []
+        self._scripts: dict[int, FaultScript] = {}  # one for each fault, by a number that is never used twice
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._number = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._restart: Restart | None = None
         self._restarting: set[asyncio.Task[None]] = set()
@@ -80,6 +81,16 @@ class ScriptedFaults:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._forget)
 
+    def in_force(self) -> dict[int, Fault]:
+        """Return the faults that strike, or will at their time, by a number for :meth:`remove`."""
+        scripts = list(self._scripts.items())
+        return {number: script.faults[0] for number, script in scripts if not script.is_spent}
+
+    def remove(self, number: int) -> None:
+        """End one fault of :meth:`in_force`, for requests from now on; an unknown number does nothing."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._drop, number)
+
     # For the endpoint, on its loop.
 
     def begin(self, restart: Restart) -> None:
@@ -99,28 +110,41 @@ class ScriptedFaults:
     def _take(self, faults: tuple[Fault, ...]) -> None:
         loop = asyncio.get_running_loop()
         begin_hns = _now_hns()
-        script = FaultScript(faults, begin_hns)
-        self._scripts.append(script)
-        for at_hns, fault in script.events():
-            delay_s = (at_hns - begin_hns) / HNS_PER_SECOND
-            if delay_s:
-                self._timers.append(loop.call_later(delay_s, self._happen, fault))
-            else:
-                self._happen(fault)
+        for fault in faults:
+            self._number += 1
+            script = self._scripts[self._number] = FaultScript([fault], begin_hns)
+            for at_hns, _ in script.events():
+                delay_s = (at_hns - begin_hns) / HNS_PER_SECOND
+                if delay_s:
+                    self._timers[self._number] = loop.call_later(delay_s, self._happen, self._number, fault)
+                else:
+                    self._happen(self._number, fault)
+
+    def _drop(self, number: int) -> None:
+        script, timer = self._scripts.pop(number, None), self._timers.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+        kind = None if script is None else script.faults[0].kind
+        if kind is FaultKind.EXPIRE_TOKENS:
+            self._expired_keys = {}
+        elif kind is FaultKind.STALL and not any(one.kind is kind for one in self.in_force().values()):
+            self._moving_at_hns = 0
 
     def _forget(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers, self._scripts = [], []
+        for number in list(self._scripts):
+            self._drop(number)
         self._moving_at_hns = 0
         self._expired_keys = {}
 
-    def _happen(self, fault: Fault) -> None:
+    def _happen(self, number: int, fault: Fault) -> None:
         if fault.kind is FaultKind.EXPIRE_TOKENS:
             self._expired_keys.update(self._seen_keys)
         elif fault.kind is FaultKind.STALL:
             self._moving_at_hns = _now_hns() + fault.delay_hns
+            loop, delay_s = asyncio.get_running_loop(), fault.delay_hns / HNS_PER_SECOND
+            self._timers[number] = loop.call_later(delay_s, self._drop, number)
         elif self._restart is not None:
+            self._drop(number)
             task: asyncio.Task[None] = asyncio.ensure_future(self._restart(fault.delay_hns / HNS_PER_SECOND))
             self._restarting.add(task)
             task.add_done_callback(self._restarting.discard)
@@ -132,8 +156,16 @@ class ScriptedFaults:
         if not self._scripts:
             return {}
         operation, stream, now_hns = _operation(request.path), await _stream_name(request), _now_hns()
-        struck = [fault for script in self._scripts for fault in script.strikes(operation, stream, now_hns)]
+        struck = [fault for script in self._scripts.values() for fault in script.strikes(operation, stream, now_hns)]
         return {fault.kind: fault for fault in reversed(struck)}
+
+    def key_trouble(self, stream: str) -> AckError | None:
+        """What is wrong with the KMS key of a stream, None for nothing."""
+        now_hns = _now_hns()
+        for script in self._scripts.values():
+            if (error := script.key_trouble(stream, now_hns)) is not None:
+                return error
+        return None
 
     def has_expired(self, request: web.Request) -> bool:
         """Whether the request is signed with keys that a fault has ended; remembers the keys that it sees."""
@@ -228,7 +260,7 @@ class UploadFaults:
         error = self._error_for(ack)
         if error is not None or ack.event == "ERROR":
             self._is_over = True
-            return [*self._let_go([]), error or ack]
+            return [*self._let_go([]), ack] if error is None else [*self._let_go([ack]), error]
         if FaultKind.DROP_ACKS in self._struck:
             return []
         if FaultKind.REORDER_ACKS in self._struck and self._held is None and ack.event != "PERSISTED":
@@ -243,7 +275,7 @@ class UploadFaults:
         self._buffering_count += 1
         if self._buffering_count <= fault.fragment:
             return None
-        return Ack("ERROR", ack.timecode, ack.number, AckError(fault.error_id))
+        return Ack("ERROR", ack.timecode, ack.number, fault.ack_error)
 
     def _let_go(self, acks: list[Ack]) -> list[Ack]:
         held, self._held = self._held, None

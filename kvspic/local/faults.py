@@ -38,6 +38,7 @@ class FaultKind(Enum):
     STALL = "stall"  # no byte moves in either direction for delay, then all of them do
     THROTTLE = "throttle"  # the body is read at bytes_per_s
     ERROR_ACK = "error-ack"  # fragment number `fragment` of the session (from 0) earns ERROR error_id, then the end
+    KMS_KEY = "kms-key"  # the stream's key cannot be used: each fragment earns ERROR error_id, of open sessions too
     DELAY_ACKS = "delay-acks"  # each ACK comes delay later
     REORDER_ACKS = "reorder-acks"  # each ACK but the last of a fragment may be overtaken by the one after it
     DROP_ACKS = "drop-acks"  # ACKs are lost, the data is not
@@ -47,6 +48,8 @@ class FaultKind(Enum):
 
 OF_OWNER = frozenset({FaultKind.EXPIRE_TOKENS, FaultKind.RESTART, FaultKind.STALL})
 """Faults that happen to the endpoint at their time, not to one call: the owner asks :meth:`FaultScript.events`."""
+
+_STANDING = frozenset({FaultKind.KMS_KEY})  # these hold for a time; :meth:`FaultScript.key_trouble` asks for them
 
 _NUMBERS = (
     "begin_hns", "end_hns", "skip", "count", "after_bytes", "delay_hns", "bytes_per_s", "retry_after_s", "fragment",
@@ -62,7 +65,8 @@ class Fault:
         begin_hns, end_hns: it strikes calls that start in this time; end 0 is never.
         skip, count: the first ``skip`` calls that it fits are spared, then ``count`` are struck; 0 is all.
         status, error_name: of an ANSWER; ``error_name`` is what the client finds in ``x-amzn-ErrorType``.
-        error_id: of an ERROR_ACK, a number of :class:`~kvspic.local.acks.AckError`.
+        error_id: of an ERROR_ACK or a KMS_KEY, a number of :class:`~kvspic.local.acks.AckError` or its name, such as
+            "ARCHIVAL_ERROR"; it is a number afterwards.
     """
 
     kind: FaultKind
@@ -78,10 +82,15 @@ class Fault:
     status: int = 500
     error_name: str = ""
     retry_after_s: int = 0
-    error_id: int = 5000
+    error_id: int | str = 5000
     fragment: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.error_id, str):
+            if self.error_id not in AckError.__members__:
+                known = ", ".join(AckError.__members__)
+                raise FaultError(f"{self.error_id!r} is no ErrorId of PutMedia; give one of {known}.")
+            object.__setattr__(self, "error_id", int(AckError[self.error_id]))
         for name in _NUMBERS:
             if getattr(self, name) < 0:
                 raise FaultError(f"{name} of a fault is negative; give 0 or more.")
@@ -91,6 +100,11 @@ class Fault:
             raise FaultError(f"{self.error_id} is no ErrorId of PutMedia; give one of the documented ones.")
         if self.kind is FaultKind.THROTTLE and not self.bytes_per_s:
             raise FaultError("a throttle needs bytes_per_s above 0.")
+
+    @property
+    def ack_error(self) -> AckError:
+        """What ``error_id`` stands for."""
+        return AckError(int(self.error_id))
 
     def fits(self, operation: str, stream: str, at_hns: int) -> bool:
         """Whether the fault is about such a call at such a time."""
@@ -111,13 +125,27 @@ class FaultScript:
         """Return the faults that strike this call, in the script's order, and count it."""
         at_hns, struck = now_hns - self._begin_hns, []
         for index, fault in enumerate(self.faults):
-            if fault.kind in OF_OWNER or not fault.fits(operation, stream, at_hns):
+            if fault.kind in OF_OWNER or fault.kind in _STANDING or not fault.fits(operation, stream, at_hns):
                 continue
             self._seen[index] += 1
             place = self._seen[index] - fault.skip
             if place > 0 and (not fault.count or place <= fault.count):
                 struck.append(fault)
         return struck
+
+    def key_trouble(self, stream: str, now_hns: int) -> AckError | None:
+        """Return what is wrong with the KMS key of a stream, None for nothing."""
+        at_hns = now_hns - self._begin_hns
+        for fault in self.faults:
+            if fault.kind is FaultKind.KMS_KEY and fault.fits(PUT_MEDIA, stream, at_hns):
+                return fault.ack_error
+        return None
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether each fault has struck as often as it may."""
+        pairs = zip(self.faults, self._seen)
+        return all(fault.count and seen >= fault.skip + fault.count for fault, seen in pairs)
 
     def events(self) -> list[tuple[int, Fault]]:
         """Return what happens to the endpoint itself, with its times, earliest first."""
@@ -149,6 +177,8 @@ def fault_of(members: Mapping[str, Any]) -> Fault:
     except ValueError:
         known = ", ".join(kind.value for kind in FaultKind)
         raise FaultError(f"the kind of a fault is one of {known}.") from None
+    if values["kind"] is FaultKind.KMS_KEY:
+        values.setdefault("error_id", int(AckError.KMS_KEY_DISABLED))
     for name in (*_NUMBERS, "status", "error_id"):
         if name in values:
             values[name] = _integer(name, values[name])

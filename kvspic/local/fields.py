@@ -18,6 +18,7 @@ __all__ = [
     "invalid",
     "number",
     "one_of",
+    "storage_tier",
     "tag_keys",
     "tag_list",
     "tag_map",
@@ -41,6 +42,7 @@ _LIMITS: dict[str, tuple[int, int, str]] = {
     "ContinuationToken": (1, 128, r"[a-zA-Z0-9_.\-]+"),
     "FragmentNumber": (1, 128, r"[0-9]+"),
 }
+_YEAR_10000 = 253_402_300_800  # in seconds since 1970: the first that no calendar of a client can show
 _TAG_TEXT = re.compile(r"[\w \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000.:/=+\-@]*")
 
 
@@ -87,7 +89,7 @@ def integer(request: Request, name: str, default: int | None, low: int, high: in
 def number(request: Request, name: str) -> float:
     """Return a required time in seconds since 1970."""
     value = request.get(name)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 2**40:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < _YEAR_10000:
         raise invalid(f"{name} must be a number of seconds since 1970.")
     return float(value)
 
@@ -100,9 +102,21 @@ def one_of(request: Request, name: str, words: tuple[str, ...]) -> str:
     return value
 
 
+def storage_tier(request: Request) -> str:
+    """Return ``StreamStorageConfiguration.DefaultStorageTier``; HOT where it is absent."""
+    storage = request.get("StreamStorageConfiguration")
+    if storage is None:
+        return "HOT"
+    if not isinstance(storage, Mapping):
+        raise invalid("StreamStorageConfiguration must be an object.")
+    return one_of(storage, "DefaultStorageTier", ("HOT", "WARM"))
+
+
 def _tag(key: Any, value: Any) -> tuple[str, str]:
     if not isinstance(key, str) or not 1 <= len(key) <= 128 or _TAG_TEXT.fullmatch(key) is None:
         raise invalid("A tag key must have 1 to 128 letters, digits, blanks or _.:/=+-@ characters.")
+    if key.lower().startswith("aws:"):
+        raise invalid(f"The tag key {key!r} begins with aws:, which the service keeps for its own tags.")
     if not isinstance(value, str) or len(value) > 256 or _TAG_TEXT.fullmatch(value) is None:
         raise invalid("A tag value must have 0 to 256 letters, digits, blanks or _.:/=+-@ characters.")
     return key, value

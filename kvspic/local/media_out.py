@@ -27,6 +27,8 @@ __all__ = ["MEDIA_TYPE", "MediaOut"]
 MEDIA_TYPE = "video/webm"
 _BATCH = 16
 _PIECE_SIZE = 1024 * 1024
+_NUMBER_MAX = 2**63  # of SQLite
+_TIME_MS_MAX = 253_402_300_800_000  # the year 10000
 _BY_TIME = ("SERVER_TIMESTAMP", "PRODUCER_TIMESTAMP")
 _SELECTORS = ("NOW", "EARLIEST", "FRAGMENT_NUMBER", "CONTINUATION_TOKEN", *_BY_TIME)
 
@@ -46,7 +48,7 @@ class MediaOut:
         if not isinstance(selector, dict):
             raise fields.invalid("StartSelector is required.")
         kind = fields.one_of(selector, "StartSelectorType", _SELECTORS)
-        stream = self._hub.service.streams.find_active(body, self._hub.now_hns())
+        stream = self._hub.service.read_call("GetMedia", body, self._hub.now_hns())
         stream_id, store = stream.stream_id, self._hub.store
         if kind in ("FRAGMENT_NUMBER", "CONTINUATION_TOKEN"):
             name = "AfterFragmentNumber" if kind == "FRAGMENT_NUMBER" else "ContinuationToken"
@@ -70,11 +72,13 @@ class MediaOut:
             news = self._hub.news(stream.stream_id)
             rows = await self._rows_after(stream, seq)
             for row in rows:
+                seq = row.seq
+                if not await self._is_sound(row):
+                    continue
                 is_newest = len(rows) < _BATCH and row is rows[-1]
                 behind_hns = 0 if is_newest else self._hub.now_hns() - row.fragment.server_hns
                 await self._send_fragment(response, row, is_list=False)
                 await response.write(continuation_tags(row.fragment.number, behind_hns))
-                seq = row.seq
             if rows:
                 continue
             try:
@@ -88,6 +92,14 @@ class MediaOut:
             lambda: store.query(lambda index: index.after(stream.stream_id, oldest_hns, seq, _BATCH))
         )
         return rows
+
+    async def _is_sound(self, row: FragmentRow) -> bool:
+        """Whether the fragment's bytes are those that were stored."""
+        try:
+            await self._hub.ask(lambda: self._hub.store.verify(row))
+        except StoreError:
+            return False
+        return True
 
     async def _send_fragment(self, response: web.StreamResponse, row: FragmentRow, *, is_list: bool) -> None:
         header, fragment, store = row.header, row.fragment, self._hub.store
@@ -109,40 +121,43 @@ class MediaOut:
         """Answer ListFragments. A stream with retention 0 archives nothing, so its list is empty."""
         limit = fields.integer(body, "MaxResults", 100, 1, 1000)
         token = fields.text_or_none(body, "NextToken")
-        kind, first_ms, last_ms, seq = _decode(token) if token else _selector(body)
-        stream = self._hub.service.streams.find_active(body, self._hub.now_hns())
+        kind, first_ms, last_ms, place = _decode(token) if token else _selector(body)
+        stream = self._hub.service.read_call("ListFragments", body, self._hub.now_hns())
         if stream.retention_hours == 0:
             return {"Fragments": []}
         first_hns, last_hns = first_ms * HNS_PER_MS, (last_ms + 1) * HNS_PER_MS - 1
-        query = (stream.stream_id, self._hub.oldest_hns(stream), first_hns, last_hns, seq)
+        query = (stream.stream_id, self._hub.oldest_hns(stream), first_hns, last_hns, 0)
         by_producer, store = kind == "PRODUCER_TIMESTAMP", self._hub.store
         rows: list[FragmentRow] = await self._hub.ask(
-            lambda: store.query(lambda index: index.in_range(query, by_producer=by_producer, limit=limit + 1))
+            lambda: store.query(lambda index: index.in_range(query, place, by_producer=by_producer, limit=limit + 1))
         )
         answer: dict[str, Any] = {"Fragments": [_listed(row) for row in rows[:limit]]}
         if len(rows) > limit:
-            place = json.dumps([kind, first_ms, last_ms, rows[limit - 1].seq]).encode()
-            answer["NextToken"] = base64.b64encode(place).decode()
+            last = rows[limit - 1]
+            at_hns = last.fragment.producer_hns if by_producer else last.fragment.server_hns
+            token_text = json.dumps([kind, first_ms, last_ms, at_hns, last.seq]).encode()
+            answer["NextToken"] = base64.b64encode(token_text).decode()
         return answer
 
-    async def listed_rows(self, body: Request) -> list[tuple[str, FragmentRow | None]]:
-        """Check a GetMediaForFragmentList request; return its fragments in the order asked, None for a missing one."""
+    async def listed_rows(self, body: Request) -> tuple[StreamRecord, list[tuple[str, FragmentRow | None]]]:
+        """Check a GetMediaForFragmentList request; return its stream, and its fragments in the order asked, None for a
+        missing one."""
         numbers = body.get("Fragments")
         if not isinstance(numbers, list) or not 1 <= len(numbers) <= 1000:
             raise fields.invalid("Fragments must be a list of 1 to 1000 fragment numbers.")
         asked = [fields.text({"FragmentNumber": number}, "FragmentNumber") for number in numbers]
-        stream = self._hub.service.streams.find_active(body, self._hub.now_hns())
+        stream = self._hub.service.read_call("GetMediaForFragmentList", body, self._hub.now_hns())
         oldest_hns, store = self._hub.oldest_hns(stream), self._hub.store
         found: dict[str, FragmentRow] = await self._hub.ask(
             lambda: store.query(lambda index: index.numbered(stream.stream_id, oldest_hns, asked))
         )
-        return [(number, found.get(number)) for number in asked]
+        return stream, [(number, found.get(number)) for number in asked]
 
     async def send_list(self, response: web.StreamResponse, rows: list[tuple[str, FragmentRow | None]]) -> None:
-        """Send the fragments; one that is missing becomes a document that says so."""
+        """Send the fragments; one that is missing or damaged becomes a document that says so."""
         for number, row in rows:
-            if row is None:
-                await response.write(missing_fragment_tags(number))
+            if row is None or not await self._is_sound(row):
+                await response.write(missing_fragment_tags(number, is_damaged=row is not None))
                 continue
             try:
                 await self._send_fragment(response, row, is_list=True)
@@ -161,8 +176,8 @@ def _listed(row: FragmentRow) -> dict[str, Any]:
     }
 
 
-def _selector(body: Request) -> tuple[str, int, int, int]:
-    """Return kind, first and last millisecond, and the place to begin."""
+def _selector(body: Request) -> tuple[str, int, int, tuple[int, int]]:
+    """Return kind, first and last millisecond, and the place to begin after: a time and a seq."""
     selector = body.get("FragmentSelector")
     if not isinstance(selector, dict) or not isinstance(selector.get("TimestampRange"), dict):
         raise fields.invalid("FragmentSelector with a TimestampRange is required.")
@@ -171,14 +186,16 @@ def _selector(body: Request) -> tuple[str, int, int, int]:
     first, last = fields.number(span, "StartTimestamp"), fields.number(span, "EndTimestamp")
     if last < first:
         raise fields.invalid("EndTimestamp is before StartTimestamp.")
-    return kind, round(first * 1000), round(last * 1000), 0
+    return kind, round(first * 1000), round(last * 1000), (-1, 0)
 
 
-def _decode(token: str) -> tuple[str, int, int, int]:
+def _decode(token: str) -> tuple[str, int, int, tuple[int, int]]:
     try:
-        kind, first, last, seq = json.loads(base64.b64decode(token, validate=True))
-        if kind in _BY_TIME:
-            return kind, int(first), int(last), int(seq)
-    except (ValueError, TypeError):
+        kind, *numbers = json.loads(base64.b64decode(token, validate=True))
+        first, last, at_hns, seq = numbers
+        are_times = all(type(number) is int and 0 <= number < _NUMBER_MAX for number in numbers)
+        if kind in _BY_TIME and are_times and first < _TIME_MS_MAX and last < _TIME_MS_MAX:
+            return kind, first, last, (at_hns, seq)
+    except (ValueError, TypeError, RecursionError):
         pass
     raise ServiceError("InvalidArgumentException", "NextToken was not given by this service.")

@@ -1,4 +1,4 @@
-"""What the Matroska reader tells: one frozen record per thing read, with its offset in the stream of bytes.
+"""What the Matroska reader tells: one record per thing read, with its offset in the stream of bytes.
 
 Offsets count from the first byte ever fed. Times are in units of the Segment's timestamp scale unless the name says
 otherwise. The tag rule of the service lives here, in :func:`ends_fragment`, and nowhere else.
@@ -6,12 +6,14 @@ otherwise. The tag rule of the service lives here, in :func:`ends_fragment`, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kvspic.local.ebml import ProblemKind
 
 __all__ = [
+    "AUDIO",
     "END_OF_FRAGMENT",
+    "VIDEO",
     "Block",
     "ClusterEnd",
     "ClusterStart",
@@ -25,6 +27,7 @@ __all__ = [
     "ends_fragment",
 ]
 
+VIDEO, AUDIO = 1, 2  # the kind of a track
 END_OF_FRAGMENT = "AWS_KINESISVIDEO_END_OF_FRAGMENT"
 
 
@@ -88,9 +91,11 @@ class ClusterEnd:
     end_offset: int
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Block:
     """A whole SimpleBlock or BlockGroup. ``timecode`` is absolute; it may be negative or go back.
+
+    Not frozen, because a frozen record of so many fields costs three times as much, and there is one for each frame.
 
     ``payload`` is None unless the reader was asked to keep payloads; ``duration`` is None when not written.
     """
@@ -103,7 +108,7 @@ class Block:
     is_invisible: bool
     payload_offset: int
     payload_size: int
-    payload: bytes | None = None
+    payload: bytes | None = field(default=None, repr=False)  # an assertion that fails shows fragments
     duration: int | None = None
     discard_padding_ns: int = 0
 

@@ -10,11 +10,12 @@ A level of known size ends there; a Cluster of unknown size ends at the next ele
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from kvspic.local.ebml import (
     UNKNOWN_SIZE,
+    WIDTHS,
     EbmlError,
     Element,
     Head,
@@ -28,17 +29,17 @@ from kvspic.local.ebml import (
 from kvspic.local.mkv_events import Block, ClusterEnd, ClusterStart, DocumentStart, Event, Header, Problem, Tags, Track
 from kvspic.local.mkv_masters import parse_ebml_head, parse_info, parse_tags, parse_tracks
 
-__all__ = ["MkvReader", "read_all"]
+__all__ = ["UPLOAD_LIMITS", "MkvReader", "ReaderLimits", "read_all"]
 
 _TOP, _SEGMENT, _CLUSTER, _GROUP = range(4)
 _BLOCK_HEAD_MAX = 8 + 3  # track number, time, flags
+_VALUE_BITS = tuple((1 << 7 * width) - 1 for width in range(9))  # of an EBML number of so many bytes
 
 # Each limit is far above what a producer writes: three codec private data of 1 MiB make the largest Tracks.
 _HELD_MAX = {
     Id.EBML: 4096,
     Id.INFO: 64 * 1024,
     Id.TRACKS: 4 * 1024 * 1024,
-    Id.TAGS: 1024 * 1024,
     Id.TIMESTAMP: 8,
     Id.BLOCK_DURATION: 8,
     Id.REFERENCE_BLOCK: 8,
@@ -48,6 +49,23 @@ _SEGMENT_SKIPPED = frozenset({Id.SEEK_HEAD, Id.CUES, Id.CHAPTERS, Id.ATTACHMENTS
 _LEVEL_1 = frozenset({Id.SEEK_HEAD, Id.INFO, Id.TRACKS, Id.CLUSTER, Id.CUES, Id.CHAPTERS, Id.ATTACHMENTS, Id.TAGS})
 _CLUSTER_ENDERS = _LEVEL_1 | {Id.EBML, Id.SEGMENT}
 _CLUSTER_ONLY = frozenset({Id.SIMPLE_BLOCK, Id.BLOCK_GROUP, Id.BLOCK, Id.TRACK_ENTRY, Id.TAG})
+
+
+@dataclass(frozen=True)
+class ReaderLimits:
+    """What a reader accepts before it allocates.
+
+    Attributes:
+        tags_size: bytes of a Tags element.
+        held_elements: elements inside one element that is held whole (EBML head, Info, Tracks, Tags).
+    """
+
+    tags_size: int = 1024 * 1024
+    held_elements: int = 65_536
+
+
+# A fragment may have ten tags of 384 bytes and two events with ten pairs each: 32 SimpleTags, a hundred elements.
+UPLOAD_LIMITS = ReaderLimits(tags_size=64 * 1024, held_elements=512)
 
 
 @dataclass
@@ -82,24 +100,35 @@ class _Pending:
     payload_offset: int
     left: int
     held: bytearray | None = None
-    block: dict[str, Any] | None = None
+    block: Block | None = None
 
 
 @dataclass
 class _Group:
     """A BlockGroup's children until it ends."""
 
-    block: dict[str, Any] | None = None
+    block: Block | None = None
     has_reference: bool = False
-    members: dict[str, int] = field(default_factory=dict)
+    duration: int | None = None
+    discard_padding_ns: int = 0
 
 
 class MkvReader:
-    """Push parser: :meth:`feed` bytes, get events; :meth:`close` at the end of the bytes."""
+    """Push parser: :meth:`feed` bytes, get events; :meth:`close` at the end of the bytes.
 
-    def __init__(self, *, keep_payload: bool = False) -> None:
+    ``slice_max`` above 0 bounds how many elements one feed looks at, and so how long it takes: it ends after the held
+    element that goes beyond. While :attr:`has_more` is true, ``feed(b"")`` goes on.
+    """
+
+    def __init__(self, *, keep_payload: bool = False, limits: ReaderLimits | None = None) -> None:
         self._keep_payload = keep_payload
-        self._rest = b""  # bytes seen but not yet understood; always shorter than two element heads
+        self._limits = limits or ReaderLimits()
+        self.slice_max = 0
+        self.has_more = False
+        self.elements = 0
+        """Elements seen so far, those inside held ones not counted."""
+        self._looked_at = 0  # the same, with those that a held one may hold
+        self._rest = b""  # bytes seen but not yet understood; without slices shorter than two element heads
         self._base = 0  # offset of the first byte of _rest
         self._levels: list[_Level] = []
         self._document: _Document | None = None
@@ -112,6 +141,11 @@ class MkvReader:
     def offset(self) -> int:
         """Bytes fed so far."""
         return self._base + len(self._rest)
+
+    @property
+    def position(self) -> int:
+        """Bytes looked at so far; what follows them is the head of an element that is not whole."""
+        return self._base
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes and return what they completed. A Problem is the last event there ever is."""
@@ -141,6 +175,7 @@ class MkvReader:
 
     def _fail(self, error: EbmlError) -> None:
         self._has_failed = True
+        self.has_more = False
         self._rest = b""
         self._pending = None
         self._events.append(Problem(error.kind, error.offset))
@@ -157,11 +192,18 @@ class MkvReader:
     def _run(self, chunk: bytes) -> int:
         """Consume as much of ``chunk`` as can be understood; return how much that was."""
         pos, end = 0, len(chunk)
-        while True:
+        self.has_more = False
+        last = self._looked_at + self.slice_max
+        while not self.slice_max or self._looked_at < last:
             if self._pending is not None:
                 pos = self._take_payload(self._pending, chunk, pos)
                 if self._pending is not None:
                     return pos
+            if pos < end and chunk[pos] == Id.SIMPLE_BLOCK and not self._keep_payload:
+                taken = self._take_blocks(chunk, pos, last - self._looked_at if self.slice_max else end)
+                if taken != pos:
+                    pos = taken
+                    continue
             self._end_levels(self._base + pos)
             offset = self._base + pos
             head = parse_head(chunk, pos, offset)
@@ -171,8 +213,45 @@ class MkvReader:
             if used < 0:
                 return pos
             pos += head.width + used
+            self.elements += 1
+            self._looked_at += 1
             if pos > end:
                 raise AssertionError("the reader stepped past its input")
+        self.has_more = pos < end
+        return pos
+
+    def _take_blocks(self, chunk: bytes, pos: int, most: int) -> int:
+        """Take up to ``most`` SimpleBlocks of the usual form in one go, of the last one what there is; return where
+        they end. What is of another form may be wrong, and is for :meth:`_open` to judge."""
+        document, level = self._document, self._levels[-1] if self._levels else None
+        if document is None or level is None or level.kind != _CLUSTER or document.cluster_timecode is None:
+            return pos
+        base, timecode, count = self._base, document.cluster_timecode, 0
+        fed = len(chunk)
+        end = 1 << 63 if level.end is None else level.end - base
+        while count < most and pos + 6 <= fed and chunk[pos] == Id.SIMPLE_BLOCK:
+            width = WIDTHS[chunk[pos + 1]]
+            body = pos + 1 + width  # track number of a byte, two bytes of time, flags
+            if not width or body + 4 > fed:
+                break
+            size = int.from_bytes(chunk[pos + 1 : body], "big") & _VALUE_BITS[width]
+            number, flags = chunk[body], chunk[body + 3]
+            if size < 4 or size == _VALUE_BITS[width] or body + size > end or number <= 0x80 or flags & 0x06:
+                break
+            time = timecode + (chunk[body + 1] << 8 | chunk[body + 2]) - (chunk[body + 1] >> 7 << 16)
+            kinds = (flags & 0x80 != 0, flags & 0x01 != 0, flags & 0x08 != 0)
+            block = Block(base + pos, number & 0x7F, time, *kinds, base + body + 4, size - 4)
+            count += 1
+            if body + size > fed:
+                self._pending = _Pending(Id.SIMPLE_BLOCK, block.offset, block.payload_offset, body + size - fed)
+                self._pending.block = block
+                pos = fed
+                break
+            self._events.append(block)
+            pos = body + size
+        self.elements += count
+        self._looked_at += count
+        return pos
 
     def _take_payload(self, pending: _Pending, chunk: bytes, pos: int) -> int:
         count = min(pending.left, len(chunk) - pos)
@@ -300,16 +379,8 @@ class MkvReader:
         if flags & 0x06:
             raise EbmlError(ProblemKind.LACING, offset)
         payload_offset = offset + head.width + width + 3
-        block = {
-            "offset": offset,
-            "track": track,
-            "timecode": timecode + relative,
-            "is_key_frame": bool(flags & 0x80),
-            "is_discardable": bool(flags & 0x01),
-            "is_invisible": bool(flags & 0x08),
-            "payload_offset": payload_offset,
-            "payload_size": head.size - width - 3,
-        }
+        kinds = (flags & 0x80 != 0, flags & 0x01 != 0, flags & 0x08 != 0)
+        block = Block(offset, track, timecode + relative, *kinds, payload_offset, head.size - width - 3)
         held = bytearray() if self._keep_payload else None
         self._pending = _Pending(head.id, offset, payload_offset, head.size - width - 3, held, block)
         return width + 3
@@ -323,8 +394,9 @@ class MkvReader:
         return 0
 
     def _hold(self, head: Head, offset: int) -> int:
-        if head.size > _HELD_MAX[head.id]:
-            raise EbmlError(ProblemKind.TOO_LARGE if _HELD_MAX[head.id] > 8 else ProblemKind.BAD_VALUE, offset)
+        most = self._limits.tags_size if head.id == Id.TAGS else _HELD_MAX[head.id]
+        if head.size > most:
+            raise EbmlError(ProblemKind.TOO_LARGE if most > 8 else ProblemKind.BAD_VALUE, offset)
         self._pending = _Pending(head.id, offset, offset + head.width, head.size, bytearray())
         return 0
 
@@ -342,32 +414,32 @@ class MkvReader:
 
     def _complete(self, pending: _Pending) -> None:
         if pending.block is not None:
-            payload = None if pending.held is None else bytes(pending.held)
-            self._complete_block(pending, payload)
+            pending.block.payload = None if pending.held is None else bytes(pending.held)
+            self._complete_block(pending.block, pending.id)
         elif pending.held is not None:
             self._complete_held(pending, bytes(pending.held))
 
-    def _complete_block(self, pending: _Pending, payload: bytes | None) -> None:
-        block = pending.block or {}
-        if pending.id == Id.SIMPLE_BLOCK:
-            self._events.append(Block(**block, payload=payload))
-            return
-        if self._group.block is not None:
-            raise EbmlError(ProblemKind.REPEATED, pending.offset)
-        self._group.block = {**block, "payload": payload}
+    def _complete_block(self, block: Block, ident: int) -> None:
+        if ident == Id.SIMPLE_BLOCK:
+            self._events.append(block)
+        elif self._group.block is not None:
+            raise EbmlError(ProblemKind.REPEATED, block.offset)
+        else:
+            self._group.block = block
 
     def _complete_held(self, pending: _Pending, body: bytes) -> None:
-        start, end = pending.payload_offset, pending.payload_offset + len(body)
+        start, end, most = pending.payload_offset, pending.payload_offset + len(body), self._limits.held_elements
+        self._looked_at += min(len(body) // 2, most)
         if pending.id == Id.EBML:
-            doc_type = parse_ebml_head(body, start)
+            doc_type = parse_ebml_head(body, start, most)
             self._document = _Document(end_offset=end)
             self._events.append(DocumentStart(pending.offset, end, doc_type))
         elif pending.id == Id.INFO:
-            self._doc.info = parse_info(body, start)
+            self._doc.info = parse_info(body, start, most)
         elif pending.id == Id.TRACKS:
-            self._doc.tracks = parse_tracks(body, start)
+            self._doc.tracks = parse_tracks(body, start, most)
         elif pending.id == Id.TAGS:
-            self._events.append(Tags(pending.offset, end, parse_tags(body, start)))
+            self._events.append(Tags(pending.offset, end, parse_tags(body, start, most)))
         else:
             self._complete_number(Element(pending.id, pending.offset, body))
 
@@ -380,15 +452,17 @@ class MkvReader:
         elif element.id == Id.REFERENCE_BLOCK:
             self._group.has_reference = True
         elif element.id == Id.BLOCK_DURATION:
-            self._group.members["duration"] = read_uint(element)
+            self._group.duration = read_uint(element)
         elif element.id == Id.DISCARD_PADDING:
-            self._group.members["discard_padding_ns"] = read_int(element)
+            self._group.discard_padding_ns = read_int(element)
 
     def _end_group(self, level: _Level) -> None:
-        if self._group.block is None:
+        group, block = self._group, self._group.block
+        if block is None:
             raise EbmlError(ProblemKind.BAD_BLOCK, level.offset)
-        members = {**self._group.block, **self._group.members, "is_key_frame": not self._group.has_reference}
-        self._events.append(Block(**members))
+        block.is_key_frame = not group.has_reference
+        block.duration, block.discard_padding_ns = group.duration, group.discard_padding_ns
+        self._events.append(block)
 
     def _end_cluster(self, level: _Level, offset: int) -> None:
         if self._doc.cluster_timecode is None:

@@ -7,14 +7,17 @@ sessions return. Every decision of the service is made here or in ``streams.py``
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 from kvspic.local import fields
-from kvspic.local.errors import ServiceError
+from kvspic.local.acks import AckError
+from kvspic.local.configurations import Configurations
 from kvspic.local.fields import Request
 from kvspic.local.put_session import Phase, PutSession, SessionStart
+from kvspic.local.quotas import Meter
 from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
 from kvspic.local.streams import StreamRecord, Streams
 
@@ -48,25 +51,57 @@ def _fragment_number(stream: StreamRecord, now_hns: int) -> str:
 
 
 class Service:
-    """The model of the service; see the top of the file."""
+    """The model of the service; see the top of the file.
+
+    ``key_trouble`` says what is wrong with the KMS key of the stream with a name, None for nothing; the owner may
+    replace it.
+    """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.streams = Streams(self.settings)
+        self.configurations = Configurations(self.streams, self.settings)
+        self.operations = {**self.streams.operations, **self.configurations.operations}
+        self.meter = Meter(self.settings.quotas)
+        self.key_trouble: Callable[[str], AckError | None] = lambda name: None
         self._sessions: dict[int, list[PutSession]] = {}
 
-    def call(self, operation: str, request: Request, now_hns: int) -> dict[str, Any]:
-        """Answer a control-plane operation, or raise :class:`ServiceError`."""
-        answer = self.streams.operations[operation](request, now_hns)
+    def call(self, operation: str, request: Request, now_hns: int, region: str | None = None) -> dict[str, Any]:
+        """Answer a control-plane operation, or raise :class:`ServiceError`.
+
+        ``region`` is what the request was signed for; None is the one of the settings.
+        """
+        self.meter.call(operation, self.streams.id_in(request), now_hns)
+        if operation == "CreateStream":
+            answer = self.streams.create(request, now_hns, region)
+        else:
+            answer = self.operations[operation](request, now_hns)
         for stream_id in self.streams.deleted:
+            self.meter.forget(stream_id)
             self._sessions.pop(stream_id, None)  # they end by themselves, see SessionStart.is_stream_gone
         return answer
 
-    def get_data_endpoint(self, request: Request, base_url: str) -> dict[str, Any]:
+    def get_data_endpoint(self, request: Request, base_url: str, now_hns: int) -> dict[str, Any]:
         """Answer GetDataEndpoint: all APIs are where the caller already is."""
+        self.meter.call("GetDataEndpoint", self.streams.id_in(request), now_hns)
         fields.one_of(request, "APIName", _API_NAMES)
-        self.streams.find(request)
+        self.streams.find(request, now_hns)
         return {"DataEndpoint": base_url}
+
+    def read_call(self, operation: str, request: Request, now_hns: int) -> StreamRecord:
+        """Count a call that reads media or its list; return its stream."""
+        stream = self.streams.find_active(request, now_hns)
+        self.meter.call(operation, stream.stream_id, now_hns)
+        return stream
+
+    @contextmanager
+    def reading(self, operation: str, stream: StreamRecord) -> Iterator[None]:
+        """Hold one of the stream's connections that read, for the length of a ``with``."""
+        self.meter.connect(operation, stream.stream_id)
+        try:
+            yield
+        finally:
+            self.meter.disconnect(operation, stream.stream_id)
 
     def open_put(self, headers: Mapping[str, str], now_hns: int) -> PutSession:
         """Check the head of a PutMedia request (names in lower case) and open the session it asks for."""
@@ -81,15 +116,19 @@ class Service:
         )
         start_hns = _start_timestamp(headers.get("x-amzn-producer-start-timestamp"))
         stream = self.streams.find_active(request, now_hns)
+        self.meter.call("PutMedia", stream.stream_id, now_hns)
         sessions = [one for one in self._sessions.get(stream.stream_id, []) if one.phase is not Phase.CLOSED]
-        if self.settings.sessions_max and len(sessions) >= self.settings.sessions_max:
-            raise ServiceError("ConnectionLimitExceededException", "The stream has as many connections as it may have.")
+        most = self.settings.quotas.sessions_max
+        if most and len(sessions) >= most:
+            raise self.meter.too_many("PutMedia", most)
         start = SessionStart(
             stream=stream,
             is_absolute=timecode_type == "ABSOLUTE",
             start_hns=start_hns,
             next_number=lambda server_hns: self._next_number(stream, server_hns),
             is_stream_gone=lambda: not self.streams.has(stream),
+            key_trouble=lambda: self.key_trouble(stream.name),
+            early_hns=lambda now_hns: self.meter.fragment_hns(stream.stream_id, now_hns),
         )
         session = PutSession(start, self.settings, now_hns)
         self._sessions[stream.stream_id] = [*sessions, session]

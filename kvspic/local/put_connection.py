@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _FLUSH_SIZE = 256 * 1024  # bytes collected before they go to the writer thread: fewer, larger writes
 _UNWRITTEN_MAX = 1024 * 1024
 _UNSENT_ACKS_MAX = 4096
+_SLICE_ELEMENTS = 250  # of Matroska that are looked at in a row: 5 ms at most, then others have their turn
 
 # What a body that breaks off raises: a reset, a connection closed in mid-body. Of chunk coding that is none aiohttp
 # tells only after the handler ended, so such an upload ends at the idle limit.
@@ -42,14 +43,18 @@ class PutConnection:
         self._faults = faults
         self._request = request
         self._session = session
+        session.read_in_slices(_SLICE_ELEMENTS)
         self._loop = asyncio.get_running_loop()
         self._file = hub.store.open_session(session.stream.stream_id)
+        client = request.headers.get("User-Agent", "")
+        self._watched = hub.watch.open(session.stream.stream_id, client, hub.now_hns())
         self._collected: list[bytes] = []
         self._collected_size = 0
         self._unwritten_size = 0
         self._unsent: list[bytes] = []
         self._is_closed = False
         self._is_polite = True  # the body ended as it should: the connection may be used again
+        self._reported: set[str] = set()
         self._wake = asyncio.Event()  # for the ACK writer: something to send, or closed
         self._room = asyncio.Event()  # for the reader: bytes were written, or ACKs were sent
         self._timer: asyncio.TimerHandle | None = None
@@ -74,10 +79,12 @@ class PutConnection:
         finally:
             pokes.discard(self._tick)
             await self._stop(reader)
+            self._hub.upload_over()
         return response
 
     async def _stop(self, reader: asyncio.Task[None] | None) -> None:
         self._session.cut()
+        self._watched.end(self._hub.now_hns())
         if self._timer is not None:
             self._timer.cancel()
         self._hub.store.close_session(self._file)
@@ -109,10 +116,16 @@ class PutConnection:
             while data and not self._is_closed:
                 self._collected.append(data)
                 self._collected_size += len(data)
+                self._hub.counts.bytes_received += len(data)
+                self._watched.bytes += len(data)
                 self._apply(self._session.feed(data, self._hub.now_hns()))
+                while self._session.has_more and not self._is_closed:
+                    await asyncio.sleep(0)
+                    self._apply(self._session.feed(b"", self._hub.now_hns()))
                 if self._collected_size >= _FLUSH_SIZE:
                     self._flush()
                 await self._wait_for_room()
+                await self._until_resumed()
                 data = await self._faults.read()
         except _BROKEN:
             self._session.cut()
@@ -126,6 +139,19 @@ class PutConnection:
             self._room.clear()
             await self._room.wait()
 
+    async def _until_resumed(self) -> None:
+        """Read no faster than the quotas allow."""
+        self._report_breaches()
+        while not self._is_closed and (left_hns := self._session.resume_hns - self._hub.now_hns()) > 0:
+            await asyncio.sleep(left_hns / HNS_PER_SECOND)
+
+    def _report_breaches(self) -> None:
+        """Log the first time that the producer goes beyond a quota."""
+        for quota in self._session.breaches.keys() - self._reported:
+            self._reported.add(quota)
+            text = "the producer of %s goes beyond the quota of %s: its fragments are treated by %s"
+            _log.warning(text, self._session.stream.name, quota, self._hub.service.settings.quotas.beyond.value)
+
     async def _write_acks(self, response: web.StreamResponse) -> None:
         while True:
             await self._wake.wait()
@@ -134,7 +160,8 @@ class PutConnection:
             self._room.set()
             if lines:
                 await self._faults.until_moving()
-                await response.write(b"".join(lines))
+                for line in lines:  # each in a chunk of its own: clients in the field read one ACK of a chunk
+                    await response.write(line)
             elif self._is_closed:
                 return
             if self._is_closed:
@@ -145,6 +172,7 @@ class PutConnection:
             if isinstance(effect, SendAck):
                 self._send(effect.ack)
             elif isinstance(effect, KeepFragment):
+                self._watched.fragment(effect, self._hub.now_hns())
                 self._keep(effect.fragment)
             elif isinstance(effect, KeepHeader):
                 self._flush()
@@ -156,6 +184,8 @@ class PutConnection:
     def _send(self, ack: Ack) -> None:
         """Send an ACK, or what a fault makes of it."""
         for one in self._faults.acks(ack):
+            self._hub.counts.acks[one.event if one.error is None else one.error.name] += 1
+            self._watched.ack(one, self._hub.now_hns())
             if self._hub.on_ack is not None:
                 self._hub.on_ack(self._session.stream.name, one)
             if self._faults.ack_delay_s:

@@ -17,6 +17,7 @@ from enum import Enum
 
 from kvspic.local.acks import Ack, AckError
 from kvspic.local.mkv_events import (
+    VIDEO,
     Block,
     ClusterEnd,
     ClusterStart,
@@ -28,7 +29,8 @@ from kvspic.local.mkv_events import (
     Tags,
     ends_fragment,
 )
-from kvspic.local.mkv_reader import MkvReader
+from kvspic.local.mkv_reader import UPLOAD_LIMITS, MkvReader
+from kvspic.local.quotas import Beyond
 from kvspic.local.records import (
     CloseSession,
     Effect,
@@ -38,7 +40,7 @@ from kvspic.local.records import (
     KeepHeader,
     SendAck,
 )
-from kvspic.local.settings import HNS_PER_MS, Settings
+from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
 from kvspic.local.streams import StreamRecord
 
 __all__ = ["Phase", "PutSession", "SessionStart"]
@@ -46,6 +48,7 @@ __all__ = ["Phase", "PutSession", "SessionStart"]
 _EVENT_NAMES = ("AWS_KINESISVIDEO_NOTIFICATION", "AWS_KINESISVIDEO_IMAGE_GENERATION")
 _OWN_NAMES = frozenset({*_EVENT_NAMES, "AWS_KINESISVIDEO_IMAGE_PREFIX"})
 _TAG_NAME_MAX, _TAG_VALUE_MAX = 128, 256
+_ROUNDED_HNS = 10 * HNS_PER_MS  # times are rounded to the timecode scale: a fragment may look that much shorter
 _PRODUCER_MAX_HNS = 253_402_300_800 * 10_000_000  # the year 10000: later times cannot be meant
 
 
@@ -59,13 +62,22 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class SessionStart:
-    """What the request head said. ``next_number`` gives fragment numbers; ``is_stream_gone`` tells of a deletion."""
+    """What the request head said, and what the session asks of the service.
+
+    Attributes:
+        next_number: gives fragment numbers.
+        is_stream_gone: whether the stream was deleted.
+        key_trouble: what is wrong with the stream's KMS key, None for nothing.
+        early_hns: counts a fragment that begins now; returns by how much it is too early for the quota.
+    """
 
     stream: StreamRecord
     is_absolute: bool
     start_hns: int
     next_number: Callable[[int], str]
     is_stream_gone: Callable[[], bool]
+    key_trouble: Callable[[], AckError | None]
+    early_hns: Callable[[int], int]
 
 
 @dataclass
@@ -78,6 +90,8 @@ class _Open:
     server_hns: int
     offset: int
     tags: tuple[tuple[int, int], ...]
+    is_dropped: bool = False
+    """Silently: it earns no ACK any more and is not stored."""
     end_offset: int | None = None
     first: int | None = None
     last: int = 0
@@ -115,7 +129,8 @@ class PutSession:
     def __init__(self, start: SessionStart, settings: Settings, now_hns: int) -> None:
         self._start = start
         self._settings = settings
-        self._reader = MkvReader()
+        self._reader = MkvReader(limits=UPLOAD_LIMITS)
+        self._elements_before = 0  # the open fragment
         self._phase = Phase.STREAMING
         self._now_hns = now_hns
         self._opened_hns = now_hns
@@ -124,6 +139,7 @@ class PutSession:
         self._ebml_size = 0
         self._header: Header | None = None
         self._track_numbers: frozenset[int] = frozenset()
+        self._counted: frozenset[int] = frozenset()  # tracks of which a fragment's frames are counted
         self._open: _Open | None = None
         self._next_tags: list[Tags] = []
         self._previous_timecode = -1
@@ -131,6 +147,11 @@ class PutSession:
         self._awaited: dict[str, Ack] = {}  # RECEIVED, not yet durable
         self._due: deque[tuple[int, Ack]] = deque()  # durable, the delay of `persist_delay_hns` runs
         self._effects: list[Effect] = []
+        self.resume_hns = now_hns
+        """The owner reads no more of the body before this time: the producer is slowed down."""
+        self._paid_hns = now_hns  # when the bytes so far would have come at the rate of the quota
+        self.breaches: dict[str, int] = {}
+        """How often the producer went beyond which quota, in words."""
 
     @property
     def phase(self) -> Phase:
@@ -149,10 +170,15 @@ class PutSession:
             return None
         deadlines = [self._due[0][0]] if self._due else []
         if self._phase is Phase.STREAMING:
-            idle = self._data_hns + (self._idle_acks + 1) * self._settings.idle_interval_hns
-            deadlines += [idle, self._data_hns + self._settings.idle_max_hns]
+            idle = self._quiet_since_hns + (self._idle_acks + 1) * self._settings.idle_interval_hns
+            deadlines += [idle, self._quiet_since_hns + self._settings.idle_max_hns]
             deadlines.append(self._opened_hns + self._settings.session_age_max_hns)
         return min(deadlines, default=None)
+
+    @property
+    def _quiet_since_hns(self) -> int:
+        """A producer that is not read is not quiet."""
+        return max(self._data_hns, self.resume_hns)
 
     def feed(self, data: bytes | bytearray | memoryview, now_hns: int) -> list[Effect]:
         """Take the next bytes of the body."""
@@ -218,10 +244,36 @@ class PutSession:
         for event in self._reader.feed(data):
             self._take(event)
         self._check_sizes()
+        self._check_bandwidth(len(data))
+
+    def _check_bandwidth(self, size: int) -> None:
+        rate = self._settings.quotas.bytes_per_s
+        if not rate:
+            return
+        self._paid_hns = max(self._paid_hns, self._now_hns) + size * HNS_PER_SECOND // rate
+        early_hns = self._paid_hns - HNS_PER_SECOND - self._now_hns  # a second's worth may come at once
+        if early_hns > 0:
+            self._slow_down(early_hns, f"{rate} bytes a second")
+
+    def _slow_down(self, early_hns: int, quota: str) -> None:
+        self.resume_hns = max(self.resume_hns, self._now_hns + early_hns)
+        self.breaches[quota] = self.breaches.get(quota, 0) + 1
+
+    def read_in_slices(self, elements: int) -> None:
+        """Look at so many elements in a feed at most: while :attr:`has_more` is true, ``feed(b"")`` goes on."""
+        self._reader.slice_max = elements
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes were fed that were not looked at yet."""
+        return self._reader.has_more and self._phase is not Phase.CLOSED
 
     def _check_sizes(self) -> None:
+        if self._reader.elements - self._elements_before > self._settings.elements_max:
+            raise _Refused(AckError.INVALID_MKV_DATA)
         if self._open is not None:
-            end = self._reader.offset if self._open.end_offset is None else self._open.end_offset
+            fed = self._reader.position if self._reader.has_more else self._reader.offset
+            end = fed if self._open.end_offset is None else self._open.end_offset
             if end - self._open.offset > self._settings.fragment_size_max:
                 raise _Refused(AckError.MAX_FRAGMENT_SIZE_REACHED)
         elif self._header is None and self._reader.offset > self._settings.header_size_max:
@@ -240,7 +292,7 @@ class PutSession:
             return
         if self._now_hns >= self._opened_hns + self._settings.session_age_max_hns:
             raise _Refused(AckError.MAX_CONNECTION_DURATION_REACHED)
-        quiet_hns = self._now_hns - self._data_hns
+        quiet_hns = self._now_hns - self._quiet_since_hns
         if quiet_hns >= self._settings.idle_max_hns:
             self._phase = Phase.CLOSED
             self._effects.append(CloseSession(is_error=False))
@@ -283,6 +335,8 @@ class PutSession:
             raise _Refused(AckError.MORE_THAN_ALLOWED_TRACKS_FOUND)
         self._header = header
         self._track_numbers = frozenset(track.number for track in header.tracks)
+        video = frozenset(track.number for track in header.tracks if track.kind == VIDEO)
+        self._counted = video or self._track_numbers
         kept = HeaderRecord(self._ebml_size, header.segment_offset, header.end_offset)
         self._effects.append(KeepHeader(kept))
 
@@ -293,7 +347,8 @@ class PutSession:
             self._next_tags.append(tags)  # more than that is refused at the Cluster anyway
 
     def _take_cluster(self, cluster: ClusterStart) -> None:
-        self._finish_fragment()
+        self._finish_fragment(cluster.timecode)
+        self._elements_before = self._reader.elements
         producer_hns = self._producer_hns(cluster.timecode)
         tags, self._next_tags = self._next_tags, []
         self._open = _Open(
@@ -310,7 +365,29 @@ class PutSession:
             raise _Refused(AckError.FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS)
         self._check_tags(tags)
         self._previous_timecode = cluster.timecode
-        self._ack_fragment("BUFFERING")
+        early_hns = self._start.early_hns(self._now_hns)
+        if early_hns:
+            quota = f"{self._settings.quotas.fragments_per_s} fragments a second"
+            self._go_beyond(self._open, early_hns, quota, AckError.INTERNAL_ERROR)
+        if not self._may_leave_out:
+            self._ack_fragment("BUFFERING")
+
+    @property
+    def _may_leave_out(self) -> bool:
+        """Whether a fragment gets no ACK at all if it is short, so that its first one waits until it is whole."""
+        quotas = self._settings.quotas
+        return quotas.beyond is Beyond.DROP and quotas.fragment_duration_min_hns > 0
+
+    def _go_beyond(self, fragment: _Open, early_hns: int, quota: str, error: AckError) -> None:
+        """Do to a fragment beyond a quota what is set."""
+        beyond = self._settings.quotas.beyond
+        if beyond is Beyond.SLOW:
+            self._slow_down(early_hns, quota)
+            return
+        self.breaches[quota] = self.breaches.get(quota, 0) + 1
+        if beyond is Beyond.REFUSE:
+            raise _Refused(error)
+        fragment.is_dropped = True
 
     def _producer_hns(self, timecode: int) -> int:
         produced = self._scaled(timecode)
@@ -348,7 +425,7 @@ class PutSession:
         if self._scaled(fragment.span) > self._settings.fragment_duration_max_hns:
             raise _Refused(AckError.MAX_FRAGMENT_DURATION_REACHED)
 
-    def _finish_fragment(self) -> None:
+    def _finish_fragment(self, next_timecode: int | None = None) -> None:
         """The open fragment is whole: check it, acknowledge it, hand it to the store."""
         fragment = self._open
         if fragment is None or fragment.end_offset is None:
@@ -357,11 +434,28 @@ class PutSession:
         if self._track_numbers - set(fragment.block_counts):
             raise _Refused(AckError.FRAMES_MISSING_FOR_TRACK)
         self._latest = fragment.last if self._latest is None else max(self._latest, fragment.last)
+        self._check_length(fragment, next_timecode)
+        trouble = self._start.key_trouble()
+        if trouble is not None:
+            raise _Refused(trouble)
+        if fragment.is_dropped:
+            self._open = None
+            return
+        if self._may_leave_out:
+            self._ack_fragment("BUFFERING")
         self._ack_fragment("RECEIVED")
         if self.stream.retention_hours > 0:
             self._awaited[fragment.number] = Ack("PERSISTED", fragment.timecode, fragment.number)
-        self._effects.append(KeepFragment(self._record(fragment, fragment.end_offset)))
+        frames = max(fragment.block_counts[number] for number in self._counted)
+        self._effects.append(KeepFragment(self._record(fragment, fragment.end_offset), frames))
         self._open = None
+
+    def _check_length(self, fragment: _Open, next_timecode: int | None) -> None:
+        """A fragment lasts until the next one; of one whose next is unknown the frames say how long it is."""
+        ticks = fragment.duration if next_timecode is None else next_timecode - fragment.timecode
+        missing_hns = self._settings.quotas.fragment_duration_min_hns - self._scaled(ticks)
+        if missing_hns > _ROUNDED_HNS and (next_timecode is not None or ticks):
+            self._go_beyond(fragment, missing_hns, "fragments of a second", AckError.MIN_FRAGMENT_DURATION_REACHED)
 
     def _record(self, fragment: _Open, end_offset: int) -> FragmentRecord:
         return FragmentRecord(
@@ -377,7 +471,7 @@ class PutSession:
         )
 
     def _ack_fragment(self, event: str) -> None:
-        if self._open is not None:
+        if self._open is not None and not self._open.is_dropped:
             self._effects.append(SendAck(Ack(event, self._open.timecode, self._open.number)))
 
 

@@ -6,7 +6,7 @@ own, so an offset in the body is an offset in the file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kvspic.local.acks import Ack
 from kvspic.local.mkv_events import Block, Track
@@ -77,9 +77,10 @@ class KeepHeader:
 
 @dataclass(frozen=True)
 class KeepFragment:
-    """Make this fragment durable, then call ``PutSession.stored``."""
+    """Make this fragment durable, then call ``PutSession.stored``. ``frames`` counts pictures or blocks of sound."""
 
     fragment: FragmentRecord
+    frames: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from kvspic.local.errors import ServiceError
 
-__all__ = ["SignedRequest", "verify"]
+__all__ = ["SignedRequest", "signing_region", "verify"]
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SKEW_SECONDS = 5 * 60
 _EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 _UNSIGNED = "UNSIGNED-PAYLOAD"
+_CREDENTIAL = re.compile(r"Credential=([^,\s]+)")
+_REGION = re.compile(r"[a-z0-9-]{1,32}")
 _FIELD = re.compile(r"(Credential|SignedHeaders|Signature)=([^,\s]+)")
 
 
@@ -60,11 +62,19 @@ def verify(request: SignedRequest, access_keys: Mapping[str, str], now_seconds: 
     if not _body_matches(request):
         raise _bad_signature("The body is not the one that x-amz-content-sha256 was made of.")
     signature = _signature(request, claim, secret)
-    if not hmac.compare_digest(signature.encode(), claim.signature.encode()):
+    if not hmac.compare_digest(signature.encode(), _bytes(claim.signature)):
         raise _bad_signature(
             "The request signature we calculated does not match the signature you provided. "
             "Check your AWS Secret Access Key and signing method."
         )
+
+
+def signing_region(request: SignedRequest) -> str | None:
+    """Return the region that the request says it is signed for, None for one that is not signed."""
+    found = _CREDENTIAL.search(request.headers.get("authorization", ""))
+    credential = dict(parse_qsl(request.query)).get("X-Amz-Credential", "") if found is None else found[1]
+    parts = credential.split("/")
+    return parts[2] if len(parts) == 5 and _REGION.fullmatch(parts[2]) else None
 
 
 def _bad_signature(text: str) -> ServiceError:
@@ -136,6 +146,11 @@ def _payload_hash(request: SignedRequest) -> str:
     return _EMPTY_HASH if request.body is None else hashlib.sha256(request.body).hexdigest()
 
 
+def _bytes(text: str) -> bytes:
+    """Headers, paths and queries may hold bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _canonical_query(query: str) -> str:
     pairs = [part.partition("=") for part in query.split("&") if part]
     encoded = [(_encode(name), _encode(value)) for name, _, value in pairs]
@@ -143,23 +158,23 @@ def _canonical_query(query: str) -> str:
 
 
 def _encode(text: str) -> str:
-    return quote(unquote(text), safe="-_.~")
+    return quote(unquote_to_bytes(_bytes(text)), safe="-_.~")
 
 
 def _signature(request: SignedRequest, claim: _Claim, secret: str) -> str:
     values = [(name, " ".join(request.headers.get(name, "").split())) for name in claim.signed_headers]
     canonical = "\n".join([
         request.method,
-        quote(request.path, safe="/-_.~"),
+        quote(_bytes(request.path), safe="/-_.~"),
         _canonical_query(request.query),
         *(f"{name}:{value}" for name, value in values),
         "",
         ";".join(claim.signed_headers),
         _payload_hash(request),
     ])  # fmt: skip
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    digest = hashlib.sha256(_bytes(canonical)).hexdigest()
     to_sign = "\n".join([_ALGORITHM, claim.time, claim.scope, digest])
     key = ("AWS4" + secret).encode()
     for part in claim.scope.split("/"):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    return hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+        key = hmac.new(key, _bytes(part), hashlib.sha256).digest()
+    return hmac.new(key, _bytes(to_sign), hashlib.sha256).hexdigest()

@@ -3,6 +3,7 @@
 One writer thread does every write: it takes all jobs that wait, appends the bytes, commits the index once, then reports
 them done. So a fragment reported done has its bytes written ("process": survives SIGKILL) or synced ("disk": survives a
 power cut) before its row was committed, and the index never points past a file. A start repairs what a kill left.
+The index has a CRC-32 of each header and fragment, which :meth:`Store.verify` compares before anything is given out.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from kvspic.disk import sync
+from kvspic.local.checksums import checksum_of, fragment_ranges, header_ranges, trouble_of
 from kvspic.local.data_dir import DataDir
 from kvspic.local.errors import StoreError
 from kvspic.local.model import fragment_counter
 from kvspic.local.records import FragmentRecord, HeaderRecord
-from kvspic.local.store_index import FragmentRow, Index
+from kvspic.local.store_index import FragmentRow, Index, damaged_index_text
+from kvspic.threads import join
 
 __all__ = ["Done", "Durability", "SessionFile", "Store"]
 
@@ -33,6 +37,8 @@ Durability = Literal["process", "disk"]
 Done = Callable[[Exception | None], None]
 
 _BATCH_MAX = 512
+_SHORT_MAX = 10  # files that a start names
+_REPORTED_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,18 @@ class Store:
         self._dir = DataDir(path)
         self._is_disk_durable = durability == "disk"
         self._post = post or (lambda call: call())
-        index = path / "index.sqlite3"
+        index = self._dir.index
         with contextlib.ExitStack() as undo:
             undo.callback(self._dir.close)
             self._index = Index(index, is_disk_durable=self._is_disk_durable, is_writer=True)
             undo.callback(self._index.close)
-            self._recover()
+            try:
+                self._recover()
+            except sqlite3.DatabaseError as error:
+                raise StoreError(damaged_index_text(index, error)) from error
             self._reader = Index(index, is_disk_durable=False, is_writer=False)
             undo.pop_all()
+        self._reported: set[int] = set()
         self._read_lock = threading.Lock()
         self._next_session = self._index.counter("session_id") + 1
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -86,10 +96,14 @@ class Store:
         if not self._thread.is_alive():
             return
         self._jobs.put(None)
-        self._thread.join()
+        join(self._thread)
         self._reader.close()
         self._index.close()
         self._dir.close()
+
+    def name_endpoint(self, url: str, *, lasts: bool) -> None:
+        """Say in the directory who serves it; ``lasts``: until it is stopped by hand."""
+        self._dir.name_endpoint(url, lasts=lasts)
 
     # Writing.
 
@@ -106,11 +120,12 @@ class Store:
 
         self._jobs.put(_Job(run, done))
 
-    def expire(self, stream_id: int, oldest_hns: int) -> None:
-        """Drop the fragments that came before ``oldest_hns``, and the files that this empties."""
+    def expire(self, oldest_hns: Mapping[int, int]) -> None:
+        """Drop fragments that came before the time given for their stream, and the files that this empties."""
 
         def run() -> None:
-            self._index.expire(stream_id, oldest_hns)
+            for stream_id, before_hns in oldest_hns.items():
+                self._index.expire(stream_id, before_hns)
             self._remove_empty()
 
         self._jobs.put(_Job(run))
@@ -129,7 +144,7 @@ class Store:
 
     def keep_header(self, session: SessionFile, header: HeaderRecord) -> None:
         """Note where the header is; before the first fragment."""
-        self._jobs.put(_Job(lambda: self._index.set_header(session.session_id, header)))
+        self._jobs.put(_Job(lambda: self._keep_header(session, header)))
 
     def keep_fragment(self, session: SessionFile, fragment: FragmentRecord, done: Done | None = None) -> None:
         """Make a fragment durable whose bytes were appended before."""
@@ -180,7 +195,7 @@ class Store:
         if self._is_disk_durable and self._must_sync:
             for session in self._unsynced.values():
                 if session._file is not None:
-                    getattr(os, "fdatasync", os.fsync)(session._file.fileno())
+                    sync(session._file.fileno())
             self._dir.sync_media_names()
         if self._must_sync or not self._is_disk_durable:
             self._unsynced.clear()
@@ -189,7 +204,7 @@ class Store:
     def _open(self, session: SessionFile) -> None:
         self._index.add_session(session.session_id, session.stream_id)
         try:
-            session._file = open(self._dir.media_file(session.session_id), "wb", buffering=0)  # noqa: SIM115
+            session._file = open(self._dir.media_file(session.session_id), "w+b", buffering=0)  # noqa: SIM115
             self._open_files[session.session_id] = session
         except OSError as error:
             session._failure = error
@@ -206,11 +221,23 @@ class Store:
             raise
         self._unsynced[session.session_id] = session
 
+    def _keep_header(self, session: SessionFile, header: HeaderRecord) -> None:
+        self._index.set_header(session.session_id, header, self._checksum(session, header_ranges(header)))
+
     def _keep(self, session: SessionFile, fragment: FragmentRecord) -> None:
+        checksum = self._checksum(session, fragment_ranges(fragment))
+        self._must_sync = True
+        self._index.add_fragment(session.session_id, fragment, fragment_counter(fragment.number), checksum)
+
+    def _checksum(self, session: SessionFile, ranges: Sequence[tuple[int, int]]) -> int:
+        """Of bytes that were just written: they come from the system's memory, not from the disk."""
         if session._failure is not None or session._file is None:
             raise StoreError("The body of this fragment could not be written.") from session._failure
-        self._must_sync = True
-        self._index.add_fragment(session.session_id, fragment, fragment_counter(fragment.number))
+        checksum = checksum_of(session._file, ranges)
+        session._file.seek(0, os.SEEK_END)
+        if checksum is None:
+            raise StoreError("The bytes of this fragment are not in its file.")
+        return checksum
 
     def _end(self, session: SessionFile) -> None:
         self._open_files.pop(session.session_id, None)
@@ -242,26 +269,50 @@ class Store:
                 os.truncate(path, end)
         self._remove_empty()
         self._index.commit()
-        known = {self._dir.media_file(session_id) for session_id in self._index.sessions()}
-        for path in set(self._dir.media.glob("*.mkv")) - known:
-            path.unlink()
+        found = self._dir.media_sizes()
+        self._remove_unknown(found)
+        self._report_short(found)
+
+    def _remove_unknown(self, found: dict[int, int]) -> None:
+        """Remove files whose row is gone. One that is newer than the index belongs to another index, as after an old
+        copy was put back: it is moved away, because an upload will use its name."""
+        last = self._index.counter("session_id")
+        for session_id in found.keys() - self._index.sessions():
+            if session_id <= last or found[session_id] == 0:
+                self._dir.remove_media(session_id)
+            else:
+                moved = self._dir.set_aside(session_id)
+                _log.warning("%s: the index knows nothing of this body, so its file was moved here", moved)
+
+    def _report_short(self, found: dict[int, int]) -> None:
+        """Name the files that have lost bytes; their fragments stay in the index, so that a copy can be put back."""
+        short = [(one, size) for one, size in self._index.sizes().items() if found.get(one, -1) < size]
+        for session_id, size in short[:_SHORT_MAX]:
+            path = self._dir.media_file(session_id)
+            state = f"has {found[session_id]} of {size} bytes" if session_id in found else "is missing"
+            text = "%s %s: the fragments in it are left out; put back a copy, or see kvspic serve --check %s"
+            _log.warning(text, path, state, self._dir.path)
+        if len(short) > _SHORT_MAX:
+            _log.warning("%d more media files are missing or short", len(short) - _SHORT_MAX)
 
     # Reading: one connection behind a lock; called from threads that may wait.
 
     def streams(self) -> list[dict[str, Any]]:
         """Return the streams that were kept."""
-        with self._read_lock:
-            return self._reader.streams()
+        streams: list[dict[str, Any]] = self.query(lambda index: index.streams())
+        return streams
 
     def stream_id_max(self) -> int:
         """Return the highest stream id ever used."""
-        with self._read_lock:
-            return self._reader.counter("stream_id")
+        return int(self.query(lambda index: index.counter("stream_id")))
 
     def query(self, ask: Callable[[Index], Any]) -> Any:
-        """Run ``ask`` on the reading connection."""
+        """Run ``ask`` on the reading connection; StoreError if the index cannot be read."""
         with self._read_lock:
-            return ask(self._reader)
+            try:
+                return ask(self._reader)
+            except sqlite3.DatabaseError as error:
+                raise StoreError(damaged_index_text(self._dir.index, error)) from error
 
     def read(self, row: FragmentRow, offset: int, size: int) -> bytes:
         """Read bytes of the body that holds ``row``; StoreError if they are gone, as after DeleteStream."""
@@ -274,6 +325,21 @@ class Store:
         if len(data) != size:
             raise StoreError(f"The fragment {row.fragment.number} cannot be read whole.")
         return data
+
+    def verify(self, row: FragmentRow) -> None:
+        """Read the fragment and its header once and compare them with what was stored.
+
+        Raises:
+            StoreError: the bytes have changed or are gone; the log names the file, once for each fragment.
+        """
+        path, fragment = self._dir.media_file(row.session_id), row.fragment
+        trouble = trouble_of(path, row)
+        if trouble is None:
+            return
+        if row.seq not in self._reported and len(self._reported) < _REPORTED_MAX:
+            self._reported.add(row.seq)
+            _log.warning("%s: the fragment %s is left out: %s", path, fragment.number, trouble)
+        raise StoreError(f"The fragment {fragment.number} is damaged in the store: {trouble}.")
 
 
 def _attempt(run: Callable[[], None]) -> Exception | None:

@@ -1,7 +1,8 @@
 """The control plane's model: streams, their versions, tags, retention and ARNs. Pure.
 
 Every change returns an answer and leaves the changed stream in ``Streams.changed`` or its id in ``Streams.deleted``,
-so that the owner can store it; nothing here reads a clock. A stream is CREATING until ``active_at_hns``.
+so that the owner can store it; nothing here reads a clock. A stream is CREATING,
+UPDATING and DELETING for a while each.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kvspic.local import fields
-from kvspic.local.errors import ServiceError
+from kvspic.local.errors import ServiceError, StoreError
 from kvspic.local.fields import Request
 from kvspic.local.settings import HNS_PER_HOUR, HNS_PER_MS, HNS_PER_SECOND, Settings
 
@@ -21,7 +22,6 @@ __all__ = ["StreamRecord", "Streams"]
 
 _RETENTION_HOURS_MAX = 87_600
 _TAGS_MAX = 50
-_STREAMS_MAX = 10_000
 _LIST_PAGE = 100
 
 
@@ -41,6 +41,12 @@ class StreamRecord:
     media_type: str | None = None
     kms_key_id: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    storage_tier: str = "HOT"
+    configurations: dict[str, Any] = field(default_factory=dict)
+    """By the name of their member in the service's requests; see ``configurations.py``."""
+    updating_until_hns: int = 0
+    deleting_until_hns: int = 0
+    """When the stream is gone; 0 for one that was not deleted. Such a stream is not stored any more."""
     fragment_count: int = 0
     """Fragment numbers handed out; each holds this counter, so that numbers grow."""
 
@@ -50,7 +56,11 @@ class StreamRecord:
 
     def status(self, now_hns: int) -> str:
         """Return the word that DescribeStream gives."""
-        return "ACTIVE" if now_hns >= self.active_at_hns else "CREATING"
+        if self.deleting_until_hns:
+            return "DELETING"
+        if now_hns < self.active_at_hns:
+            return "CREATING"
+        return "UPDATING" if now_hns < self.updating_until_hns else "ACTIVE"
 
     def kept_hns(self, settings: Settings) -> int:
         """Return how long a fragment stays readable."""
@@ -81,7 +91,7 @@ class Streams:
         self.changed: dict[int, StreamRecord] = {}
         self.deleted: list[int] = []
         self.operations: dict[str, Callable[[Request, int], dict[str, Any]]] = {
-            "CreateStream": self._create,
+            "CreateStream": self.create,
             "DescribeStream": self._describe,
             "ListStreams": self._list,
             "UpdateStream": self._update,
@@ -96,9 +106,17 @@ class Streams:
         }
 
     def restore(self, records: list[dict[str, Any]], next_id: int) -> None:
-        """Take back what the store kept; ``next_id`` is above every id ever used."""
+        """Take back what the store kept; ``next_id`` is above every id ever used.
+
+        Raises:
+            StoreError: a record has a member more or less than a stream has.
+        """
         for record in records:
-            stream = StreamRecord(**record)
+            try:
+                stream = StreamRecord(**record)
+            except TypeError as error:
+                text = f"The index holds a stream whose record cannot be read ({error}): put back a copy of the index."
+                raise StoreError(text) from error
             self._by_name[stream.name] = stream
         self._next_id = max([next_id, *(stream.stream_id + 1 for stream in self._by_name.values())])
 
@@ -106,49 +124,83 @@ class Streams:
         """Return all streams."""
         return list(self._by_name.values())
 
-    def find(self, request: Request) -> StreamRecord:
+    def find(self, request: Request, now_hns: int) -> StreamRecord:
         """Return the stream that ``StreamName`` or ``StreamARN`` names; exactly one must be given."""
         name, arn = fields.text_or_none(request, "StreamName"), fields.text_or_none(request, "StreamARN")
         if (name is None) == (arn is None):
             raise fields.invalid("Exactly one of StreamName and StreamARN must be given.")
-        return self._by_arn(arn) if arn is not None else self._named(name or "")
+        return self._by_arn(arn, now_hns) if arn is not None else self._named(name or "", now_hns)
 
     def find_active(self, request: Request, now_hns: int) -> StreamRecord:
-        """Return the stream if it is ACTIVE; the data plane knows no other."""
-        stream = self.find(request)
-        if stream.status(now_hns) != "ACTIVE":
+        """Return the stream if it is there for media: the data plane knows none that is CREATING or DELETING."""
+        stream = self.find(request, now_hns)
+        if stream.status(now_hns) not in ("ACTIVE", "UPDATING"):
             raise _not_found()
         return stream
 
     def has(self, stream: StreamRecord) -> bool:
         """Say whether ``stream`` still exists; one of the same name made later is another."""
-        return self._by_name.get(stream.name) is stream
+        return self._by_name.get(stream.name) is stream and not stream.deleting_until_hns
+
+    def take_back(self, stream_id: int, kept: dict[str, Any] | None) -> None:
+        """Undo a change that could not be stored; ``kept`` is what the store has, None for a stream that is new."""
+        stream = next((one for one in self._by_name.values() if one.stream_id == stream_id), None)
+        if kept is None:
+            if stream is not None:
+                del self._by_name[stream.name]
+            return
+        if stream is None:
+            stream = StreamRecord(**kept)
+            self._by_name[stream.name] = stream
+        for name, value in kept.items():
+            if name != "fragment_count":  # numbers that were given out stay given out
+                setattr(stream, name, value)
 
     def touch(self, stream: StreamRecord) -> None:
         """Note that ``stream`` differs from what the store has."""
         self.changed[stream.stream_id] = stream
 
-    def _named(self, name: str) -> StreamRecord:
-        if name not in self._by_name:
-            raise _not_found()
-        return self._by_name[name]
+    def id_in(self, request: Request) -> int:
+        """Return the id of the stream that a request is about, 0 for none, without judging the request."""
+        arn = request.get("StreamARN") or request.get("ResourceARN")
+        name = request.get("StreamName") or (arn.split("/")[1] if isinstance(arn, str) and "/" in arn else None)
+        stream = self._by_name.get(name) if isinstance(name, str) else None
+        return 0 if stream is None else stream.stream_id
 
-    def _by_arn(self, arn: str) -> StreamRecord:
-        stream = self._by_name.get(arn.split("/")[1])
-        if stream is None or stream.arn != arn:
+    def _named(self, name: str, now_hns: int) -> StreamRecord:
+        stream = self._by_name.get(name)
+        if stream is None or (stream.deleting_until_hns and self._is_gone(stream, now_hns)):
             raise _not_found()
         return stream
 
-    def _create(self, request: Request, now_hns: int) -> dict[str, Any]:
+    def _by_arn(self, arn: str, now_hns: int) -> StreamRecord:
+        stream = self._named(arn.split("/")[1], now_hns)
+        if stream.arn != arn:
+            raise _not_found()
+        return stream
+
+    def _is_gone(self, stream: StreamRecord, now_hns: int) -> bool:
+        """Whether a deletion is over; then the stream's name is free."""
+        if now_hns < stream.deleting_until_hns:
+            return False
+        del self._by_name[stream.name]
+        return True
+
+    def create(self, request: Request, now_hns: int, region: str | None = None) -> dict[str, Any]:
+        """Answer CreateStream; ``region`` goes into the ARN, None is the one of the settings."""
         name = fields.text(request, "StreamName")
         retention = fields.integer(request, "DataRetentionInHours", 0, 0, _RETENTION_HOURS_MAX)
         device, media_type = fields.text_or_none(request, "DeviceName"), fields.text_or_none(request, "MediaType")
         key, tags = fields.text_or_none(request, "KmsKeyId"), fields.tag_map(request, is_required=False)
-        if name in self._by_name:
+        tier = fields.storage_tier(request)
+        present = self._by_name.get(name)
+        if present is not None and not (present.deleting_until_hns and self._is_gone(present, now_hns)):
             raise ServiceError("ResourceInUseException", f"The stream {name} already exists.")
-        if len(self._by_name) >= _STREAMS_MAX:
-            raise ServiceError("ClientLimitExceededException", f"There are {_STREAMS_MAX} streams already.")
-        scope = f"{self._settings.region}:{self._settings.account}"
+        most = self._settings.quotas.streams_max
+        if most and len(self._by_name) >= most:
+            text = f"There are {most} streams already; delete one."
+            raise ServiceError("AccountStreamLimitExceededException", text)
+        scope = f"{region or self._settings.region}:{self._settings.account}"
         stream = StreamRecord(
             stream_id=self._next_id,
             name=name,
@@ -159,6 +211,7 @@ class Streams:
             device_name=device,
             media_type=media_type,
             kms_key_id=key or f"arn:aws:kms:{scope}:alias/aws/kinesisvideo",
+            storage_tier=tier,
             tags=tags,
         )
         self._next_id += 1
@@ -167,7 +220,7 @@ class Streams:
         return {"StreamARN": stream.arn}
 
     def _describe(self, request: Request, now_hns: int) -> dict[str, Any]:
-        return {"StreamInfo": self.find(request).info(now_hns)}
+        return {"StreamInfo": self.find(request, now_hns).info(now_hns)}
 
     def _list(self, request: Request, now_hns: int) -> dict[str, Any]:
         page = fields.integer(request, "MaxResults", _LIST_PAGE, 1, 10_000)
@@ -178,6 +231,9 @@ class Streams:
                 raise fields.invalid("StreamNameCondition must be an object.")
             fields.one_of(condition, "ComparisonOperator", ("BEGINS_WITH",))
             prefix = fields.text(condition, "ComparisonValue")
+        for stream in list(self._by_name.values()):
+            if stream.deleting_until_hns:
+                self._is_gone(stream, now_hns)
         names = [name for name in sorted(self._by_name) if name.startswith(prefix) and name > after]
         answer: dict[str, Any] = {"StreamInfoList": [self._by_name[name].info(now_hns) for name in names[:page]]}
         if len(names) > page:
@@ -186,27 +242,28 @@ class Streams:
 
     def _update(self, request: Request, now_hns: int) -> dict[str, Any]:
         device, media_type = fields.text_or_none(request, "DeviceName"), fields.text_or_none(request, "MediaType")
-        stream = self._for_update(request, now_hns)
+        stream = self.for_update(request, now_hns)
         stream.device_name = device if device is not None else stream.device_name
         stream.media_type = media_type if media_type is not None else stream.media_type
-        self._new_version(stream)
+        self.updated(stream, now_hns)
         return {}
 
     def _update_retention(self, request: Request, now_hns: int) -> dict[str, Any]:
         words = ("INCREASE_DATA_RETENTION", "DECREASE_DATA_RETENTION")
         operation = fields.one_of(request, "Operation", words)
         change = fields.integer(request, "DataRetentionChangeInHours", None, 1, _RETENTION_HOURS_MAX)
-        stream = self._for_update(request, now_hns)
+        stream = self.for_update(request, now_hns)
         hours = stream.retention_hours + (change if operation == words[0] else -change)
         if not 0 <= hours <= _RETENTION_HOURS_MAX:
             raise fields.invalid(f"The retention would be {hours} hours; it must be 0 to {_RETENTION_HOURS_MAX}.")
         stream.retention_hours = hours
-        self._new_version(stream)
+        self.updated(stream, now_hns)
         return {}
 
-    def _for_update(self, request: Request, now_hns: int) -> StreamRecord:
+    def for_update(self, request: Request, now_hns: int) -> StreamRecord:
+        """Return the stream that a change with ``CurrentVersion`` is about, if it is ACTIVE and of that version."""
         version = fields.text(request, "CurrentVersion")
-        stream = self.find(request)
+        stream = self.find(request, now_hns)
         if stream.status(now_hns) != "ACTIVE":
             raise ServiceError("ResourceInUseException", f"The stream {stream.name} is not ACTIVE.")
         _check_version(stream, version)
@@ -214,31 +271,34 @@ class Streams:
 
     def _delete(self, request: Request, now_hns: int) -> dict[str, Any]:
         version = fields.text_or_none(request, "CurrentVersion")
-        stream = self._by_arn(fields.text(request, "StreamARN"))
+        stream = self._by_arn(fields.text(request, "StreamARN"), now_hns)
+        if stream.deleting_until_hns:
+            raise ServiceError("ResourceInUseException", f"The stream {stream.name} is being deleted.")
         if version is not None:
             _check_version(stream, version)
-        del self._by_name[stream.name]
+        stream.deleting_until_hns = now_hns + self._settings.deleting_hns
+        self._is_gone(stream, now_hns)
         self.changed.pop(stream.stream_id, None)
         self.deleted.append(stream.stream_id)
         return {}
 
     def _tag_stream(self, request: Request, now_hns: int) -> dict[str, Any]:
-        return self._add_tags(self.find(request), fields.tag_map(request, is_required=True))
+        return self._add_tags(self.find(request, now_hns), fields.tag_map(request, is_required=True))
 
     def _untag_stream(self, request: Request, now_hns: int) -> dict[str, Any]:
-        return self._remove_tags(self.find(request), fields.tag_keys(request))
+        return self._remove_tags(self.find(request, now_hns), fields.tag_keys(request))
 
     def _list_stream_tags(self, request: Request, now_hns: int) -> dict[str, Any]:
-        return {"Tags": dict(self.find(request).tags)}
+        return {"Tags": dict(self.find(request, now_hns).tags)}
 
     def _tag_resource(self, request: Request, now_hns: int) -> dict[str, Any]:
-        return self._add_tags(self._by_arn(fields.text(request, "ResourceARN")), fields.tag_list(request))
+        return self._add_tags(self._by_arn(fields.text(request, "ResourceARN"), now_hns), fields.tag_list(request))
 
     def _untag_resource(self, request: Request, now_hns: int) -> dict[str, Any]:
-        return self._remove_tags(self._by_arn(fields.text(request, "ResourceARN")), fields.tag_keys(request))
+        return self._remove_tags(self._by_arn(fields.text(request, "ResourceARN"), now_hns), fields.tag_keys(request))
 
     def _list_resource_tags(self, request: Request, now_hns: int) -> dict[str, Any]:
-        return {"Tags": dict(self._by_arn(fields.text(request, "ResourceARN")).tags)}
+        return {"Tags": dict(self._by_arn(fields.text(request, "ResourceARN"), now_hns).tags)}
 
     def _add_tags(self, stream: StreamRecord, tags: dict[str, str]) -> dict[str, Any]:
         merged = {**stream.tags, **tags}
@@ -252,6 +312,11 @@ class Streams:
         stream.tags = {key: value for key, value in stream.tags.items() if key not in keys}
         self.touch(stream)
         return {}
+
+    def updated(self, stream: StreamRecord, now_hns: int) -> None:
+        """Give a changed stream its next version; it is UPDATING for a while."""
+        stream.updating_until_hns = now_hns + self._settings.updating_hns
+        self._new_version(stream)
 
     def _new_version(self, stream: StreamRecord) -> None:
         """Versions look random to a client and still replay: a digest of the ARN and a counter."""

@@ -14,12 +14,12 @@ def close_all():
         _made.pop().close()
 
 
-def client(service, url, key="test", secret="test", verify=None):
+def client(service, url, key="test", secret="test", verify=None, region="us-east-1"):
     """A client that signs with ``key`` and ``secret`` and talks to ``url``."""
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
     made = boto3.client(
         service,
-        region_name="us-east-1",
+        region_name=region,
         endpoint_url=url,
         aws_access_key_id=key,
         aws_secret_access_key=secret,

@@ -7,11 +7,14 @@ import pytest
 from unit.local.aws import client
 
 from kvspic.local.server import LocalEndpoint
+from kvspic.local.settings import Settings
 
 
 @pytest.fixture
 def endpoint(tmp_path):
-    with LocalEndpoint.run_in_thread(data_dir=tmp_path / "data", live_wait_seconds=0.2) as running:
+    with LocalEndpoint.run_in_thread(
+        data_dir=tmp_path / "data", live_wait_seconds=0.2, settings=Settings.unlimited()
+    ) as running:
         yield running
 
 

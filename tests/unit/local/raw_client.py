@@ -65,15 +65,22 @@ class Upload:
     def ack(self):
         """The next ACK, or None when the answer ended as it should; EOFError when it broke off."""
         while b"\n" not in self._acks:
-            size = int(self._in.readline() or b"-1", 16)
-            if size < 0:
-                raise EOFError("the answer has no terminator")
-            data = self._in.read(size + 2)[:-2]
-            if size == 0:
+            data = self._chunk()
+            if not data:
                 return None
             self._acks += data
         line, _, self._acks = self._acks.partition(b"\n")
         return json.loads(line)
+
+    def _chunk(self):
+        size = int(self._in.readline() or b"-1", 16)
+        if size < 0:
+            raise EOFError("the answer has no terminator")
+        return self._in.read(size + 2)[:-2]
+
+    def chunks(self):
+        """The chunks of the answer as they were written."""
+        return iter(self._chunk, b"")
 
     def acks(self):
         """All ACKs to the end."""
@@ -83,9 +90,9 @@ class Upload:
         return [ack["EventType"] for ack in self.acks()]
 
     def is_over(self):
-        """Wait until the other side closed the connection."""
+        """Wait until the other side closed the connection; the answer's last chunk may come before that."""
         try:
-            return self.socket.recv(1) == b""
+            return self._in.read() in (b"", b"0\r\n\r\n")
         except ConnectionResetError:
             return True
 

@@ -101,14 +101,16 @@ def test_refusals_carry_the_services_names(control, camera):
     )
 
 
-@pytest.mark.parametrize("path", ["/getClip", "/getHLSStreamingSessionURL", "/createSignalingChannel"])
+@pytest.mark.parametrize("path", ["/v1/get-ice-server-config", "/v1/send-alexa-offer-to-master"])
 def test_a_known_path_that_is_not_built_says_so(endpoint, path):
     status, headers, body = post(endpoint.url, path)
     assert (status, headers["x-amzn-ErrorType"]) == (501, "NotImplementedException")
-    assert path[1:] in body["Message"]
+    assert "signaling" in body["Message"]
 
 
-@pytest.mark.parametrize("method, path", [("POST", "/nothing"), ("GET", "/createStream"), ("GET", "/")])
+@pytest.mark.parametrize(
+    "method, path", [("POST", "/nothing"), ("GET", "/createStream"), ("GET", "/web/nothing"), ("POST", "/")]
+)
 def test_an_unknown_path_or_method_is_not_found(endpoint, method, path):
     status, headers, _ = post(endpoint.url, path, None, method)
     assert (status, headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")

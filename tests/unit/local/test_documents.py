@@ -38,5 +38,5 @@ def test_the_end_of_a_fragment_says_where_to_go_on():
 
 
 def test_a_missing_fragment_is_a_document_that_says_so():
-    events = read_all(missing_fragment_tags("5"))
+    events = read_all(missing_fragment_tags("5", is_damaged=False))
     assert [tag.name.rpartition("_EXCEPTION_")[2] for tag in events[-1].tags][1:] == ["ERROR_CODE", "MESSAGE"]

@@ -67,7 +67,9 @@ def test_without_pyyaml_json_is_read_and_yaml_refused_with_a_remedy(monkeypatch)
         ("- {kind: cut, stream: 12}", "quotes"),
         ("- {kind: error-ack, error_id: NO_SUCH}", "whole number"),
         (f'[{ONE}, {{"kind": "explode"}}]', "fault 2: .*one of"),
-        ("[" * 100_000, "neither YAML nor JSON"),
+        ("[" * 100_000, "neither YAML nor JSON|nested deeper"),
+        ("- {kind: cut, count: 1, count: 2}", "comes twice"),
+        ("- &a [*a]", "contains itself"),
     ],
 )
 def test_a_mistake_is_named(text, words):

@@ -168,3 +168,9 @@ def test_only_the_end_of_fragment_tag_belongs_to_the_cluster_before_it():
     found = [event for event in read_all(mkv.header() + mkv.tags(("a", "b")) + mkv.END) if isinstance(event, Tags)]
     assert [ends_fragment(event) for event in found] == [False, True]
     assert [(tag.name, tag.value) for tag in found[0].tags] == [("a", "b")]
+
+
+def test_a_block_is_shown_without_its_payload():
+    block = Block(0, 1, 40, True, False, False, 10, 3, b"\xde\xad\xbe")
+    assert "payload_size=3" in repr(block)
+    assert "xde" not in repr(block)

@@ -1,11 +1,14 @@
 """PutMedia on a socket. Goal: ACKs come while the body is open, refusals come at once, and what was acknowledged as
 persisted can be read back."""
 
+import json
+
 import pytest
 from unit.local import mkv_bytes as mkv
 from unit.local.aws import client
 from unit.local.raw_client import Upload, put
 
+from kvspic.local.faults import fault_of
 from kvspic.local.server import LocalEndpoint
 from kvspic.local.settings import HNS_PER_MS, Settings
 
@@ -59,6 +62,17 @@ def test_an_error_ack_ends_the_answer_and_the_connection(endpoint, camera):
         assert upload.is_over()
 
 
+def test_each_ack_has_a_chunk_of_its_own(endpoint, camera):
+    """The field's C parser reads the first ACK of a chunk and loses the others."""
+    with Upload(endpoint.url) as upload:
+        upload.send(mkv.body(40))
+        upload.end()
+        assert upload.head()[0] == 200
+        chunks = list(upload.chunks())
+    assert [chunk.count(b"\n") for chunk in chunks] == [1] * 120
+    assert all(json.loads(chunk)["EventType"] in ("BUFFERING", "RECEIVED", "PERSISTED") for chunk in chunks)
+
+
 REFUSED = {
     "no such stream": ({"stream": "nobody"}, 404, "ResourceNotFoundException"),
     "no stream": ({"x-amzn-stream-name": None}, 400, "InvalidArgumentException"),
@@ -78,7 +92,7 @@ def test_a_bad_head_is_refused_before_the_body(endpoint, camera, name):
 
 @pytest.mark.parametrize("lingering", [0, 0.5])
 def test_an_early_refusal_closes_soon_whatever_the_lingering(tmp_path, lingering):
-    running = LocalEndpoint.run_in_thread(data_dir=tmp_path, lingering_seconds=lingering)
+    running = LocalEndpoint.run_in_thread(data_dir=tmp_path, lingering_seconds=lingering, settings=Settings.unlimited())
     with running as endpoint, Upload(endpoint.url, "nobody") as upload:
         assert upload.refusal()[0] == 404
         assert upload.is_over()
@@ -114,7 +128,7 @@ def test_deleting_the_stream_ends_its_uploads(endpoint, control, camera):
 @pytest.fixture
 def impatient(tmp_path):
     """An endpoint with the stream "cam" that gives up uploads without data soon."""
-    settings = Settings(idle_interval_hns=40 * HNS_PER_MS, idle_max_hns=100 * HNS_PER_MS)
+    settings = Settings.unlimited(idle_interval_hns=40 * HNS_PER_MS, idle_max_hns=100 * HNS_PER_MS)
     with LocalEndpoint.run_in_thread(data_dir=tmp_path, settings=settings) as running:
         control = client("kinesisvideo", running.url)
         control.create_stream(StreamName="cam")
@@ -143,7 +157,7 @@ def test_a_large_fragment_passes_through_in_pieces(endpoint, camera):
 def test_the_hook_sees_every_ack(tmp_path):
     seen = []
     running = LocalEndpoint.run_in_thread(
-        data_dir=tmp_path, on_ack=lambda stream, ack: seen.append((stream, ack.event))
+        settings=Settings.unlimited(), data_dir=tmp_path, on_ack=lambda stream, ack: seen.append((stream, ack.event))
     )
     with running as endpoint:
         control = client("kinesisvideo", endpoint.url)
@@ -194,3 +208,32 @@ def test_fifty_uploads_at_once_are_each_whole(endpoint, control):
         assert upload.events().count("PERSISTED") == 2
         upload.close()
         assert [len(one.blocks) for one in endpoint.fragments(f"cam-{i}")] == [2, 2]
+
+
+def test_a_key_that_is_off_refuses_each_fragment_of_sessions_that_are_open_too(endpoint, camera):
+    with Upload(endpoint.url) as upload:
+        upload.send(mkv.header() + mkv.cluster(T) + mkv.END)
+        assert upload.head()[0] == 200
+        assert [upload.ack()["EventType"] for _ in range(3)] == ["BUFFERING", "RECEIVED", "PERSISTED"]
+        endpoint.faults.add(fault_of({"kind": "kms-key", "stream": "cam"}))
+        client("kinesisvideo", endpoint.url).list_streams()  # the fault is in force before this is answered
+        upload.send(mkv.cluster(T + 1000) + mkv.END)
+        assert upload.ack()["EventType"] == "BUFFERING"
+        assert upload.ack()["ErrorCode"] == "KMS_KEY_DISABLED"
+        assert upload.is_over()
+    endpoint.faults.clear()
+    assert put(endpoint.url, mkv.body(1, start=T + 5000))[-1]["EventType"] == "PERSISTED"
+
+
+def test_get_media_has_three_connections_a_stream(tmp_path):
+    settings = Settings(creating_hns=0)
+    with LocalEndpoint.run_in_thread(data_dir=tmp_path, settings=settings, live_wait_seconds=30) as endpoint:
+        client("kinesisvideo", endpoint.url).create_stream(StreamName="cam", DataRetentionInHours=1)
+        put(endpoint.url, mkv.body(1))
+        media = client("kinesis-video-media", endpoint.url)
+        request = {"StreamName": "cam", "StartSelector": {"StartSelectorType": "EARLIEST"}}
+        watching = [media.get_media(**request)["Payload"] for _ in range(3)]
+        with pytest.raises(media.exceptions.ConnectionLimitExceededException):
+            media.get_media(**request)
+        for payload in watching:
+            payload.close()

@@ -11,6 +11,7 @@ from kvspic.local.errors import ServiceError
 from kvspic.local.mkv_reader import read_all
 from kvspic.local.model import Service, fragment_counter
 from kvspic.local.put_session import Phase
+from kvspic.local.quotas import Quotas
 from kvspic.local.records import CloseSession, KeepFragment, KeepHeader, SendAck
 from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
 
@@ -23,7 +24,7 @@ class Session:
 
     def __init__(self, settings=None, retention=24, absolute=True, start="0"):
         self.now = NOW
-        self.service = Service(settings or Settings())
+        self.service = Service(settings or Settings.unlimited())
         request = {"StreamName": "cam", "DataRetentionInHours": retention}
         self.arn = self.service.call("CreateStream", request, self.now)["StreamARN"]
         self.core = self.service.open_put(heads(absolute, start), self.now)
@@ -192,16 +193,16 @@ def test_other_tags_do_not_complete_a_fragment():
 
 
 def test_a_fragment_over_the_size_limit_is_refused_while_it_comes():
-    session = Session(Settings(fragment_size_max=1000))
+    session = Session(Settings.unlimited(fragment_size_max=1000))
     head = mkv.header() + mkv.cluster(T, b"\xa3" + mkv.size(1 << 40) + mkv.block_body(1, 0, 0x80, b""))
     assert session.feed(head) == ["BUFFERING"]
     assert session.feed(bytes(1000)) == ["ERROR 4001"]
-    at_once = Session(Settings(fragment_size_max=1000))
+    at_once = Session(Settings.unlimited(fragment_size_max=1000))
     assert at_once.feed(mkv.body(1, payload=bytes(1000)))[-1] == "ERROR 4001"
 
 
 def test_a_header_without_end_is_refused():
-    session = Session(Settings(header_size_max=1000))
+    session = Session(Settings.unlimited(header_size_max=1000))
     head = mkv.ebml() + mkv.segment_head() + bytes.fromhex("EC") + mkv.size(1 << 40)
     assert session.feed(head) == []
     assert session.feed(bytes(1000)) == ["ERROR 4006"]
@@ -257,7 +258,7 @@ def test_a_session_without_data_is_closed_and_its_open_fragment_dropped():
 
 
 def test_an_old_session_is_ended_with_an_error():
-    session = Session(Settings(session_age_max_hns=60 * HNS_PER_SECOND))
+    session = Session(Settings.unlimited(session_age_max_hns=60 * HNS_PER_SECOND))
     for i in range(5):
         session.feed((mkv.header() if i == 0 else b"") + mkv.cluster(T + i * 1000))
         session.wait(10)
@@ -266,7 +267,7 @@ def test_an_old_session_is_ended_with_an_error():
 
 
 def test_persisted_waits_for_the_delay_that_was_set():
-    session = Session(Settings(persist_delay_hns=HNS_PER_SECOND))
+    session = Session(Settings.unlimited(persist_delay_hns=HNS_PER_SECOND))
     session.feed(mkv.body(1))
     assert session.stored() == []
     session.end()
@@ -291,7 +292,7 @@ def test_deleting_the_stream_ends_the_session():
 
 
 def test_connections_are_limited_where_a_limit_is_set():
-    session = Session(Settings(sessions_max=1))
+    session = Session(Settings.unlimited(quotas=Quotas(sessions_max=1)))
     with pytest.raises(ServiceError) as caught:
         session.service.open_put(heads(), NOW)
     assert caught.value.name == "ConnectionLimitExceededException"

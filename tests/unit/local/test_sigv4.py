@@ -14,6 +14,7 @@ from unit.local.raw_client import Upload, put
 
 from kvspic.local.errors import ServiceError
 from kvspic.local.server import LocalEndpoint
+from kvspic.local.settings import Settings
 from kvspic.local.sigv4 import SignedRequest, verify
 
 KEYS = {"AKIDEXAMPLE": "not-a-secret-of-anyone"}
@@ -54,6 +55,14 @@ def signed_with_keys(pair):
 
 def test_a_header_with_blanks_inside_and_the_services_own_are_accepted():
     verify(*signed_with_keys(signed(headers={"x-amzn-note": "  a   b ", "content-type": "application/json"})))
+
+
+@pytest.mark.parametrize("part", ["path", "query"])
+def test_bytes_that_are_no_text_are_a_wrong_signature(part):
+    request, now = signed()
+    parts = {"path": request.path, "query": request.query, part: "/x\udcff%FF=%FF"}
+    odd = SignedRequest("POST", parts["path"], parts["query"], request.headers, request.body)
+    assert refusal(odd, now)[0] == "InvalidSignatureException"
 
 
 def test_an_unsigned_payload_is_accepted_with_its_header():
@@ -115,7 +124,7 @@ def test_missing_unknown_and_half_signatures_have_their_own_names():
 
 @pytest.fixture
 def strict(tmp_path):
-    with LocalEndpoint.run_in_thread(data_dir=tmp_path, access_keys=KEYS) as running:
+    with LocalEndpoint.run_in_thread(data_dir=tmp_path, access_keys=KEYS, settings=Settings.unlimited()) as running:
         yield running
 
 

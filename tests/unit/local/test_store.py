@@ -134,10 +134,10 @@ def test_expired_fragments_go_and_the_file_with_the_last_of_them(store, tmp_path
     store.append(session, [bytes(50)])
     done(store.keep_fragment, session, fragment(3, 200, server_hns=2000))
     done(store.close_session, session)
-    store.expire(1, 1500)
+    store.expire({1: 1500})
     done(store.save_stream, stream())
     assert [row.fragment.timecode for row in rows(store)] == [3]
-    store.expire(1, 2500)
+    store.expire({1: 2500})
     done(store.save_stream, stream())
     assert (rows(store), list((tmp_path / "media").iterdir())) == ([], [])
 
@@ -249,3 +249,42 @@ def test_a_commit_that_fails_fails_all_that_waited_for_it_and_later_sessions_wor
     assert len(rows(store)) == 1
     fill(store, 1)
     assert len(rows(store)) == 2
+
+
+def plans(index):
+    """What SQLite does for each query of a page or a place."""
+    seen = []
+    index._db.set_trace_callback(seen.append)
+    for by_producer in (True, False):
+        index.in_range((1, 0, 10, 20, 0), by_producer=by_producer, limit=9)
+        index.seq_before_time(1, 15, by_producer=by_producer)
+    index.after(1, 0, 5, 9)
+    index._db.set_trace_callback(None)
+    return [" ".join(row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {sql}")) for sql in seen]
+
+
+def test_no_page_costs_more_in_a_larger_store(store):
+    """Each query walks an index in the order that it wants; none reads all fragments of the stream, none sorts."""
+    fill(store)
+    for plan in store.query(plans):
+        assert "SCAN" not in plan
+        assert "TEMP B-TREE" not in plan
+        assert "fragments_by_" in plan
+
+
+def test_a_page_of_times_goes_on_where_the_last_one_ended(store):
+    session = fill(store, 1)
+    for place, count in enumerate((9, 2, 5, 7)):
+        store.append(session, [bytes(50)])
+        assert done(store.keep_fragment, session, fragment(count, 150 + 50 * place)) is None
+
+    def page(after):
+        found = store.query(lambda i: i.in_range((1, 0, 0, 1000, 0), after, by_producer=True, limit=2))
+        return [(row.fragment.producer_hns, row.seq) for row in found]
+
+    pages, after = [], (-1, 0)
+    while found := page(after):
+        pages += found
+        after = found[-1]
+    assert [time for time, _ in pages] == sorted(time for time, _ in pages)
+    assert len(set(pages)) == 5

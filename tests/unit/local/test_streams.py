@@ -1,9 +1,12 @@
 """The control plane's model. Goal: streams change only as the service lets them, and every change can be stored."""
 
+from dataclasses import replace
+
 import pytest
 
 from kvspic.local.errors import ServiceError
 from kvspic.local.model import Service
+from kvspic.local.quotas import Quotas
 from kvspic.local.settings import HNS_PER_HOUR, HNS_PER_SECOND, Settings
 
 NOW = 1_700_000_000 * HNS_PER_SECOND
@@ -11,7 +14,9 @@ NOW = 1_700_000_000 * HNS_PER_SECOND
 
 @pytest.fixture
 def service():
-    made = Service(Settings(creating_hns=10 * HNS_PER_SECOND))
+    made = Service(
+        Settings.unlimited(quotas=replace(Quotas.off(), streams_max=10_000), creating_hns=10 * HNS_PER_SECOND)
+    )
     made.call("CreateStream", {"StreamName": "cam", "DataRetentionInHours": 2}, NOW)
     return made
 
@@ -123,6 +128,6 @@ def test_a_deleted_stream_is_told_to_the_store(service):
 def test_there_is_a_limit_of_streams(service):
     for i in range(9_999):
         service.call("CreateStream", {"StreamName": f"s{i}"}, NOW)
-    assert refusal(service, "CreateStream", {"StreamName": "more"}) == "ClientLimitExceededException"
+    assert refusal(service, "CreateStream", {"StreamName": "more"}) == "AccountStreamLimitExceededException"
     page = service.call("ListStreams", {"MaxResults": 10_000}, NOW)
     assert (len(page["StreamInfoList"]), "NextToken" in page) == (10_000, False)
