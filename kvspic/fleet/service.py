@@ -1,0 +1,81 @@
+"""All operations of the fleet, for servers. Each one is a function of a transaction (:class:`kvspic.fleet.records.Tx`).
+
+Time comes with the transaction, so none of them reads a clock; ``Store.run`` runs one and commits what it did, or
+nothing. Answers are JSON-ready. What is refused is a :class:`kvspic.fleet.errors.FleetError`.
+"""
+
+from kvspic.fleet.service_handlers import (
+    backfill,
+    delete_handler,
+    drain,
+    feedback,
+    list_handlers,
+    poll,
+    rebalance,
+    undrain,
+)
+from kvspic.fleet.service_jobs import (
+    Created,
+    GroupBatch,
+    apply_jobs,
+    create_job,
+    delete_job,
+    delete_logs,
+    get_job,
+    job_logs,
+    list_jobs,
+    list_logs,
+    patch_group,
+    patch_job,
+    put_settings,
+    replace_job,
+    show_queue,
+    show_settings,
+)
+from kvspic.fleet.service_upkeep import (
+    Checked,
+    Swept,
+    check_logs,
+    export_page,
+    import_rows,
+    keep_logs,
+    keep_master,
+    restart_due,
+    sweep,
+)
+
+__all__ = [
+    "Checked",
+    "Created",
+    "GroupBatch",
+    "Swept",
+    "apply_jobs",
+    "backfill",
+    "check_logs",
+    "create_job",
+    "delete_handler",
+    "delete_job",
+    "delete_logs",
+    "drain",
+    "export_page",
+    "feedback",
+    "get_job",
+    "import_rows",
+    "job_logs",
+    "keep_logs",
+    "keep_master",
+    "list_handlers",
+    "list_jobs",
+    "list_logs",
+    "patch_group",
+    "patch_job",
+    "poll",
+    "put_settings",
+    "rebalance",
+    "replace_job",
+    "restart_due",
+    "show_queue",
+    "show_settings",
+    "sweep",
+    "undrain",
+]
