@@ -120,7 +120,10 @@ enum kvs_stream_flag {
     KVS_HAS_TAGS = 128,
     KVS_SPARSE_KEYS = 256,
     KVS_FORMAT_LOCKED = 512,
-    KVS_PUT_TELLS = 1024
+    KVS_PUT_TELLS = 1024,
+    KVS_NO_EMPTY_NALS = 2048,
+    KVS_WHOLE_PICTURES = 4096,
+    KVS_CONFIRM_EACH = 16384
 };
 enum kvs_nal_flag { KVS_NAL_ANNEXB_TO_AVCC = 8, KVS_NAL_AVCC_TO_ANNEXB = 16, KVS_NAL_ANNEXB_CPD = 32 };
 
@@ -161,6 +164,8 @@ struct kvs_stream_config {
     uint64_t order_window_hns;
     uint64_t fragment_duration_max_hns;
     uint64_t fragment_size_max;
+    uint64_t fragment_duration_min_hns;
+    uint64_t data_delay_hns;
 };
 
 kvs_status kvs_stream_new(struct kvs_client *client, const struct kvs_stream_config *config,
@@ -215,7 +220,24 @@ enum kvs_read_state {
     KVS_READ_END = 3
 };
 
+kvs_status kvs_upload_unsent(struct kvs_stream *stream, uint64_t upload, uint64_t *bytes_out,
+                                     uint64_t *duration_hns_out);
 kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t upload, uint8_t *buffer, uint32_t buffer_size,
+                                   enum kvs_read_state *state_out, uint64_t now_hns);
+struct kvs_span {
+    const uint8_t *bytes;
+    uint64_t size;
+};
+struct kvs_loan {
+    uint32_t size;
+    uint32_t size_max;
+    uint8_t *buffer;
+    uint32_t buffer_size;
+    uint32_t span_max;
+    struct kvs_span *spans;
+    uint32_t span_count;
+};
+kvs_status kvs_upload_lend(struct kvs_stream *stream, uint64_t upload, struct kvs_loan *loan,
                                    enum kvs_read_state *state_out, uint64_t now_hns);
 enum kvs_ack_type {
     KVS_ACK_UNDEFINED = 0, KVS_ACK_BUFFERING = 1, KVS_ACK_RECEIVED = 2, KVS_ACK_PERSISTED = 3,
@@ -224,6 +246,17 @@ enum kvs_ack_type {
 
 kvs_status kvs_upload_ack_bytes(struct kvs_stream *stream, uint64_t upload, const uint8_t *bytes,
                                         uint32_t size, uint64_t now_hns);
+enum kvs_ack_about { KVS_ABOUT_FRAGMENT = 1, KVS_ABOUT_SESSION = 2, KVS_ABOUT_STREAM = 3 };
+struct kvs_ack_error {
+    uint32_t id;
+    uint32_t about;
+    const char *name;
+    const char *text;
+    const char *remedy;
+};
+const struct kvs_ack_error *kvs_ack_error_of(uint32_t id);
+const struct kvs_ack_error *kvs_ack_error_at(uint32_t index);
+
 struct kvs_ack {
     uint32_t size;
     uint32_t type;
@@ -271,12 +304,14 @@ enum kvs_action_kind {
     KVS_ACTION_FRAGMENT_ENDED = 52,
     KVS_ACTION_NOTICES_LOST = 53,
     KVS_ACTION_FRAGMENT_SPLIT = 54,
-    KVS_ACTION_TIMES_JUMPED = 55
+    KVS_ACTION_TIMES_JUMPED = 55,
+    KVS_ACTION_TIME_SHIFT_ENDED = 56,
+    KVS_ACTION_UNCONFIRMED = 57
 };
 enum kvs_drop {
     KVS_DROP_STORE_FULL = 0, KVS_DROP_BUFFER_DURATION = 1, KVS_DROP_SKIPPED = 2,
     KVS_DROP_ERROR_ACK = 3, KVS_DROP_REPLAY_LIMIT = 4, KVS_DROP_RESET = 5, KVS_DROP_BACKWARD = 6, KVS_DROP_LATE = 7,
-    KVS_DROP_COUNT = 8
+    KVS_DROP_UNCONFIRMED = 8, KVS_DROP_COUNT = 9
 };
 enum kvs_pressure { KVS_PRESSURE_STORE = 0, KVS_PRESSURE_BUFFER = 1, KVS_PRESSURE_LATENCY = 2 };
 
@@ -300,7 +335,7 @@ struct kvs_stream_metrics {
     uint32_t state;
     int32_t failure;
     uint32_t retry_count;
-    uint64_t frames_put, frames_done, frames_buffered, frames_dropped[8];
+    uint64_t frames_put, frames_done, frames_buffered, frames_dropped[9];
     uint64_t bytes_put, bytes_done, bytes_buffered, bytes_dropped;
     uint64_t frames_refused, frames_unsent;
     uint64_t bytes_unsent, bytes_sent;
@@ -318,6 +353,10 @@ struct kvs_stream_metrics {
     uint64_t tracks_silent;
     uint64_t times_jumped;
     uint64_t times_bumped;
+    uint64_t shift_hns;
+    uint64_t calls_joined;
+    uint64_t fragments_without_cpd[3];
+    uint64_t newest_hns;
     uint64_t frames_settled[3];
 };
 kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out);
@@ -359,14 +398,20 @@ kvs_status kvs_host_wake_new(struct kvs_host_wake **wake_out, intptr_t *read_fd_
 void kvs_host_wake_free(struct kvs_host_wake *wake);
 uint64_t kvs_host_now_hns(void);
 
-/* kvspic/_ffi_build.py, PUT_FRAME */
+/* csrc/host/gate.h */
 struct kvspic_gate {
     struct kvs_stream *stream;
     int64_t offset_hns;
-    uint64_t earliest_hns;
-    uint64_t ahead_hns;
+    uint32_t earliest_s;
+    uint32_t ahead_s;
 };
+#define KVSPIC_AHEAD_ANY ...
+void kvspic_believe(struct kvspic_gate *gate, uint32_t earliest_s, uint32_t ahead_s);
 kvs_status kvspic_put_frame(const struct kvspic_gate *gate, const uint8_t *data, uint32_t data_size, uint64_t pts_ns,
                             uint64_t dts_ns, uint64_t duration_ns, uint64_t track, uint32_t flags);
 kvs_status kvspic_put_plain(const struct kvspic_gate *gate, const uint8_t *data, uint32_t data_size, uint64_t pts_ns,
                             uint32_t flags);
+/* kvspic/_ffi_build.py, CALLS */
+uint64_t kvspic_now_hns(const int64_t *offset_hns);
+kvs_status kvspic_turn(struct kvs_client *client, uint64_t now_hns, struct kvs_action *actions_out, uint32_t count,
+                       uint64_t *deadline_out);

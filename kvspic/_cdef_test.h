@@ -1,4 +1,5 @@
 /* Internal functions of csrc/media for the vector runner (kvspic/testing); no part of the public interface. */
+typedef int32_t kvs_status;
 
 struct kvs_mkv_track {
     uint64_t id;
@@ -77,6 +78,7 @@ struct kvs_nal_scan {
     uint32_t count;
     uint32_t lead_size;
     uint32_t resume;
+    uint32_t is_clean;
     uint64_t adapted_size;
     struct kvs_nal nal[32];
 };

@@ -13,9 +13,19 @@ from typing import Any
 from kvspic import errors
 from kvspic._native import ffi, lib
 
-__all__ = ["ClientHandle", "check", "ffi", "keep_stream", "lib", "new_gate", "new_struct", "status_rows", "text_of"]
-
-AHEAD_ANY_HNS = 2**62  # later than any time that the core takes
+__all__ = [
+    "ClientHandle",
+    "__version__",
+    "check",
+    "ffi",
+    "keep_stream",
+    "lib",
+    "new_gate",
+    "new_struct",
+    "refusal_rows",
+    "status_rows",
+    "text_of",
+]
 
 
 def check(status: int) -> int:
@@ -47,7 +57,18 @@ def status_rows() -> Iterator[errors.StatusRow]:
         index += 1
 
 
+def refusal_rows() -> Iterator[errors.Refusal]:
+    """Give the table of ERROR ACKs of the compiled library."""
+    index = 0
+    while row := lib.kvs_ack_error_at(index):
+        about = errors.RefusalClass(row.about)
+        yield errors.Refusal(row.id, text_of(row.name), about, text_of(row.text), text_of(row.remedy))
+        index += 1
+
+
+__version__ = text_of(lib.kvs_version())
 errors.define(status_rows())
+errors.define_refusals(refusal_rows())
 
 
 class ClientHandle:
@@ -92,7 +113,8 @@ def keep_stream(client_ptr: Any, stream_ptr: Any) -> Any:
 
 def new_gate(stream_ptr: Any) -> Any:
     """Return a ``struct kvspic_gate *`` of a stream that takes any time; it keeps the stream while a put is inside."""
-    gate = ffi.gc(ffi.new("struct kvspic_gate *", {"stream": stream_ptr, "ahead_hns": AHEAD_ANY_HNS}), _gate_unused)
+    made = ffi.new("struct kvspic_gate *", {"stream": stream_ptr, "ahead_s": lib.KVSPIC_AHEAD_ANY})
+    gate = ffi.gc(made, _gate_unused)
     _behind[_address(gate)] = stream_ptr
     return gate
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kvspic.errors import refusal_of
 from kvspic.types import DropReason, StreamState
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "AckType",
     "Action",
     "ActionKind",
+    "ConnectionBusy",
     "CredentialsRotated",
     "ErrorAck",
     "Event",
@@ -28,9 +30,11 @@ __all__ = [
     "FragmentEnded",
     "FragmentPersisted",
     "FragmentSplit",
+    "FragmentUnconfirmed",
     "FrameTooLarge",
     "FramesDropped",
     "LateErrorAck",
+    "MediaProblem",
     "NoKeyFrame",
     "Paused",
     "Pressure",
@@ -53,6 +57,7 @@ __all__ = [
     "TimesAnchored",
     "TimesJumped",
     "TimesRepeated",
+    "TimesRestored",
     "TimesShifted",
     "TrackSilent",
     "Triggered",
@@ -103,6 +108,8 @@ class ActionKind(enum.IntEnum):
     NOTICES_LOST = 53
     FRAGMENT_SPLIT = 54
     TIMES_JUMPED = 55
+    TIME_SHIFT_ENDED = 56
+    UNCONFIRMED = 57
 
 
 # Orders that are answered; the others need no answer.
@@ -172,8 +179,8 @@ class StreamReady(Event):
 
 @dataclass(frozen=True)
 class StreamFailed(Event):
-    """The core gave up for ``cause``; the stream keeps its frames and takes more. With ``is_final`` nobody will try
-    again unless ``stream.retry()`` is called; else the retry policy does."""
+    """The core gave up for ``cause``; the stream keeps its frames and takes more. With ``is_final`` it does not
+    try again unless ``stream.retry()`` is called; else the retry policy calls that."""
 
     status: int
     cause: str
@@ -189,12 +196,16 @@ class StreamClosed(Event):
 
 @dataclass(frozen=True)
 class AckReceived(Event):
-    """A fragment ACK of the service. ``latency_ns`` counts from the fragment's first byte; None if it is not known."""
+    """A fragment ACK of the service. ``latency_ns`` counts from the fragment's first byte.
+
+    ``timecode_ms`` is None when the ACK names no fragment; ``pts_ns`` and ``latency_ns`` are None when the stream does
+    not hold the fragment that it names.
+    """
 
     upload: int
     type: AckType
-    timecode_ms: int
-    pts_ns: int
+    timecode_ms: int | None
+    pts_ns: int | None
     number: str
     latency_ns: int | None
 
@@ -209,15 +220,34 @@ class FragmentPersisted(Event):
 
 
 @dataclass(frozen=True)
+class FragmentUnconfirmed(Event):
+    """The service persisted a later fragment and said nothing of the one at ``pts_ns``, for the ``count``-th time.
+
+    It is sent again, more slowly; after the fourth time its frames are dropped (``DropReason.UNCONFIRMED``).
+    """
+
+    pts_ns: int
+    count: int
+
+
+@dataclass(frozen=True)
 class ErrorAck(Event):
-    """The service refused a fragment; ``error_id`` as in its documentation of PutMedia, 4000 and up."""
+    """The service refused a fragment, ``count`` times; ``error_id`` and ``error_name`` as in its documentation of
+    PutMedia (``docs/errors.md`` says what each is about).
+
+    ``timecode_ms`` and ``pts_ns`` are None when the service does not say which fragment it was. The first time is an
+    event at once; if the same error comes again soon, the others are one event when it is over, with the fragment of
+    the last one.
+    """
 
     upload: int
     error_id: int
     status: int
-    timecode_ms: int
-    pts_ns: int
+    timecode_ms: int | None
+    pts_ns: int | None
     number: str
+    error_name: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -260,7 +290,17 @@ class Stalled(Event):
 
 @dataclass(frozen=True)
 class Recovered(Event):
-    """After a failure or a stall: fragments are done again, or the stream is ready and nothing waits."""
+    """After a failure, a stall or a refusal: fragments are done again, or the stream is ready and nothing waits."""
+
+
+@dataclass(frozen=True)
+class ConnectionBusy(Event):
+    """The service still counts another connection of this stream and refuses a second one (``cause`` is what it says).
+
+    The upload waits and tries again by itself, and nothing is lost; the event comes once for each upload.
+    """
+
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -269,10 +309,19 @@ class CredentialsRotated(Event):
 
 
 @dataclass(frozen=True)
-class TimesShifted(Event):
-    """A track's times went back, ``count`` times; ``shift_ns`` was added to them.
+class TimesRestored(Event):
+    """A shifted track's times go out as they are given again; ``shift_ns`` is added no more."""
 
-    The first time is told at once; if it happens again soon, the others are told together when they are over.
+    track: int
+    shift_ns: int
+
+
+@dataclass(frozen=True)
+class TimesShifted(Event):
+    """A track's times went back so far that they could not be true, ``count`` times; ``shift_ns`` was added to them.
+    It is added from then on, until :class:`TimesRestored`.
+
+    The first time is reported at once; if it happens again soon, the others are reported together when they are over.
     """
 
     track: int
@@ -284,7 +333,7 @@ class TimesShifted(Event):
 class TimesRepeated(Event):
     """``count`` frames had the time of the one before in their track; each was moved to the next millisecond.
 
-    Told not more often than every ten seconds.
+    Reported at most every ten seconds.
     """
 
     count: int
@@ -310,14 +359,33 @@ class NoKeyFrame(Event):
 class FrameTooLarge(Event):
     """A frame of ``size`` bytes does not fit into a store of ``store_size``; so ``count`` times since the last event.
 
-    What follows it is skipped until a key frame comes, because it cannot be decoded without it. The first is told at
-    once, others not more often than every ten seconds.
+    What follows it is skipped until a key frame comes, because it cannot be decoded without it. The first is reported
+    at once, others at most every ten seconds.
     """
 
     track: int
     size: int
     store_size: int
     count: int = 1
+
+
+@dataclass(frozen=True)
+class MediaProblem(Event):
+    """The media check found that what is put cannot be decoded, or lies at wrong times.
+
+    ``name`` is stable and stands in docs/sources.md, as ``other-codec``; ``track`` is 0 when it is about the whole
+    stream; ``text`` says what was seen, ``remedy`` what to do. With ``is_undecodable`` players show nothing of it, or
+    garbage. It comes once, and again only after a good verdict in between.
+    """
+
+    name: str
+    track: int
+    text: str
+    remedy: str
+    is_undecodable: bool
+
+    def __str__(self) -> str:
+        return f"{f'track {self.track}: ' if self.track else ''}{self.text}; {self.remedy} ({self.name})"
 
 
 @dataclass(frozen=True)
@@ -448,13 +516,29 @@ def _ns(ticks: int) -> int:
     return ticks * 100
 
 
+ACK_TYPES = tuple(AckType)
+
+
+def _known(value: int, factor: int = 1) -> int | None:
+    return None if value == TIME_NONE else value * factor
+
+
 def _ack(action: Action, name: str) -> AckReceived:
-    latency = None if action.c == TIME_NONE else _ns(action.c)
-    return AckReceived(name, action.upload, AckType(action.result), action.a, _ns(action.b), action.text, latency)
+    when, pts, latency = action.a, action.b, action.c
+    return AckReceived(
+        name,
+        action.upload,
+        ACK_TYPES[action.result],
+        None if when == TIME_NONE else when,
+        None if pts == TIME_NONE else pts * 100,
+        action.text,
+        None if latency == TIME_NONE else latency * 100,
+    )
 
 
 def _error_ack(action: Action, name: str) -> ErrorAck:
-    return ErrorAck(name, action.upload, action.result, action.status, action.a, _ns(action.b), action.text)
+    when, pts, error = _known(action.a), _known(action.b, 100), refusal_of(action.result).name
+    return ErrorAck(name, action.upload, action.result, action.status, when, pts, action.text, error)
 
 
 def _dropped(action: Action, name: str) -> FramesDropped:
@@ -471,6 +555,7 @@ EVENTS: dict[int, Callable[[Action, str], Event]] = {
     K.ACK: _ack,
     K.FRAGMENT_DONE: lambda action, name: FragmentPersisted(name, _ns(action.a), action.b, action.c),
     K.ERROR_ACK: _error_ack,
+    K.UNCONFIRMED: lambda action, name: FragmentUnconfirmed(name, _ns(action.a), action.b),
     K.DROPPED: _dropped,
     K.ROOM: lambda action, name: RoomAvailable(name),
     K.PRESSURE: lambda action, name: Pressure(name, PressureKind(action.result), bool(action.a), action.b),
@@ -481,6 +566,7 @@ EVENTS: dict[int, Callable[[Action, str], Event]] = {
     K.TRACK_SILENT: lambda action, name: TrackSilent(name, action.a, bool(action.b)),
     K.LATE_ERROR_ACK: lambda action, name: LateErrorAck(name, action.result),
     K.FRAGMENT_ENDED: lambda action, name: FragmentEnded(name, _ns(action.a)),
+    K.TIME_SHIFT_ENDED: lambda action, name: TimesRestored(name, action.a, _ns(action.b)),
     K.TIMES_JUMPED: lambda action, name: TimesJumped(name, action.a, _ns(action.b)),
     K.FRAGMENT_SPLIT: lambda action, name: FragmentSplit(name, _ns(action.a), action.b),
     K.NOTICES_LOST: lambda action, name: EventsLost(name, action.a),
@@ -488,6 +574,6 @@ EVENTS: dict[int, Callable[[Action, str], Event]] = {
 
 
 def event_of(action: Action, stream_name: str) -> Event | None:
-    """Return the event of a notice; None for orders and for what is not told to users."""
+    """Return the event of a notice; None for orders and for what users do not see."""
     make = EVENTS.get(action.kind)
     return make(action, stream_name) if make else None

@@ -32,10 +32,10 @@ def run(argv: Sequence[str]) -> int:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
-        _say(f"The command line needs {error.name}, which is not installed: run `pip install kvspic[cli]`.")
+        _say(f"The command line needs {error.name}, which is not installed: run `pip install 'kvspic[cli]'`.")
         return ExitCode.USAGE
     logging.getLogger("kvspic").addHandler(_SILENT)  # else Python prints warnings; -v adds a handler that prints
-    arguments = list(argv)
+    arguments = list(argv) or ["--help"]
     return _end(lambda: root.main(arguments, prog_name="kvspic", standalone_mode=False), arguments)
 
 

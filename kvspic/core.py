@@ -8,12 +8,14 @@ when the last call inside it has returned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
 from kvspic._lib import ClientHandle, check, ffi, keep_stream, lib, new_gate, new_struct
 from kvspic.actions import ACTION_FORMAT, Action
+from kvspic.limits import check_metadata_names
 from kvspic.types import (
     BackwardPolicy,
     Buffer,
@@ -32,22 +34,31 @@ from kvspic.types import (
 )
 
 __all__ = [
+    "ACTIONS_PER_READ",
     "CLOSED_GATE",
+    "NO_METRICS",
+    "READER_ROOM",
     "TIME_NONE",
     "Client",
     "Stream",
     "StreamSetup",
     "UploadReader",
     "as_c_bytes",
+    "clock_now_hns",
     "host_now_hns",
     "put_plain",
     "put_whole",
 ]
 
 ACTIONS_PER_READ = 64
+AS_ACTION = functools.partial(tuple.__new__, Action)  # what Action._make does, without a Python call for each
 TIME_NONE: int = 2**64 - 1
+READER_ROOM = 16
+AHEAD_ANY_S = int(lib.KVSPIC_AHEAD_ANY)
 BUFFER_DEFAULT_HNS = 120 * 10_000_000
 STALE_DEFAULT_HNS = 30 * 10_000_000
+FRAGMENT_MIN_HNS = 10_000_000  # what the service takes
+FRAGMENT_MIN_OFFLINE_HNS = 50_000_000  # five of them a second: a file goes up at 25 times its length or faster
 FRAGMENT_MAX_HNS = 20 * 10_000_000  # what the service takes
 FRAGMENT_SIZE_MAX = 48_000_000  # of the 50 MB that it takes; tags, headers and sound come on top
 _AUTH_TOKEN = 1
@@ -57,6 +68,10 @@ _OK = 200
 # nanoseconds; a status comes back. put_plain is of a frame of track 1 with no more than a pts.
 put_whole = lib.kvspic_put_frame
 put_plain = lib.kvspic_put_plain
+# The clock of the host functions: monotonic, from a wall time that may be old; a producer adds its offset.
+host_now_hns: Callable[[], int] = lib.kvs_host_now_hns
+# The same with that offset, an ``int64_t *``, so that a clock is one call into C.
+clock_now_hns: Callable[[Any], int] = lib.kvspic_now_hns
 BYTES_TYPE = ffi.typeof("uint8_t[]")
 CLOSED_GATE = new_gate(ffi.NULL)  # no stream behind it: NullArgError
 
@@ -64,11 +79,6 @@ CLOSED_GATE = new_gate(ffi.NULL)  # no stream behind it: NullArgError
 def as_c_bytes(data: Buffer) -> Any:
     """``data`` as C takes it: bytes directly, anything else contiguous by the buffer protocol."""
     return data if type(data) is bytes else ffi.from_buffer(BYTES_TYPE, data)
-
-
-def host_now_hns() -> int:
-    """The clock of the host functions: monotonic, from a wall time that may be old; a producer adds its offset."""
-    return int(lib.kvs_host_now_hns())
 
 
 class Client:
@@ -86,15 +96,29 @@ class Client:
         self.wake_fd = self._handle.wake_fd
         self._actions = ffi.new("struct kvs_action[]", ACTIONS_PER_READ)
         self._action_bytes = memoryview(ffi.buffer(self._actions))
+        self._deadline = ffi.new("uint64_t *")
         self._reader = UploadReader()
+
+    def turn(self, now_hns: int) -> tuple[list[Action], int]:
+        """Let what is due happen and take up to ``ACTIONS_PER_READ`` actions; also when the next turn is due,
+        ``TIME_NONE`` for never. What handling the actions changes is not in that: a nearer deadline wakes."""
+        count = lib.kvspic_turn(self._handle.ptr, now_hns, self._actions, ACTIONS_PER_READ, self._deadline)
+        if count <= 0:
+            return self._no_actions(count), self._deadline[0]
+        filled = self._action_bytes[: count * ACTION_FORMAT.size]
+        return list(map(AS_ACTION, ACTION_FORMAT.iter_unpack(filled))), self._deadline[0]
 
     def next_actions(self) -> list[Action]:
         """Take what the core says, oldest first; an empty list when there is nothing. One thread at a time."""
-        count = check(lib.kvs_client_next_actions(self._handle.ptr, self._actions, ACTIONS_PER_READ))
-        if not count:
-            return []
+        count = lib.kvs_client_next_actions(self._handle.ptr, self._actions, ACTIONS_PER_READ)
+        if count <= 0:
+            return self._no_actions(count)
         filled = self._action_bytes[: count * ACTION_FORMAT.size]
-        return [Action._make(row) for row in ACTION_FORMAT.iter_unpack(filled)]
+        return list(map(AS_ACTION, ACTION_FORMAT.iter_unpack(filled)))
+
+    def _no_actions(self, status: int) -> list[Action]:
+        check(status)
+        return []
 
     def next_deadline_hns(self) -> int | None:
         """When :meth:`poke` is due; None for never."""
@@ -166,6 +190,10 @@ class StreamSetup:
         config.staleness_max_hns = STALE_DEFAULT_HNS if stale is None else hns(stale)
         config.retention_hns = hns(options.retention)
         config.fragment_duration_hns = hns(options.fragment_duration)
+        shortest = options.fragment_duration_min
+        default = FRAGMENT_MIN_OFFLINE_HNS if options.offline else FRAGMENT_MIN_HNS
+        config.fragment_duration_min_hns = default if shortest is None else hns(shortest)
+        config.data_delay_hns = hns(options.max_delay)
         config.latency_max_hns = hns(options.latency_max)
         config.replay_max_hns = hns(options.replay_max)
         config.eofr_idle_hns = 0 if options.fragment_duration else hns(options.end_idle_fragment)
@@ -197,7 +225,7 @@ class StreamSetup:
 
 
 def _flags(tracks: Sequence[Track], options: StreamOptions) -> int:
-    flags = lib.KVS_NEGATIVE_BLOCK_TIME
+    flags = lib.KVS_NEGATIVE_BLOCK_TIME | lib.KVS_NO_EMPTY_NALS | lib.KVS_WHOLE_PICTURES | lib.KVS_CONFIRM_EACH
     flags |= lib.KVS_WANT_ACKS * options.want_acks | lib.KVS_ALLOW_CREATE * options.create
     flags |= lib.KVS_RELATIVE_TIMES * options.relative_times | lib.KVS_HAS_TAGS * bool(options.tags)
     flags |= lib.KVS_KEY_FRAME_FRAGMENTS * (not options.fragment_duration)
@@ -224,37 +252,49 @@ class Stream:
         self.reader = reader
         self.gate = self._own_gate = new_gate(ptr)
         self._any_gate = new_gate(ptr)
+        # Once for each frame, so it is C without a Python function around it: upload, c_buffer, size, c_state, now_hns.
+        # Copies a session's next bytes; their count, or a negative status.
+        self.upload_read: Callable[..., int] = functools.partial(lib.kvs_upload_read, ptr)
 
     def set_clock(self, offset_hns: int) -> None:
-        """Say by how much the producer's time is ahead of :func:`host_now_hns`."""
+        """Say how far the producer's time is ahead of :func:`host_now_hns`; while one thread alone has the stream."""
         self._own_gate.offset_hns = self._any_gate.offset_hns = offset_hns
 
-    def believe(self, earliest_hns: int, ahead_hns: int) -> None:
-        """Let ``gate`` refuse a dts before ``earliest_hns``, or so far ahead of the producer's time."""
-        self._own_gate.earliest_hns, self._own_gate.ahead_hns = earliest_hns, ahead_hns
+    def believe(self, earliest_s: int, ahead_s: int) -> None:
+        """Let ``gate`` refuse a dts before ``earliest_s`` since 1970, or that many seconds ahead of the producer's
+        time; beyond what 32 bits hold there is no limit. Any thread, while others put."""
+        lib.kvspic_believe(self._own_gate, min(earliest_s, AHEAD_ANY_S), min(ahead_s, AHEAD_ANY_S))
 
     def divert(self, is_diverted: bool) -> None:
         """Let nothing through ``gate``, which then says ``NULL_ARG``, or all again. :meth:`put_frame_now` puts on."""
         self.gate = CLOSED_GATE if is_diverted else self._own_gate
 
+    def close_gate(self) -> None:
+        """Take no more frames by a gate, which raises NullArgError from now on; :meth:`put_frame` still puts."""
+        self.gate = self._own_gate = self._any_gate = CLOSED_GATE
+
     def put_frame(
-        self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
+        self, data: Buffer, pts_hns: int, dts_hns: int | None, duration_hns: int, track: int, flags: int, now_hns: int
     ) -> None:
         """Package one access unit, copied from anything contiguous with the buffer protocol; never waits.
+
+        ``dts_hns`` None: not known, the order of the calls is the order of decoding.
 
         Raises:
             StoreFullError: no room, and the policy is to refuse. UnknownTrackError, StreamStoppedError, MediaError.
             TypeError, BufferError: ``data`` is not bytes-like, or not contiguous.
         """
         view = as_c_bytes(data)
-        check(
-            lib.kvs_stream_put_frame(self._ptr, view, len(view), pts_hns, dts_hns, duration_hns, track, flags, now_hns)
-        )
+        dts = TIME_NONE if dts_hns is None else dts_hns
+        check(lib.kvs_stream_put_frame(self._ptr, view, len(view), pts_hns, dts, duration_hns, track, flags, now_hns))
 
-    def put_frame_now(self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int) -> None:
+    def put_frame_now(
+        self, data: Buffer, pts_ns: int, dts_ns: int | None, duration_ns: int, track: int, flags: int
+    ) -> None:
         """The same with nanoseconds, at the producer's own time, whatever becomes of ``gate``."""
         view = as_c_bytes(data)
-        check(put_whole(self._any_gate, view, len(view), pts_ns, dts_ns, duration_ns, track, flags))
+        dts = TIME_NONE if dts_ns is None else dts_ns
+        check(put_whole(self._any_gate, view, len(view), pts_ns, dts, duration_ns, track, flags))
 
     def end_fragment(self, now_hns: int) -> None:
         """End the open fragment; frames are skipped until a key frame comes."""
@@ -262,11 +302,13 @@ class Stream:
 
     def put_metadata(self, name: str, value: str, persistent: bool) -> None:
         """Queue a name and value for the next fragment, or for every one from then on."""
+        check_metadata_names([name])
         check(lib.kvs_stream_put_metadata(self._ptr, _c_text(name), _c_text(value), persistent))
 
     def put_event(self, types: int, image_prefix: str, pairs: Iterable[tuple[str, str]]) -> None:
         """Mark the next fragment with an image or notification event."""
         pairs = list(pairs)
+        check_metadata_names(name for name, _ in pairs)
         names = [ffi.new("char[]", _c_text(name)) for name, _ in pairs]
         values = [ffi.new("char[]", _c_text(value)) for _, value in pairs]
         prefix = _c_text(image_prefix) if image_prefix else ffi.NULL
@@ -320,12 +362,8 @@ class Stream:
 
     def ack_bytes(self, upload: int, data: bytes, now_hns: int) -> int:
         """Bytes of the answer as they came; returns how many ACKs were applied."""
-        return check(lib.kvs_upload_ack_bytes(self._ptr, upload, data, len(data), now_hns))
-
-    def upload_read(self, upload: int, reader: UploadReader, now_hns: int) -> tuple[int, int]:
-        """Copy the session's next bytes into the reader's buffer; return their count and ``enum kvs_read_state``."""
-        count = lib.kvs_upload_read(self._ptr, upload, reader.c_buffer, reader.size, reader.c_state, now_hns)
-        return check(count), int(reader.c_state[0])
+        count: int = lib.kvs_upload_ack_bytes(self._ptr, upload, data, len(data), now_hns)
+        return count if count >= 0 else check(count)
 
     def metrics(self) -> StreamMetrics:
         """The counters and the ledger."""
@@ -334,11 +372,22 @@ class Stream:
         values: dict[str, Any] = {name: int(getattr(found, name)) for name in METRIC_NAMES}
         values["state"] = StreamState(values["state"])
         dropped = {reason: int(found.frames_dropped[reason]) if reason < DROPS else 0 for reason in DropReason}
-        return StreamMetrics(dropped=dropped, frames_settled=tuple(found.frames_settled), **values)
+        values |= {name: tuple(getattr(found, name)) for name in TRACK_METRICS}
+        return StreamMetrics(dropped=dropped, **values)
+
+    def media_counts(self) -> tuple[int, int, int, int, tuple[int, ...]]:
+        """Of the counters those that the media check reads: times bumped, times shifted, fragments but those that an
+        ERROR ACK cut short, the newest time, and for each track the fragments without its codec private data."""
+        found = new_struct("kvs_stream_metrics")
+        check(lib.kvs_stream_metrics(self._ptr, found))
+        without = tuple(found.fragments_without_cpd)
+        whole = found.fragments_put - found.acks_error
+        return found.times_bumped, found.times_shifted, whole, found.newest_hns, without
 
     def close(self) -> None:
         """Free the stream, with what it buffers, once no call is inside it. Twice is harmless."""
         self._ptr, self.gate, self._own_gate, self._any_gate = ffi.NULL, CLOSED_GATE, CLOSED_GATE, CLOSED_GATE
+        self.upload_read = functools.partial(lib.kvs_upload_read, ffi.NULL)
 
     def leave(self) -> object:
         """Close without freeing: return what keeps the C object alive."""
@@ -348,22 +397,33 @@ class Stream:
 
 
 DROPS = int(lib.KVS_DROP_COUNT)  # what comes after is the spool's
+TRACK_METRICS = ("frames_settled", "fragments_without_cpd")
 # The fields with a default are the spool's.
 METRIC_NAMES = tuple(
     found.name
     for found in fields(StreamMetrics)
-    if found.default is MISSING and found.name not in ("dropped", "frames_settled")
+    if found.default is MISSING and found.name not in ("dropped", *TRACK_METRICS)
 )
 
 
-class UploadReader:
-    """A buffer for reads of uploads, one at a time; ``view`` shows it as bytes until the next read."""
+_NO_VALUES: dict[str, Any] = {
+    **dict.fromkeys(METRIC_NAMES, 0),
+    **dict.fromkeys(TRACK_METRICS, ()),
+    "state": StreamState.STOPPED,
+}
+NO_METRICS = StreamMetrics(dropped=dict.fromkeys(DropReason, 0), **_NO_VALUES)
+"""Of a stream that this process cannot ask, because its parent has opened it."""
 
-    def __init__(self, size: int = 65536) -> None:
+
+class UploadReader:
+    """A buffer for reads of uploads, one at a time; ``view`` shows it as bytes until the next read. ``memory`` has
+    ``READER_ROOM`` bytes before and behind them, for what goes around them on the wire."""
+
+    def __init__(self, size: int = 128 * 1024) -> None:
         self.size = size
-        self._memory = bytearray(size)
-        self.view = memoryview(self._memory)
-        self.c_buffer = ffi.from_buffer("uint8_t[]", self._memory)
+        self.memory = memoryview(bytearray(READER_ROOM + size + READER_ROOM))
+        self.view = self.memory[READER_ROOM : READER_ROOM + size]
+        self.c_buffer = ffi.from_buffer("uint8_t[]", self.view)
         self.c_state = ffi.new("enum kvs_read_state *")
 
 

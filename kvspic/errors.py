@@ -15,6 +15,7 @@ from typing import NamedTuple
 __all__ = [
     "BY_CLASS",
     "BY_STATUS",
+    "REFUSALS",
     "ROWS",
     "AacChannelsError",
     "AacCpdError",
@@ -98,6 +99,8 @@ __all__ = [
     "ProvisionFailedError",
     "PutInterruptedError",
     "PutMediaFailedError",
+    "Refusal",
+    "RefusalClass",
     "ResourceError",
     "RetentionError",
     "SegmentUuidError",
@@ -138,8 +141,10 @@ __all__ = [
     "UsageError",
     "class_name",
     "define",
+    "define_refusals",
     "from_status",
     "named",
+    "refusal_of",
 ]
 
 
@@ -162,6 +167,24 @@ class StatusRow(NamedTuple):
     name: str
     status_class: StatusClass
     text: str
+
+
+class RefusalClass(enum.IntEnum):
+    """What an ERROR ACK is about: one fragment, this session, or the whole stream."""
+
+    FRAGMENT = 1
+    SESSION = 2
+    STREAM = 3
+
+
+class Refusal(NamedTuple):
+    """One row of the table of ERROR ACKs, csrc/include/kvspic_acks.h: id, name, what it is about, meaning, remedy."""
+
+    error_id: int
+    name: str
+    about: RefusalClass
+    text: str
+    remedy: str
 
 
 class KvsError(Exception):
@@ -342,6 +365,7 @@ BY_CLASS: dict[StatusClass, type[KvsError]] = {
 }
 BY_STATUS: dict[int, type[KvsError]] = {}  # filled by define
 ROWS: dict[int, StatusRow] = {}
+REFUSALS: dict[int, Refusal] = {}  # filled by define_refusals
 
 
 def class_name(status_name: str) -> str:
@@ -362,8 +386,22 @@ def define(rows: Iterable[StatusRow]) -> None:
             found.__doc__ = row.text[:1].upper() + row.text[1:] + "."
 
 
+def define_refusals(rows: Iterable[Refusal]) -> None:
+    """Take the library's table of ERROR ACKs."""
+    REFUSALS.update({row.error_id: row for row in rows})
+
+
+def refusal_of(error_id: int) -> Refusal:
+    """Return what an ERROR ACK of this id means; for an id that is not in the table one of the class SESSION."""
+    known = REFUSALS.get(error_id)
+    if known is not None:
+        return known
+    text = "the service refused for a reason that this library does not know"
+    return Refusal(error_id, "UNKNOWN", RefusalClass.SESSION, text, "look the id up in the documentation of PutMedia")
+
+
 def page() -> str:
-    """Return docs/errors.md: every status with its number, its Python class and its sentence."""
+    """Return docs/errors.md: every status with its number, class and sentence; every ERROR ACK with its remedy."""
     lines = [
         "# Errors",
         "",
@@ -377,6 +415,20 @@ def page() -> str:
         lines += ["| status | number | Python | meaning |", "|---|---|---|---|"]
         rows = sorted((row for row in ROWS.values() if row.status_class == kind), key=lambda row: -row.status)
         lines += [f"| `{row.name}` | {row.status} | `{BY_STATUS[row.status].__name__}` | {row.text} |" for row in rows]
+    lines += [
+        "",
+        "## ERROR ACKs",
+        "",
+        "What the service says of a fragment (developer guide, PutMedia, error codes of acknowledgements), and what is",
+        "done: `FRAGMENT`, the fragment is dropped and the others go on; `SESSION`, another session sends it again;",
+        "`STREAM`, everything is kept, the stream is FAILED after six tries, and it is tried again every 5 to 60 s.",
+        "",
+        "| id | name | about | meaning | remedy |",
+        "|---|---|---|---|---|",
+    ]
+    for refusal in REFUSALS.values():
+        about = f"{refusal.about.name} | {refusal.text} | {refusal.remedy}"
+        lines.append(f"| {refusal.error_id} | `{refusal.name}` | {about} |")
     return "\n".join(lines) + "\n"
 
 

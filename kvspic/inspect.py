@@ -135,11 +135,15 @@ def render(inspection: Inspection) -> str:
     return "\n".join(_lines(inspection)) + "\n"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _lines(inspection: Inspection) -> Iterator[str]:
     documents = f", {inspection.documents} documents" if inspection.documents > 1 else ""
     yield (
-        f"{inspection.form}, {inspection.size} bytes{documents}, {len(inspection.tracks)} tracks, "
-        f"{len(inspection.clusters)} clusters, {inspection.frames} frames"
+        f"{inspection.form}, {inspection.size} bytes{documents}, {_count(len(inspection.tracks), 'track')}, "
+        f"{_count(len(inspection.clusters), 'cluster')}, {_count(inspection.frames, 'frame')}"
     )
     yield "Tracks"
     for track in inspection.tracks:
@@ -390,11 +394,12 @@ def _inspect_source(source: Source, size: int) -> Inspection:
         for track in source.tracks
     ]
     sums = {track.number: _Sum(track) for track in tracks}
-    findings = [Finding(None, text) for text in source.notices]
+    findings = []
     try:
         for frame in source.frames():
             sums[frame.track].add(frame.pts_ns // NS_PER_MS, memoryview(frame.data).nbytes, frame.key_frame)
     except SourceError as error:
         findings.append(Finding(None, str(error)))
+    findings[:0] = [Finding(None, text) for text in source.notices]  # some come while frames are read
     infos = tuple(summed.info(_detail(summed.track)) for summed in sums.values())
     return Inspection(source.content_type, size, 0, infos, (), (), tuple(findings))

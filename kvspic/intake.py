@@ -7,6 +7,7 @@ because frames come from any thread. Always: every frame offered is with the cor
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -29,15 +30,17 @@ JUMP_NS = 10 * SECOND_NS  # of a source's clock against ours, from one frame to 
 LAG_NS = 60 * SECOND_NS  # a source whose clock stood still for longer is put right
 GROUP_END_NS = 20 * SECOND_NS  # a trigger ends at a key frame, but not later than this: no fragment is longer
 TELL_NS = 10 * SECOND_NS
+CONFIGURATIONS_MAX = 8  # VPS, SPS and PPS may come in a call each, for each of two tracks
+CONFIGURATION_SIZE_MAX = 4096
 FOR_EVER_NS = 1 << 63
 
 
 class Frame(NamedTuple):
-    """What a put takes; times in nanoseconds."""
+    """What a put takes; times in nanoseconds, ``dts`` None where it is not known."""
 
     data: Buffer
     pts: int
-    dts: int
+    dts: int | None
     duration: int
     track: int
     flags: int
@@ -118,12 +121,15 @@ class _Group:
 class PreRoll:
     """The last frames, in whole groups of pictures: at least ``duration_ns`` of them, at most ``size_max`` bytes.
 
-    With no duration nothing is kept. Frames before the first key frame expire at once.
+    With no duration nothing is kept. Frames before the first key frame expire at once. Calls with parameter sets alone
+    (``is_configuration``) are needed by all that follows: the newest of those that expired are given away first.
     """
 
-    def __init__(self, duration_ns: int, size_max: int) -> None:
+    def __init__(self, duration_ns: int, size_max: int, is_configuration: Callable[[Frame], bool]) -> None:
         self._duration_ns = duration_ns
         self._size_max = size_max
+        self._is_configuration = is_configuration
+        self._configurations: deque[Frame] = deque(maxlen=CONFIGURATIONS_MAX)
         self._groups: deque[_Group] = deque()
         self._size = 0
         self.frames_held = 0
@@ -134,7 +140,7 @@ class PreRoll:
         if opens and self._duration_ns:
             self._groups.append(_Group(now_ns))
         if not self._groups:
-            self.frames_expired += 1
+            self._note_expired(frame)
             return
         data = bytes(frame.data)  # the caller may use his buffer again
         group = self._groups[-1]
@@ -146,6 +152,13 @@ class PreRoll:
             self._expire_oldest()
         while self._size > self._size_max:
             self._expire_oldest()
+
+    def take_configurations(self) -> list[Frame]:
+        """Give away the calls with parameter sets that expired, oldest first, with the time of the oldest frame."""
+        configurations = list(self._configurations)
+        self._configurations.clear()
+        oldest = self._groups[0].frames[0] if self._groups else None
+        return [frame if oldest is None else frame._replace(pts=oldest.pts, dts=oldest.dts) for frame in configurations]
 
     def take(self) -> list[Frame]:
         """Give everything away, oldest first."""
@@ -162,7 +175,13 @@ class PreRoll:
         group = self._groups.popleft()
         self._size -= group.size
         self.frames_held -= len(group.frames)
-        self.frames_expired += len(group.frames)
+        for frame in group.frames:
+            self._note_expired(frame)
+
+    def _note_expired(self, frame: Frame) -> None:
+        self.frames_expired += 1
+        if memoryview(frame.data).nbytes <= CONFIGURATION_SIZE_MAX and self._is_configuration(frame):
+            self._configurations.append(frame._replace(data=bytes(frame.data)))
 
 
 @dataclass
@@ -186,6 +205,7 @@ class _TooLarge:
 class IntakeRules:
     """What a stream's options ask for.
 
+    ``is_configuration``: whether a call has parameter sets and no picture.
     ``key_tracks``: those whose key frames decoding begins with; none: it can begin with any frame.
     """
 
@@ -195,13 +215,14 @@ class IntakeRules:
     pre_roll_ns: int = 0
     pre_roll_size: int = 0
     key_tracks: frozenset[int] = frozenset()
+    is_configuration: Callable[[Frame], bool] = lambda frame: False
 
 
 @dataclass(frozen=True)
 class IntakeWorld:
     """What the intake uses; functions that never wait, of any thread."""
 
-    put: Callable[[Buffer, int, int, int, int, int], None]
+    put: Callable[[Buffer, int, int | None, int, int, int], None]
     end_fragment: Callable[[], None]
     tell: Callable[[Event], None]
     believe: Callable[[int, int], None]  # times between these two need not come this way
@@ -227,7 +248,7 @@ class Intake:
         self._rules = rules
         self._world = world
         self._clocks = SourceClocks()
-        self._ring = PreRoll(rules.pre_roll_ns, rules.pre_roll_size)
+        self._ring = PreRoll(rules.pre_roll_ns, rules.pre_roll_size, rules.is_configuration)
         self._open_until_ns = 0 if rules.pre_roll_ns else FOR_EVER_NS  # on the steady clock
         self._is_paused = False
         self._too_large = _TooLarge()
@@ -254,13 +275,14 @@ class Intake:
             note = f"{why}: {ring.frames_held} frames are held, nothing is uploaded"
         return IntakeCounts(ring.frames_held, ring.frames_expired, self._clocks.shift_ns, note)
 
-    def put(self, data: Buffer, pts: int, dts: int, duration: int, track: int, flags: int) -> None:
+    def put(self, data: Buffer, pts: int, dts: int | None, duration: int, track: int, flags: int) -> None:
         """Take a frame: on to the core, into the ring, or out. Raises what the core does; the frame is then nowhere."""
-        if abs(dts) >= FOR_EVER_NS:
+        clock = pts if dts is None else dts
+        if abs(clock) >= FOR_EVER_NS:
             raise OverflowError("a time is no time of a clock")
         with self._world.lock:
-            shift_ns = self._shift(track, dts)
-            frame = Frame(data, pts + shift_ns, dts + shift_ns, duration, track, flags)
+            shift_ns = self._shift(track, clock)
+            frame = Frame(data, pts + shift_ns, None if dts is None else dts + shift_ns, duration, track, flags)
             now_ns = self._steady_ns()
             opens = not self._rules.key_tracks or (track in self._rules.key_tracks and bool(flags & KEY))
             if self._is_open(now_ns, opens):
@@ -268,7 +290,7 @@ class Intake:
             else:
                 self._ring.add(frame, opens, now_ns)
 
-    def put_unbelievable(self, data: Buffer, pts: int, dts: int, duration: int, track: int, flags: int) -> None:
+    def put_unbelievable(self, data: Buffer, pts: int, dts: int | None, duration: int, track: int, flags: int) -> None:
         """As :meth:`put`, for a frame that the gate refused for its times, by a range that may be out of date."""
         self._world.believe(*believable(self._world.wall_ns()))
         self.put(data, pts, dts, duration, track, flags)
@@ -338,6 +360,9 @@ class Intake:
 
     def _give_out(self) -> int:
         """Put what is held; what the core refuses has expired. Returns how many frames went on."""
+        for frame in self._ring.take_configurations():
+            with contextlib.suppress(errors.KvsError):
+                self._world.put(*frame)
         frames = self._ring.take()
         count = 0
         for frame in frames:

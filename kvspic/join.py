@@ -5,14 +5,16 @@ line for each and breaks where a session restarted its times; mkvmerge stops aft
 an answer, cut anywhere, and writes seekable files. It holds one fragment and an index entry for each, never the media.
 
 Times start at 0; when that was goes to DateUTC. A fragment's place is its producer time, so relative times of several
-sessions come out right. Of two fragments with the same producer time and tracks the later one counts. What the file's
-Tracks cannot describe (another codec or codec private data) starts the next part. Element layout: RFC 8794, RFC 9559.
+sessions come out right. A fragment that is stored twice (same producer time, a track in common) counts once: the one of
+the later producer, by the number that it gives itself in the tag ``kvspic-epoch``; of one producer the one with more
+tracks, then the later one. What the file's Tracks cannot describe (another codec or codec private data) starts the next
+part. Element layout: RFC 8794, RFC 9559.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +28,7 @@ __all__ = ["JoinError", "JoinReport", "JoinedPart", "Joiner", "part_path"]
 AWS_PREFIX = "AWS_KINESISVIDEO_"
 FRAGMENT_NUMBER_TAG = AWS_PREFIX + "FRAGMENT_NUMBER"
 PRODUCER_TIME_TAGS = (AWS_PREFIX + "PRODUCER_TIMESTAMP", AWS_PREFIX + "PRODUCER_SIDE_TIMESTAMP")
+EPOCH_TAG = "kvspic-epoch"
 ERROR_TAGS = (AWS_PREFIX + "ERROR_CODE", AWS_PREFIX + "EXCEPTION_ERROR_CODE")
 ERROR_TEXT_TAGS = (AWS_PREFIX + "ERROR_ID", AWS_PREFIX + "EXCEPTION_MESSAGE")
 
@@ -45,14 +48,18 @@ class JoinedPart:
     duration_ms: int
     start_ms: int | None
     size: int
+    hidden_ms: int = 0  # of pictures that are decoded and not shown
 
 
 @dataclass(frozen=True)
 class JoinReport:
-    """The parts that were written, what the user should know about them, and the errors that came instead of media."""
+    """The parts that were written, what the user should know about them, and the errors that came instead of media.
+
+    ``left_out`` are the fragments that were stored twice and do not count, by their numbers.
+    """
 
     parts: tuple[JoinedPart, ...]
-    replaced: int
+    left_out: tuple[str, ...]
     notices: tuple[str, ...]
     errors: tuple[str, ...]
 
@@ -85,7 +92,9 @@ class Joiner:
         self._parts: list[JoinedPart] = []
         self._notices: list[str] = []
         self._errors: list[str] = []
-        self._replaced = 0
+        self._left_out: list[str] = []
+        self.fragments = 0  # those that came whole
+        self.last_number = ""  # of the newest of them, as the service calls it
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes, cut anywhere.
@@ -106,7 +115,7 @@ class Joiner:
             self._notices.append(str(error))
         self._end_document()
         self._finish_part()
-        return JoinReport(tuple(self._parts), self._replaced, tuple(self._notices), tuple(self._errors))
+        return JoinReport(tuple(self._parts), tuple(self._left_out), tuple(self._notices), tuple(self._errors))
 
     def _take(self, events: Iterable[Event]) -> None:
         try:
@@ -122,6 +131,8 @@ class Joiner:
         elif isinstance(event, ClusterStart):
             self._cluster = _Cluster(event.timecode)
         elif isinstance(event, ClusterEnd):
+            self.fragments += 1
+            self.last_number = self._document.aws.get(FRAGMENT_NUMBER_TAG, self.last_number)
             self._end_cluster()
             self._release(event.end_offset)
         elif isinstance(event, Tags):
@@ -136,6 +147,7 @@ class Joiner:
         elif isinstance(event, Problem) and event.kind is ProblemKind.NO_TRACKS and self._document.aws:
             self._next_offset = event.offset
         elif isinstance(event, Problem):
+            self._write_cluster()
             raise JoinError(f"The media is broken after {self._count()} fragments: {event.text}; fetch it again.")
 
     def _passes_over_tags(self) -> bool:
@@ -165,6 +177,7 @@ class Joiner:
 
     def _end_document(self) -> None:
         """A document that brought no Cluster is how the service says that a fragment cannot be had."""
+        self._write_cluster()
         if error := self._document.error():
             self._errors.append(error)
         self._document = _Document()
@@ -173,13 +186,16 @@ class Joiner:
         document = self._document
         document.aws.update((tag.name, tag.value) for tag in event.tags if tag.name.startswith(AWS_PREFIX))
         kept = tuple((tag.group, tag.name, tag.value) for tag in event.tags if not tag.name.startswith(AWS_PREFIX))
-        is_of_header = not document.has_cluster and FRAGMENT_NUMBER_TAG not in document.aws
-        if kept and document.has_cluster and self._file is not None:
-            self._file.write_tags(kept, owner_ms=document.last_ms)
-        elif kept:
+        for _, name, value in kept:
+            if name == EPOCH_TAG and value.isdecimal():
+                document.epoch = int(value)
+        is_of_header = document.placed is None and FRAGMENT_NUMBER_TAG not in document.aws
+        if kept:
             document.tags.append((is_of_header, kept))
 
     def _end_cluster(self) -> None:
+        """Take a whole cluster. It is written when the document ends, because tags may follow that say whose it is."""
+        self._write_cluster()
         cluster, self._cluster = self._cluster, None
         document = self._document
         if cluster is None or not cluster.blocks:
@@ -189,15 +205,24 @@ class Joiner:
             raise MkvError(f"a block names track {min(unknown)}, which Tracks does not describe")
         if document.shift_ms is None:
             document.shift_ms = document.find_shift_ms(cluster.timecode)
-        placed = self._place(cluster, document.shift_ms)
+        document.placed = self._place(cluster, document.shift_ms)
+
+    def _write_cluster(self) -> None:
+        document = self._document
+        placed, document.placed = document.placed, None
+        if placed is None:
+            return
         file = self._file_for(placed)
-        for is_of_header, tags in document.tags:
+        if file.overlaps(placed):
+            self._notices.append(
+                f"Fragment {document.name()} begins before the one before it has ended: two uploads cover the same "
+                "time, so give each recording its own --start, or a stream of its own."
+            )
+        counts, left_out = file.write_cluster(placed, document.name(), document.epoch)
+        self._left_out += left_out
+        for is_of_header, tags in document.tags if counts else ():
             file.write_tags(tags, owner_ms=None if is_of_header else placed.time_ms)
         document.tags.clear()
-        document.has_cluster, document.last_ms = True, placed.time_ms
-        if file.overlaps(placed):
-            self._notices.append(f"Fragment {document.name()} begins before the one before it has ended.")
-        self._replaced += file.write_cluster(placed)
 
     def _place(self, cluster: _Cluster, shift_ms: int) -> MkvCluster:
         scale = self._document.scale_ns
@@ -237,23 +262,22 @@ class Joiner:
         file, self._file = self._file, None
         size = file.finish()
         counts = (file.cluster_count, file.frame_count)
-        self._parts.append(
-            JoinedPart(len(self._parts) + 1, file.tracks, *counts, file.duration_ms, file.start_ms, size)
-        )
+        part = JoinedPart(len(self._parts) + 1, file.tracks, *counts, file.duration_ms, file.start_ms, size)
+        self._parts.append(replace(part, hidden_ms=file.hidden_ms))
 
 
 @dataclass
 class _Document:
-    """What one document said so far. ``tags`` wait for the cluster that decides to which part they go."""
+    """What one document said so far. ``placed`` is its cluster until it is written, and ``tags`` go where that goes."""
 
     scale_ns: int = NS_PER_MS
     tracks: tuple[Track, ...] = ()
     entries: dict[int, bytes] = field(default_factory=dict)
     aws: dict[str, str] = field(default_factory=dict)
     tags: list[tuple[bool, TagList]] = field(default_factory=list)
-    has_cluster: bool = False
+    placed: MkvCluster | None = None
+    epoch: int = 0  # which of several producers this one was
     shift_ms: int | None = None
-    last_ms: int = 0  # time of the cluster before
 
     def find_shift_ms(self, timecode: int) -> int:
         """Return what is to be added to the document's times, so that its first cluster lies at its producer time.

@@ -1,4 +1,4 @@
-"""The core's state machines as transition tables, read from the compiled library: what runs is what is drawn.
+"""The state machines for diagrams; the core's are read from the compiled library: what runs is what is drawn.
 
 One pass asks the exported step function for every cell of every machine. The client and the stream machine have named
 end states and a retry budget; the budget is kept beside the step and becomes a note.
@@ -11,20 +11,33 @@ from typing import Any
 
 from kvspic import errors
 from kvspic._lib import check, ffi, lib, text_of
+from kvspic.bench.agent_fsm import AGENT
+from kvspic.bench.controller_fsm import TRACKER
+from kvspic.fleet.autorestart import RESTART_MACHINE
+from kvspic.fleet.statuses import STATUS_MACHINE
+from kvspic.statechart import Definition
 from kvspic.statechart.diagram import render
 from kvspic.statechart.lift import TableEdge, TableMachine, lift
 
-__all__ = ["core_machines", "states_page"]
+__all__ = ["PYTHON_MACHINES", "core_machines", "states_page"]
 
 NO_ACTION = "NONE"
 PAGE_HEAD = """# State machines
 
-Drawn from the tables of the compiled core by `kvspic states --format page`; `tests/unit/test_machines.py` fails when
-this page is older than the tables. An arrow reads `event / action`. A (state, event) without an arrow is not allowed:
-the step answers `STREAM_STATE` and nothing moves. A note gives the retries without progress that a state has, and the
-status that the machine fails with when they are spent. What the states mean stands above each table in `csrc/machine/`
-and `csrc/media/`.
+The first four are drawn from the tables of the compiled core by `kvspic states --format page`;
+`tests/unit/test_machines.py` fails when this page is older than the tables. An arrow reads `event / action`. A (state,
+event) without an arrow is not allowed: the step answers `STREAM_STATE` and nothing moves. A note gives the retries
+without progress that a state has, and the status that the machine fails with when they are spent. What the states mean
+stands above each table in `csrc/machine/` and `csrc/media/`. The machines after them are definitions of
+`kvspic.statechart`: a (state, event) without an arrow is refused and logged, and nothing moves.
 """
+PYTHON_MACHINES: tuple[tuple[str, str, Definition[Any]], ...] = (
+    ("Agent of the bench", "kvspic.bench.agent_fsm", AGENT),
+    ("What the bench's controller knows of an agent", "kvspic.bench.controller_fsm", TRACKER),
+    ("Status of a fleet's job", "kvspic.fleet.statuses", STATUS_MACHINE),
+    ("Automatic restart of a fleet's job", "kvspic.fleet.autorestart", RESTART_MACHINE),
+)
+"""(title, module, definition) of each machine that is written in Python."""
 
 
 def core_machines() -> dict[str, TableMachine]:
@@ -34,12 +47,16 @@ def core_machines() -> dict[str, TableMachine]:
 
 
 def states_page() -> str:
-    """Return docs/states.md: for each machine a diagram and the table."""
+    """Return docs/states.md: for each machine a diagram and the table, the core's first."""
     parts = [PAGE_HEAD]
     for name, machine in core_machines().items():
         definition = lift(machine)
         parts.append(f"## {name.capitalize()}\n\n```mermaid\n{render(definition, 'mermaid')}```\n")
         parts.append(render(definition, "table"))
+    for title, module, drawn in PYTHON_MACHINES:
+        parts.append(f"## {title}\n\nWhat the states mean: `{module}`.\n")
+        parts.append(f"```mermaid\n{render(drawn, 'mermaid')}```\n")
+        parts.append(render(drawn, "table"))
     return "\n".join(parts)
 
 

@@ -26,7 +26,9 @@ NS_PER_MS = 1_000_000
 SEEK, SEEK_ID, SEEK_POSITION, TARGETS = 0x4DBB, 0x53AB, 0x53AC, 0x63C0
 CUE_POINT, CUE_TIME, CUE_TRACK_POSITIONS, CUE_TRACK, CUE_CLUSTER = 0xBB, 0xB3, 0xB7, 0xF7, 0xF1
 EBML_VERSION, DOC_TYPE_VERSION, DOC_TYPE_READ_VERSION = 0x4286, 0x4287, 0x4285
-SEEK_HEAD_SIZE = 68  # three entries of 21 bytes and a head of 5
+CHAPTER_ATOM, CHAPTER_UID, CHAPTER_START, CHAPTER_END = 0xB6, 0x73C4, 0x91, 0x92
+EDITION_ENTRY, EDITION_DEFAULT, EDITION_ORDERED = 0x45B9, 0x45DB, 0x45DD
+SEEK_HEAD_SIZE = 89  # four entries of 21 bytes and a head of 5
 TRACKS_RESERVE = 4096  # room for tracks that only a later session brings, such as audio that was silent at first
 VOID_SIZE_MIN = 2
 UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
@@ -77,6 +79,15 @@ class _Written:
     tracks: frozenset[int]
     frame_count: int
     cue: tuple[int, int] | None  # time in the file and track of the frame to seek to
+    name: str
+    epoch: int
+    hidden: tuple[int, int] | None  # the times in the file between which no picture is shown
+
+    def counts_before(self, earlier: _Written) -> bool:
+        """Tell whether this cluster takes the place of one that was written earlier."""
+        if self.epoch != earlier.epoch:
+            return self.epoch > earlier.epoch
+        return not self.tracks < earlier.tracks
 
 
 @dataclass
@@ -143,6 +154,11 @@ class MkvFile:
         """From time 0 to the end of the last frame."""
         return max((track.end_ms for track in self._tracks.values() if track.last_ms >= 0), default=0)
 
+    @property
+    def hidden_ms(self) -> int:
+        """How long nothing is shown, because the pictures are only there to be decoded."""
+        return sum(end - begin for begin, end in self._hidden_spans())
+
     def begin(self, first: MkvCluster, tracks: Iterable[Track], entries: dict[int, bytes]) -> None:
         """Write everything before the first cluster, whose earliest frame is time 0 of the file."""
         self._first_ms = first.time_ms
@@ -196,23 +212,27 @@ class MkvFile:
             groups[group] = groups.get(group, _element(TARGETS, b"")) + _element(Id.SIMPLE_TAG, pair)
         self.file.write(_element(Id.TAGS, b"".join(_element(Id.TAG, group) for group in groups.values())))
 
-    def write_cluster(self, cluster: MkvCluster) -> bool:
-        """Write a cluster; tell whether it took the place of an earlier one with the same time and tracks."""
+    def write_cluster(self, cluster: MkvCluster, name: str = "", epoch: int = 0) -> tuple[bool, list[str]]:
+        """Write a cluster, unless one of the same time, with a track in common, counts more: that of the higher epoch,
+        of equal ones that with all tracks of the other, else the later. Return whether this one counts, and the names
+        of those that do not."""
         frames = self._renumbered(cluster)
         if cluster.time_ms == self._first_ms:
             frames = self._without_early_sound(frames)
         data = self._cluster_element(cluster.time_ms, frames)
-        same = self._clusters.setdefault(cluster.time_ms, [])
         tracks = frozenset(frame.track for frame in frames)
-        old = next((written for written in same if written.tracks == tracks), None)
+        new = _Written(0, len(data), tracks, len(frames), self._cue(frames), name, epoch, self._hidden(frames))
+        same = self._clusters.setdefault(cluster.time_ms, [])
+        rivals = [written for written in same if written.tracks & tracks]
+        if any(not new.counts_before(rival) for rival in rivals):
+            return False, [name]
         for frame in frames:
             self._see(frame)
-        written = _Written(0, len(data), tracks, len(frames), self._cue(frames))
-        if old is not None:
-            same.remove(old)
-        written.position = self._put(data, old)
-        same.append(written)
-        return old is not None
+        for rival in rivals:
+            same.remove(rival)
+        new.position = self._put(data, rivals)
+        same.append(new)
+        return True, [rival.name for rival in rivals]
 
     def finish(self) -> int:
         """Write Cues, patch what was left open, and return the size; the file is closed, whatever happens."""
@@ -225,6 +245,9 @@ class MkvFile:
         if cues:
             self._places[Id.CUES] = self.file.tell()
             self.file.write(cues)
+        if chapters := self._chapters():
+            self._places[Id.CHAPTERS] = self.file.tell()
+            self.file.write(chapters)
         end = self.file.tell()
         self.file.seek(self._segment - 8)
         self.file.write(_size(end - self._segment, 8))
@@ -271,12 +294,16 @@ class MkvFile:
         return True
 
     def _renumbered(self, cluster: MkvCluster) -> list[MkvFrame]:
-        frames = (replace(frame, track=self._numbers[frame.track]) for frame in cluster.frames)
-        return [replace(frame, is_key_frame=True) if self._is_sound(frame) else frame for frame in frames]
+        return [self._as_written(frame) for frame in cluster.frames]
 
-    def _is_sound(self, frame: MkvFrame) -> bool:
-        """Any sound can be decoded alone. Producers flag only pictures, because flags open fragments; players seek."""
-        return self._tracks[frame.track].track.kind == AUDIO
+    def _as_written(self, frame: MkvFrame) -> MkvFrame:
+        """As a file's Tracks have it. Any sound can be decoded alone; producers flag only pictures, because flags open
+        fragments, and players seek."""
+        number = self._numbers[frame.track]
+        is_key_frame = frame.is_key_frame or self._tracks[number].track.kind == AUDIO
+        if (number, is_key_frame) == (frame.track, frame.is_key_frame):  # nearly always
+            return frame
+        return replace(frame, track=number, is_key_frame=is_key_frame)
 
     def _without_early_sound(self, frames: list[MkvFrame]) -> list[MkvFrame]:
         """Mark sound that ends before the first picture as not to be played: an encoder's priming, which its decoder
@@ -316,19 +343,52 @@ class MkvFile:
         starts = [frame for frame in videos if frame.is_key_frame] if videos else frames
         return (starts[0].time_ms - self._zero_ms, starts[0].track) if starts else None
 
-    def _put(self, data: bytes, old: _Written | None) -> int:
-        """Write a cluster over an earlier version if it fits there, else at the end with the old one blotted out."""
-        if old is not None:
-            left = old.size - len(data)
-            fits = left == 0 or left >= VOID_SIZE_MIN
-            self.file.seek(old.position)
-            self.file.write(data + (_void(left) if left else b"") if fits else _void(old.size))
-            self.file.seek(0, io.SEEK_END)
-            if fits:
-                return old.position
-        position = self.file.tell()
-        self.file.write(data)
+    def _hidden(self, frames: list[MkvFrame]) -> tuple[int, int] | None:
+        """Return from when to when a cluster's first pictures are decoded and not shown; None if all are shown."""
+        videos = [frame for frame in frames if self._tracks[frame.track].track.kind == VIDEO]
+        hidden = [frame.time_ms for frame in videos if frame.is_invisible]
+        if not hidden:
+            return None
+        shown = [frame.time_ms for frame in videos if not frame.is_invisible]
+        return min(hidden) - self._zero_ms, (min(shown) if shown else max(hidden)) - self._zero_ms
+
+    def _put(self, data: bytes, old: list[_Written]) -> int:
+        """Write a cluster over the first earlier version in which it fits, else at the end; blot the others out."""
+        position = None
+        for written in old:
+            left = written.size - len(data)
+            fits = position is None and (left == 0 or left >= VOID_SIZE_MIN)
+            self.file.seek(written.position)
+            self.file.write(data + (_void(left) if left else b"") if fits else _void(written.size))
+            position = written.position if fits else position
+        self.file.seek(0, io.SEEK_END)
+        if position is None:
+            position = self.file.tell()
+            self.file.write(data)
         return position
+
+    def _chapters(self) -> bytes:
+        """Return an edition that plays only what is shown, where something is hidden (RFC 9559, section 20). Players
+        that know ordered editions leave the rest out; all others show the hidden pictures too."""
+        hidden = self._hidden_spans()
+        if not hidden:
+            return b""
+        edges = [0, *(edge for span in hidden for edge in span), self.duration_ms]
+        atoms = b"".join(
+            _element(
+                CHAPTER_ATOM,
+                _element(CHAPTER_UID, _uint(place + 1))
+                + _element(CHAPTER_START, _uint(begin * NS_PER_MS))
+                + _element(CHAPTER_END, _uint(end * NS_PER_MS)),
+            )
+            for place, (begin, end) in enumerate(zip(edges[::2], edges[1::2]))
+            if end > begin
+        )
+        flags = _element(EDITION_DEFAULT, b"\1") + _element(EDITION_ORDERED, b"\1")
+        return _element(Id.CHAPTERS, _element(EDITION_ENTRY, flags + atoms)) if atoms else b""
+
+    def _hidden_spans(self) -> list[tuple[int, int]]:
+        return sorted(written.hidden for same in self._clusters.values() for written in same if written.hidden)
 
     def _cues(self) -> bytes:
         points = sorted(

@@ -7,47 +7,52 @@ room, the asynchronous one has ``await put(...)``. Public times are nanoseconds 
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import os
 import warnings
-import weakref
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvspic.actions import Event
+from kvspic.driver.at_exit import end_later, watch
 from kvspic.driver.blocking import LoopThread, call_soon
 from kvspic.driver.spooling import open_spool
 from kvspic.driver.stream import StreamWork
-from kvspic.driver.work import STORE_DEFAULT, ProducerSettings, ProducerWork
-from kvspic.provider.threads import in_thread
-from kvspic.stream import CLOSE_TIMEOUT_ON_ERROR_S, CLOSE_TIMEOUT_S, AsyncStream, Stream, StreamFace
-from kvspic.types import ClientMetrics, StreamOptions, StreamReport, Track, TrackLike, track_of
+from kvspic.driver.work import EXIT_TIMEOUT_S, STORE_DEFAULT, ProducerSettings, ProducerWork
+from kvspic.mistakes import check_seconds, check_text, checked_options, checked_tracks
+from kvspic.stream import CLOSE_TIMEOUT_ON_ERROR_S, CLOSE_TIMEOUT_S, ELSEWHERE, AsyncStream, Stream, StreamFace
+from kvspic.threads import in_thread
+from kvspic.types import ClientMetrics, StreamOptions, StreamReport, Track, TrackLike
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from kvspic.provider.credentials import CredentialSource
-    from kvspic.retry import RetryPolicy
+    from kvspic.retry import CallRates, RetryPolicy
     from kvspic.types import StreamKeywords
 
 __all__ = ["AsyncProducer", "AsyncStream", "Producer", "Stream"]
 
 READY_TIMEOUT_S = 30.0
 Callback = Callable[[Event], None]
+Tracks = Track | TrackLike | Sequence[Track | TrackLike]
 
 
 class _ProducerFace:
     """What both kinds of producer share."""
 
     _work: ProducerWork
+    _is_finished = True  # until there is something to close; also where a wrong argument kept __init__ from running
+    _after_end: Callable[[], None] = staticmethod(lambda: None)  # once the work has ended by itself, on its loop
 
     def __init__(self, settings: ProducerSettings) -> None:
-        self._is_finished = True  # until there is something to close
+        check_seconds("exit_timeout", settings.exit_timeout_s)
         self._work = ProducerWork(settings)
         self._is_finished = False
-        _alive.add(self)
+        watch(self._work)
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"a producer cannot be sent to another process: {ELSEWHERE}")
 
     @property
     def reports(self) -> list[StreamReport]:
@@ -59,13 +64,10 @@ class _ProducerFace:
         return self._work.metrics()
 
     def __del__(self) -> None:
-        if not self._is_finished and not self._work.is_forked:
+        if not self._is_finished and not (self._work.is_closed or self._work.is_forked):
             text = f"{self!r} was never closed: use a with block, or call close()"
             warnings.warn(text, ResourceWarning, stacklevel=2)
-            self._drop()
-
-    def _drop(self) -> None:
-        """Free what a forgotten producer holds, without waiting."""
+            end_later(self._work, self._after_end)
 
 
 class Producer(_ProducerFace):
@@ -73,12 +75,15 @@ class Producer(_ProducerFace):
 
     Args:
         region: default: the AWS configuration; us-east-1 for a loopback endpoint.
-        endpoint_url: of the control plane; default: AWS_ENDPOINT_URL_KINESIS_VIDEO or AWS. A loopback http endpoint
+        endpoint_url: of the control plane; default: AWS_ENDPOINT_URL_KINESIS_VIDEO or AWS. A loopback endpoint
             needs no configuration at all.
         credentials: from ``kvspic.provider.credentials``; default: the chain of botocore.
         store_size: bytes of frames that all streams together may hold.
         client_id: names your program in requests and in the MKV writing application; at most 64 bytes.
         retry_policy: what to do about streams that fail; default: go on for ever, see ``kvspic.retry``.
+        exit_timeout: seconds for which the end of the program waits for the frames of a producer that was not closed.
+        call_rates: calls a second of this process; default: 80 % of the quotas of an account, see
+            :class:`kvspic.retry.CallRates`.
     """
 
     def __init__(
@@ -90,15 +95,21 @@ class Producer(_ProducerFace):
         store_size: int = STORE_DEFAULT,
         client_id: str = "",
         retry_policy: RetryPolicy | None = None,
+        exit_timeout: float = EXIT_TIMEOUT_S,
+        call_rates: CallRates | None = None,
     ) -> None:
-        super().__init__(ProducerSettings(region, endpoint_url, credentials, store_size, client_id, retry_policy))
+        settings = ProducerSettings(
+            region, endpoint_url, credentials, store_size, client_id, retry_policy, exit_timeout, call_rates
+        )
+        super().__init__(settings)
         self._thread = LoopThread()
+        self._after_end = self._thread.loop.stop
         self._thread.run(call_soon(self._work.start))
 
     def open_stream(
         self,
         name: str,
-        tracks: Sequence[Track | TrackLike],
+        tracks: Tracks,
         *,
         wait: bool = True,
         timeout: float = READY_TIMEOUT_S,
@@ -109,7 +120,7 @@ class Producer(_ProducerFace):
 
         Args:
             name: 1 to 256 of ``a-z A-Z 0-9 _ . -``.
-            tracks: 1 to 3, e.g. ``[H264Track(), AacTrack(sample_rate=48000, channels=2)]``.
+            tracks: 1 to 3, e.g. ``[H264Track(), AacTrack(sample_rate=48000, channels=2)]``; one alone needs no list.
             wait: return when the stream is ready; without it return at once: frames are kept and go out when it is.
             timeout: seconds to wait. on_event: gets every event from the first, on the producer's own thread.
             options: fields of :class:`kvspic.StreamOptions`, such as ``retention``, ``offline``, ``tags``.
@@ -117,7 +128,8 @@ class Producer(_ProducerFace):
         Raises:
             UsageError: a wrong argument. TimedOutError: not ready in time. ServiceError: the service refused.
         """
-        chosen = StreamOptions(**options)
+        check_seconds("timeout", timeout)
+        chosen = checked_options(StreamOptions(**options))
         what = name, tracks, chosen, on_event
         self._work.check_open()
         return self._thread.run(
@@ -131,9 +143,12 @@ class Producer(_ProducerFace):
 
     def close(self, timeout: float = CLOSE_TIMEOUT_S) -> list[StreamReport]:
         """Close all streams within ``timeout`` seconds and free everything; return their reports. Twice is harmless."""
+        check_seconds("timeout", timeout)
         if self._is_finished or self._work.is_forked:
             return []
         self._is_finished = True
+        if not self._thread.is_current:
+            self._work.close_gates()
         try:
             return self._thread.run(self._work.close(timeout))
         finally:
@@ -142,15 +157,16 @@ class Producer(_ProducerFace):
     def __enter__(self) -> Self:
         return self
 
+    async def __aenter__(self) -> None:
+        raise TypeError("a Producer is used with `with`; for `async with` there is AsyncProducer")
+
+    async def __aexit__(self, *_: object) -> None:
+        """Only there for the message of ``__aenter__``."""
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(CLOSE_TIMEOUT_S if kind is None else CLOSE_TIMEOUT_ON_ERROR_S)
-
-    def _drop(self) -> None:
-        thread = getattr(self, "_thread", None)
-        if thread is not None and not thread.loop.is_closed():
-            asyncio.run_coroutine_threadsafe(_abandon(self._work, thread), thread.loop)
 
 
 class AsyncProducer(_ProducerFace):
@@ -165,14 +181,19 @@ class AsyncProducer(_ProducerFace):
         store_size: int = STORE_DEFAULT,
         client_id: str = "",
         retry_policy: RetryPolicy | None = None,
+        exit_timeout: float = EXIT_TIMEOUT_S,
+        call_rates: CallRates | None = None,
     ) -> None:
-        super().__init__(ProducerSettings(region, endpoint_url, credentials, store_size, client_id, retry_policy))
+        settings = ProducerSettings(
+            region, endpoint_url, credentials, store_size, client_id, retry_policy, exit_timeout, call_rates
+        )
+        super().__init__(settings)
         self._is_started = False
 
     def open_stream(
         self,
         name: str,
-        tracks: Sequence[Track | TrackLike],
+        tracks: Tracks,
         *,
         wait: bool = True,
         timeout: float = READY_TIMEOUT_S,
@@ -180,7 +201,8 @@ class AsyncProducer(_ProducerFace):
         **options: Unpack[StreamKeywords],
     ) -> _Opening:
         """As :meth:`Producer.open_stream`: ``stream = await producer.open_stream(...)``, or ``async with``."""
-        chosen = StreamOptions(**options)
+        check_seconds("timeout", timeout)
+        chosen = checked_options(StreamOptions(**options))
 
         async def opening() -> AsyncStream:
             self._start()
@@ -195,10 +217,17 @@ class AsyncProducer(_ProducerFace):
 
     async def close(self, timeout: float = CLOSE_TIMEOUT_S) -> list[StreamReport]:
         """As :meth:`Producer.close`."""
+        check_seconds("timeout", timeout)
         if self._is_finished or self._work.is_forked:
             return []
         self._is_finished = True
         return await self._work.close(timeout)
+
+    def __enter__(self) -> None:
+        raise TypeError("an AsyncProducer is used with `async with`; for `with` there is Producer")
+
+    def __exit__(self, *_: object) -> None:
+        """Only there for the message of ``__enter__``."""
 
     async def __aenter__(self) -> Self:
         self._start()
@@ -214,9 +243,8 @@ class AsyncProducer(_ProducerFace):
             self._is_started = True
             self._work.start()
 
-    def _drop(self) -> None:
-        if self._is_started and self._work.loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._work.abandon(), self._work.loop)
+
+AWAIT = "write `stream = await producer.open_stream(...)`, or `async with`"
 
 
 class _Opening:
@@ -225,6 +253,15 @@ class _Opening:
     def __init__(self, opening: Callable[[], Coroutine[Any, Any, AsyncStream]]) -> None:
         self._opening = opening
         self._stream: AsyncStream | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no {name} yet, because the stream is not open: {AWAIT}")
+
+    def __enter__(self) -> None:
+        raise TypeError("a stream of an AsyncProducer is opened with `async with`")
+
+    def __exit__(self, *_: object) -> None:
+        """Only there for the message of ``__enter__``."""
 
     def __await__(self) -> Generator[Any, None, AsyncStream]:
         return self._opening().__await__()
@@ -246,13 +283,14 @@ Face = TypeVar("Face", bound=StreamFace)
 async def _open_ready(
     producer: ProducerWork,
     make: Callable[[StreamWork], Face],
-    what: tuple[str, Sequence[Track | TrackLike], StreamOptions, Callable[[Event], None] | None],
+    what: tuple[str, Tracks, StreamOptions, Callable[[Event], None] | None],
     timeout_s: float | None,
 ) -> Face:
     """Open a stream and wait until it is ready, or not (``timeout_s`` None); on failure nothing is left open."""
     name, tracks, options, on_event = what
+    check_text("the name of a stream", name)
     callbacks = [] if on_event is None else [on_event]
-    work = await _open_work(producer, name, [track_of(track) for track in tracks], options, callbacks)
+    work = await _open_work(producer, name, checked_tracks(tracks), options, callbacks)
     face = make(work)
     if timeout_s is None:
         return face
@@ -275,20 +313,3 @@ async def _open_work(
     except BaseException:
         spool.leave()
         raise
-
-
-async def _abandon(work: ProducerWork, thread: LoopThread) -> None:
-    await work.abandon()
-    thread.loop.stop()
-
-
-_alive: weakref.WeakSet[_ProducerFace] = weakref.WeakSet()
-
-
-def _forget_in_child() -> None:
-    for producer in list(_alive):
-        producer._work.forget_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)

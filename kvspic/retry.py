@@ -3,18 +3,22 @@
 The core repeats each call itself, five times without progress, and then reports FAILED; the stream keeps its frames and
 takes more. The policy says what then: try again after a while (for ever, by default, because a camera cannot be asked),
 open a new connection, wait, or give up. Pauses have full jitter, so that a fleet does not come back all at once. Two
-budgets bound what any policy can do: of a stream's tries, and of the process's calls to a service that throttles it.
+budgets bound what any policy can do: of a stream's tries, and of the process's calls to each API of the service.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kvspic.errors import StatusClass
+from kvspic import errors
+from kvspic.errors import RefusalClass, StatusClass, refusal_of
 
 __all__ = [
+    "CallBudget",
+    "CallRates",
     "Decision",
     "DefaultRetryPolicy",
     "GiveUp",
@@ -24,11 +28,13 @@ __all__ = [
     "RetryPolicy",
     "RetryStream",
     "Situation",
-    "ThrottleBudget",
     "Trouble",
+    "check_decision",
+    "check_policy",
 ]
 
 HNS_PER_S = 10_000_000
+PAUSE_MAX_HNS = 366 * 24 * 3600 * HNS_PER_S
 
 
 class Trouble:
@@ -76,7 +82,8 @@ class Keep:
 
 @dataclass(frozen=True)
 class ResetConnection:
-    """End the open sessions and open a new one; nothing is dropped."""
+    """End the open sessions and open a new one; nothing is dropped. A stream that has failed has none left: it begins
+    again at DescribeStream, as after :class:`RetryStream` without a pause."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +106,32 @@ Decision = Keep | ResetConnection | RetryStream | GiveUp
 
 
 class RetryPolicy(Protocol):
-    """Decides for all streams of a producer; called on the driver's thread, so it must not wait."""
+    """Decides for all streams of a producer; called on the driver's thread, so it must not wait. One that raises, or
+    answers something else than a decision, stops the stream that it was asked about."""
 
     def decide(self, situation: Situation) -> Decision:
         """Say what to do about ``situation``."""
+
+
+def check_policy(policy: object) -> None:
+    """Raise InvalidArgError where ``policy`` cannot be asked: no method ``decide``, or one that has to be awaited."""
+    decide = getattr(policy, "decide", None)
+    if isinstance(policy, type) or not callable(decide) or inspect.iscoroutinefunction(decide):
+        text = f"retry_policy is {policy!r:.80}: give an object with a method decide(situation) that is no coroutine"
+        raise errors.named("INVALID_ARG", text)
+
+
+def check_decision(decision: object) -> None:
+    """Raise what is wrong with a policy's answer."""
+    if isinstance(decision, (Keep, ResetConnection, GiveUp)):
+        return
+    if not isinstance(decision, RetryStream):
+        known = "Keep, ResetConnection, RetryStream or GiveUp"
+        raise TypeError(f"the retry policy answered {decision!r:.80}: it has to answer a {known}")
+    after_hns = decision.after_hns
+    if not isinstance(after_hns, (int, float)) or not 0 <= after_hns <= PAUSE_MAX_HNS:
+        text = f"the retry policy answered a pause of {after_hns!r:.40} ticks: give 0 to {PAUSE_MAX_HNS}, a year"
+        raise ValueError(text)
 
 
 # What trying again cannot cure until somebody changes a setting, a permission or a quota.
@@ -122,12 +151,16 @@ class DefaultRetryPolicy:
         base_s, cap_s: the pause before try n is a random part of min(cap, base x 2^n).
         settled_s: the longest pause for a stream that worked and is now refused, half of it the least: permissions come
             back, and nobody else can be asked.
+        held_base_s, held_cap_s: the shortest and the longest pause after an ERROR ACK that is about the stream (its KMS
+            key, its state, the service's storage): everything is kept, and what helps takes longer than a reconnect.
     """
 
     random: Callable[[], float]
     base_s: float = 0.2
     cap_s: float = 5.0
     settled_s: float = 30.0
+    held_base_s: float = 5.0
+    held_cap_s: float = 60.0
 
     def decide(self, situation: Situation) -> Decision:
         """Say what to do about ``situation``."""
@@ -139,6 +172,8 @@ class DefaultRetryPolicy:
             return RetryStream(self._pause_hns(situation.attempt), refresh_credentials=True)
         if situation.status_name in SETTLED or situation.status_class == StatusClass.USAGE:
             return self._refused(situation)
+        if situation.status_name == "ERROR_ACK" and refusal_of(situation.result).about == RefusalClass.STREAM:
+            return RetryStream(self._held_hns(situation.attempt))
         return RetryStream(self._pause_hns(situation.attempt))
 
     def _refused(self, situation: Situation) -> Decision:
@@ -148,6 +183,10 @@ class DefaultRetryPolicy:
             pause_s = self.settled_s * (1 + self.random()) / 2
             return RetryStream(int(pause_s * HNS_PER_S), refresh_credentials=True)
         return GiveUp(situation.status_name)
+
+    def _held_hns(self, attempt: int) -> int:
+        limit_s = min(self.held_cap_s, self.held_base_s * 2 ** min(attempt + 1, 30))
+        return int((self.held_base_s + (limit_s - self.held_base_s) * self.random()) * HNS_PER_S)
 
     def _pause_hns(self, attempt: int) -> int:
         limit_s = min(self.cap_s, self.base_s * 2 ** min(attempt, 30))
@@ -171,37 +210,81 @@ class RetryBudget:
         return max(0, self._full_hns - self._size * self._refill_hns - now_hns)
 
 
-class ThrottleBudget:
-    """How fast a process calls a service that throttles it: one for all streams, so that they back off together.
+@dataclass(frozen=True)
+class CallRates:
+    """How many calls a second a process makes to each API that a stream needs before it can upload.
 
-    While nothing is throttled it limits nothing. Each throttled call doubles the distance between calls, from 50 ms to
-    1 s; each accepted one takes a tenth off it. Producers in several threads may share one: at worst two calls leave
-    together.
+    The defaults are 80 % of what an account may do (AWS developer guide, "Kinesis Video Streams service quotas"), so
+    that other programs of the account find room. Processes that share an account share its quotas too: give each its
+    part. 0 is no limit.
+    """
+
+    create_stream: float = 40
+    describe_stream: float = 240
+    get_data_endpoint: float = 240
+    tag_stream: float = 40
+
+    def __post_init__(self) -> None:
+        for name, rate in vars(self).items():
+            if rate < 0:
+                raise errors.named("INVALID_ARG", f"{name} of the call rates is {rate}; give 0 or more calls a second")
+
+    def interval_hns(self, operation: str) -> int:
+        """Return the distance between two calls of an operation, such as ``DescribeStream``; 0 for no limit."""
+        names = {
+            "CreateStream": self.create_stream,
+            "DescribeStream": self.describe_stream,
+            "GetDataEndpoint": self.get_data_endpoint,
+            "TagStream": self.tag_stream,
+        }
+        rate = names.get(operation, 0)
+        return int(HNS_PER_S / rate) if rate else 0
+
+
+@dataclass
+class _Bucket:
+    """One API: when its next call is due at an even pace, and the distance that throttling has put between calls."""
+
+    next_hns: int = 0
+    distance_hns: int = 0
+    raised_hns: int = 0
+
+
+class CallBudget:
+    """How fast a process calls each API of a service: one for all streams, so that they share what an account may do.
+
+    Each API has a token bucket: calls at the API's rate, and a tenth of a second's worth of them at once. A call that
+    is throttled empties its bucket and doubles the distance between calls, from 50 ms to 1 s; each accepted one takes a
+    tenth off it, so the bucket fills at its rate again. Producers in several threads may share one: at worst two calls
+    leave together.
     """
 
     FIRST_HNS = HNS_PER_S // 20
     MAX_HNS = HNS_PER_S
+    BURST_HNS = HNS_PER_S // 10
 
     def __init__(self) -> None:
-        self._distance_hns = 0
-        self._next_hns = 0
-        self._raised_hns = 0
+        self._buckets: dict[str, _Bucket] = {}
 
-    def take_hns(self, now_hns: int) -> int:
-        """Take the next place; return how long to wait before the call."""
-        at_hns = max(now_hns, self._next_hns)
-        self._next_hns = at_hns + self._distance_hns
-        return at_hns - now_hns
+    def take_hns(self, operation: str, interval_hns: int, now_hns: int) -> int:
+        """Take the next place of an API whose calls are ``interval_hns`` apart; return how long to wait before it."""
+        bucket = self._buckets.setdefault(operation, _Bucket())
+        burst_hns = 0 if bucket.distance_hns else self.BURST_HNS
+        wait_hns = max(0, bucket.next_hns - burst_hns - now_hns)
+        bucket.next_hns = max(bucket.next_hns, now_hns) + max(interval_hns, bucket.distance_hns)
+        return wait_hns
 
-    def throttled(self, began_hns: int, now_hns: int, asked_hns: int) -> None:
+    def throttled(self, operation: str, began_hns: int, now_hns: int, asked_hns: int) -> None:
         """A call that began at ``began_hns`` was throttled; ``asked_hns`` is the wait that the service asked for."""
-        if began_hns >= self._raised_hns:  # else it had left before the last one told us
-            self._distance_hns = min(max(2 * self._distance_hns, self.FIRST_HNS), self.MAX_HNS)
-            self._raised_hns = now_hns
-        self._next_hns = max(self._next_hns, now_hns + max(asked_hns, self._distance_hns))
+        bucket = self._buckets.setdefault(operation, _Bucket())
+        if began_hns >= bucket.raised_hns:  # else it had left before the last one reported
+            bucket.distance_hns = min(max(2 * bucket.distance_hns, self.FIRST_HNS), self.MAX_HNS)
+            bucket.raised_hns = now_hns
+        bucket.next_hns = max(bucket.next_hns, now_hns + max(asked_hns, bucket.distance_hns))
 
-    def accepted(self, began_hns: int) -> None:
+    def accepted(self, operation: str, began_hns: int) -> None:
         """A call was not throttled."""
-        if began_hns >= self._raised_hns:
-            left_hns = self._distance_hns * 9 // 10
-            self._distance_hns = left_hns if left_hns > self.FIRST_HNS // 4 else 0
+        bucket = self._buckets.get(operation)
+        if bucket is not None and began_hns >= bucket.raised_hns:
+            left_hns = bucket.distance_hns * 9 // 10
+            bucket.distance_hns = left_hns if left_hns > self.FIRST_HNS // 4 else 0

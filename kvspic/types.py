@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:
     import os
@@ -137,6 +137,7 @@ class DropReason(enum.IntEnum):
     RESET = 5
     BACKWARD = 6
     LATE = 7
+    UNCONFIRMED = 8  # sent four times, and the service acknowledged later fragments only
     SPOOL_FULL = 100
     SPOOL_LOST = 101  # could not be written, could not be read back, or was refused when it was
 
@@ -145,7 +146,7 @@ class DropReason(enum.IntEnum):
 class Track:
     """One track of a stream, of any codec that Matroska has an id for.
 
-    ``number`` 0 means its place in the list, from 1. ``cpd`` is the codec private data; H.264, H.265 and AAC can also
+    ``number`` 0 means its place in the list, from 1. ``cpd`` is the codec private data; H.264 and H.265 can also
     take it from the frames. ``nal`` says that frames are made of NAL units, start codes or length prefixes;
     ``independent`` that each frame can be decoded alone, as JPEG can: then a fragment is opened about every 2 s.
     """
@@ -242,6 +243,7 @@ class PcmTrack(Track):
             object.__setattr__(self, "cpd", made)
 
 
+@runtime_checkable
 class TrackLike(Protocol):
     """A track as sources describe it; :func:`track_of` makes a :class:`Track` of it."""
 
@@ -305,20 +307,36 @@ class StreamOptions:
         buffer_duration: beyond it the oldest fragment is dropped (offline: the put refused); None: 120 s, offline 0.
         store_size: bytes that this stream may hold, 0: all of the producer's.
         put_timeout: how long a blocking put waits for room (offline).
-        fragment_duration: 0: each key frame begins a fragment; else fragments are cut by time.
+        fragment_duration: 0: key frames begin fragments; else fragments are cut by time, at a key frame.
+        fragment_duration_min: a key frame that comes sooner after the begin of a fragment continues it, unless its
+            codec private data is new or the fragment has 24 MB already; and what is behind goes out in fragments of up
+            to 10 s, at most five a second. The service takes no more than five fragments a second, and none below 1 s.
+            None: 1 s, offline 5 s; 0: each key frame begins a fragment, and nothing is held back; at most 10 s.
         end_idle_fragment: after this long without a frame the open fragment is ended, so that it is persisted.
         clock: what becomes of times that cannot be true; None: ANCHORED, offline GIVEN.
         long_gop: what becomes of a group of pictures that is longer or larger than a fragment may be.
         pre_roll: frames go to a ring of so long, and nothing is uploaded until ``stream.trigger()``; the buffer holds
             as much more.
         pre_roll_size: bytes that the ring may hold; at most three quarters of the store.
+        max_delay: how long a frame may wait in memory before its upload is woken for it. While the frames of the
+            producer's streams keep coming, one turn takes those of so long together, which costs less; the first frame
+            after a pause leaves at once. 0: every frame wakes the upload at once; at most 1 s.
         stale_after: sent bytes without any ACK for so long are a stale connection; None: 30 s.
+        media_check: look at the first frames of each session, and at times and fragments, and report what cannot be
+            decoded or lies at wrong times (``MediaProblem``).
         want_acks: without them a frame is done when it was handed to the network.
         spool: a directory where frames also live in files until they are done: what a process that was killed, or
             closed too soon, left there is sent by the next one; and what memory cannot hold waits there.
             ``full_policy`` and ``buffer_duration`` do not count then.
         spool_size: bytes of those files; beyond it the oldest go (offline: the put waits).
         spool_durability: "process" survives SIGKILL, "disk" also a power cut, but for the open fragment.
+        recovered_until_ns: what an earlier process left in the spool ends here, in ns since 1970: the first frame that
+            is not before it, and all after that frame, are removed. None: everything is sent. For programs that pass a
+            stream from one machine to another, so that no time is sent twice.
+        recovered_tags: fragment metadata, names and values, of each fragment that an earlier process left.
+        may_send: a gate, asked on the loop's thread before each single send of an upload to the system; it must not
+            wait. When it says False the connection is aborted, what the system still held is thrown away, and uploads
+            are suspended until ``stream.resume()``. With a gate the system holds at most 256 KB.
     """
 
     retention: timedelta = timedelta(hours=24)
@@ -331,7 +349,9 @@ class StreamOptions:
     backward_policy: BackwardPolicy = BackwardPolicy.SHIFT
     put_timeout: timedelta = timedelta(seconds=15)
     fragment_duration: timedelta = ZERO
+    fragment_duration_min: timedelta | None = None
     end_idle_fragment: timedelta = timedelta(seconds=10)
+    max_delay: timedelta = timedelta(milliseconds=5)
     stale_after: timedelta | None = None
     latency_max: timedelta = ZERO
     replay_max: timedelta = ZERO
@@ -347,6 +367,10 @@ class StreamOptions:
     spool: str | os.PathLike[str] | None = None
     spool_size: int = 1 << 30
     spool_durability: Literal["process", "disk"] = "process"
+    recovered_until_ns: int | None = None
+    recovered_tags: Mapping[str, str] = field(default_factory=dict)
+    media_check: bool = True
+    may_send: Callable[[], bool] | None = None
 
 
 class StreamKeywords(TypedDict, total=False):
@@ -362,7 +386,9 @@ class StreamKeywords(TypedDict, total=False):
     backward_policy: BackwardPolicy
     put_timeout: timedelta
     fragment_duration: timedelta
+    fragment_duration_min: timedelta | None
     end_idle_fragment: timedelta
+    max_delay: timedelta
     stale_after: timedelta | None
     latency_max: timedelta
     replay_max: timedelta
@@ -378,6 +404,10 @@ class StreamKeywords(TypedDict, total=False):
     spool: str | os.PathLike[str] | None
     spool_size: int
     spool_durability: Literal["process", "disk"]
+    recovered_until_ns: int | None
+    recovered_tags: Mapping[str, str]
+    media_check: bool
+    may_send: Callable[[], bool] | None
 
 
 @dataclass(frozen=True)
@@ -430,7 +460,11 @@ class StreamMetrics:
     tracks_silent: int
     times_jumped: int
     times_bumped: int
-    frames_settled: tuple[int, ...]  # per track, as opened: frames put, from the first on, that are owed no more
+    shift_hns: int  # added to the given times now, of the track that is shifted most
+    calls_joined: int  # calls without a picture, which went out with the next frame of their track
+    newest_hns: int
+    fragments_without_cpd: tuple[int, ...]  # per track, as opened
+    frames_settled: tuple[int, ...]  # per track, as opened: frames from the first on that are persisted or dropped
     # Of the spool; 0 without one.
     frames_spooled: int = 0  # on disk only
     bytes_spooled: int = 0
@@ -476,7 +510,8 @@ class StreamReport:
     about others: ``times_shifted``, ``times_bumped`` and ``times_jumped`` count times that went back, repeated
     or went far ahead, ``fragments_split`` groups of pictures that were too long for one, ``tracks_silent`` how often a
     track was left out.
-    ``time_offset_ns`` is what is added to the source's times because they cannot be true.
+    ``time_offset_ns`` is what is added to the source's times because they cannot be true. ``media_problems`` counts
+    what the media check found.
     """
 
     name: str
@@ -509,6 +544,7 @@ class StreamReport:
     times_jumped: int = 0
     fragments_split: int = 0
     time_offset_ns: int = 0
+    media_problems: int = 0
 
     @property
     def frames_offered(self) -> int:
@@ -526,10 +562,11 @@ class StreamReport:
         spooled = f" + {self.frames_spooled} spooled" if self.frames_spooled else ""
         never = self.frames_held + self.frames_expired
         beside = f"; {self.frames_held} more held, {self.frames_expired} expired" if never else ""
+        problems = f"; media problems: {self.media_problems}" if self.media_problems else ""
         return (
             f"{self.name}: {self.frames_put} frames put = {self.frames_done} done + {self.frames_dropped} dropped{why} "
             f"+ {self.frames_buffered} buffered{spooled}; {self.fragments_done} fragments, {self.bytes_sent} bytes sent"
-            f"{beside}"
+            f"{beside}{problems}"
         )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import click
+
 from kvspic.commands.exits import CliError, ExitCode
+from kvspic.local.errors import DataDirLockedError
 
 if TYPE_CHECKING:
     from kvspic.local.server import LocalEndpoint
@@ -17,6 +21,7 @@ __all__ = ["DATA_DIR", "check_stream_name", "embedded", "endpoint_url", "local_e
 
 DATA_DIR = "kvspic-data"
 NAME_MAX = 256
+STARTING_S = 5.0  # between the lock of a data directory and its endpoint's name in it
 NAME_OTHER = "_.-"
 
 
@@ -37,10 +42,12 @@ def check_stream_name(name: str) -> None:
 
 @contextlib.contextmanager
 def endpoint_url(endpoint: str, data_dir: Path, *, is_made: bool = True) -> Iterator[str | None]:
-    """Give the URL for ``local``, ``aws`` (None: AWS by its own configuration) or a URL; ``local`` runs as long.
+    """Give the URL for ``local``, ``aws`` (None: AWS by its own configuration) or a URL; ``local`` runs as long, unless
+    another program serves the data directory: then it is that one's.
 
     Raises:
-        CliError: it is none of these; without ``is_made``, the data directory does not exist.
+        CliError: it is none of these; without ``is_made``, which is for reading, the data directory does not exist;
+            another command uses the directory, and will end before this one may.
         LocalEndpointError: the data directory cannot be used.
     """
     if endpoint == "aws":
@@ -51,8 +58,30 @@ def endpoint_url(endpoint: str, data_dir: Path, *, is_made: bool = True) -> Iter
         text = f"The data directory {data_dir} does not exist: put something first, or name the right --data-dir."
         raise CliError(ExitCode.STORE, text)
     else:
-        with embedded(data_dir) as running:
-            yield running.url
+        with contextlib.ExitStack() as stack:
+            yield _own_or_shared(stack, data_dir, is_reader=not is_made)
+
+
+def _own_or_shared(stack: contextlib.ExitStack, data_dir: Path, *, is_reader: bool) -> str:
+    """The URL of an endpoint that runs as long as ``stack``, or of the one that serves the directory already."""
+    end = time.monotonic() + STARTING_S
+    while True:
+        try:
+            return stack.enter_context(embedded(data_dir)).url
+        except DataDirLockedError as error:
+            if not error.url and time.monotonic() < end:
+                time.sleep(0.1)  # the other one is starting
+                continue
+            if not error.url:
+                raise
+            if not (error.lasts or is_reader):
+                text = (
+                    f"The data directory {data_dir} is in use by another command, whose endpoint ends with it: wait "
+                    "for that one, or run `kvspic serve`, which several commands may use at once."
+                )
+                raise CliError(ExitCode.STORE, text) from error
+            click.echo(f"kvspic: {data_dir} is served at {error.url}; that endpoint is used.", err=True)
+            return error.url
 
 
 def embedded(data_dir: Path) -> contextlib.AbstractContextManager[LocalEndpoint]:
@@ -77,7 +106,7 @@ def _missing(error: ImportError) -> Any:
     if (error.name or "").partition(".")[0] != "aiohttp":
         return error
     return CliError(
-        ExitCode.USAGE, "The local endpoint needs aiohttp, which is not installed: run `pip install kvspic[local]`."
+        ExitCode.USAGE, "The local endpoint needs aiohttp, which is not installed: run `pip install 'kvspic[local]'`."
     )
 
 

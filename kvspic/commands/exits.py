@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 
 from kvspic import errors
+from kvspic.fleet.errors import FleetError, FleetServerError
 from kvspic.local.errors import DataDirLockedError, LocalEndpointError, StoreError
 from kvspic.provider.results import ServiceError
 from kvspic.sources.base import MissingDependencyError, SourceError
@@ -25,6 +26,7 @@ class ExitCode(enum.IntEnum):
     UNREACHABLE = 4  # the service, or the port to listen on
     REFUSED = 5  # the service said no: credentials, permissions, an unknown stream
     STORE = 6  # the content store, or the data directory
+    NOT_COMPARABLE = 7  # a benchmark whose agents did not begin together
     INTERNAL = 70
     INTERRUPTED = 130
 
@@ -59,7 +61,22 @@ def _code_of(error: BaseException) -> ExitCode | None:
         return ExitCode.STORE
     if isinstance(error, LocalEndpointError):
         return ExitCode.UNREACHABLE
+    if isinstance(error, FleetServerError):
+        return ExitCode.USAGE if error.is_usage else ExitCode.UNREACHABLE
+    if isinstance(error, FleetError):
+        return _code_of_fleet(error)
     return _code_of_status(error) if isinstance(error, errors.KvsError) else None
+
+
+def _code_of_fleet(error: FleetError) -> ExitCode:
+    """What a fleet server answered, or what is wrong with its store."""
+    if error.name in ("store_full", "store_unusable"):
+        return ExitCode.STORE
+    if error.http_status in (0, 502, 503, 504):
+        return ExitCode.UNREACHABLE
+    if error.http_status >= 500:
+        return ExitCode.INTERNAL
+    return ExitCode.USAGE if error.http_status in (400, 413) else ExitCode.REFUSED
 
 
 def _code_of_status(error: errors.KvsError) -> ExitCode | None:

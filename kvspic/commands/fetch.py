@@ -1,4 +1,4 @@
-"""Media of a stream back to a file: the stored fragments in order, joined to one Matroska file; or as they come.
+"""Media of a stream back to a file: the stored fragments by producer time, joined; or as they come.
 
 The service answers with one Matroska document for each fragment; :class:`kvspic.join.Joiner` makes files of that. Parts
 are opened when their first frame is there, so a stream without media leaves no file.
@@ -7,23 +7,24 @@ are opened when their first frame is there, so a stream without media leaves no 
 from __future__ import annotations
 
 import asyncio
+import io
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kvspic.commands.exits import CliError, ExitCode
 from kvspic.join import Joiner, JoinError, JoinReport, part_path
-from kvspic.local.mkv_events import ClusterEnd, Tags
-from kvspic.local.mkv_reader import MkvReader
 
 if TYPE_CHECKING:
     from kvspic.provider.control import ControlPlane
 
-__all__ = ["Fetcher", "Progress"]
+__all__ = ["STANDARD_OUTPUT", "Fetcher", "Progress"]
 
-FRAGMENT_NUMBER_TAG = "AWS_KINESISVIDEO_FRAGMENT_NUMBER"
 PAUSE_S = 0.5
+
+STANDARD_OUTPUT = Path("-")
 
 Progress = Callable[[int, int], None]
 """Called with the bytes and fragments that have come."""
@@ -49,6 +50,7 @@ class Fetcher:
             text = f"The stream {self._stream} holds no fragment: put something into it first."
             raise CliError(ExitCode.INCOMPLETE, text)
         try:
+            fragments.sort(key=lambda fragment: (fragment.producer_time_hns, int(fragment.number)))
             numbers = [fragment.number for fragment in fragments]
             await self._writer.take(plane.get_media_for_fragment_list(self._stream, numbers))
         finally:
@@ -71,6 +73,39 @@ class Fetcher:
             self.report = writer.close()
 
 
+class _Live(io.BytesIO):
+    """A file whose reader sees each byte once, as it is appended. What is written into its middle later (sizes, the
+    index) is left out: until then a file has a Segment of unknown size, which players can read."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        super().__init__()
+        self._out = out
+        self._at = self._end = 0
+
+    def write(self, data: Any, /) -> int:
+        size = memoryview(data).nbytes
+        if self._at == self._end:
+            self._out.write(data)
+            self._out.flush()
+            self._end += size
+        self._at += size
+        return size
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
+def _live_part(number: int) -> BinaryIO:
+    if number > 1:
+        text = "The codec changes here, and a player cannot follow that on standard output: name a file with -o."
+        raise CliError(ExitCode.INCOMPLETE, text)
+    return _Live(sys.stdout.buffer)
+
+
 class _Writer:
     """Joins answers to files and keeps count of them."""
 
@@ -79,23 +114,22 @@ class _Writer:
         self._progress = progress
         self._joiner = Joiner(self._open_part, app="kvspic")
         self._size = 0
-        self.fragments = 0
-        self.last_number = ""
 
     async def take(self, pieces: AsyncIterator[bytes]) -> None:
         """Take one answer of the service to its end."""
-        reader = MkvReader()  # of its own: where fragments end, and their numbers
-        number = ""
         async for piece in pieces:
             self._feed(piece)
-            for event in reader.feed(piece):
-                if isinstance(event, Tags):
-                    numbers = [tag.value for tag in event.tags if tag.name == FRAGMENT_NUMBER_TAG]
-                    number = numbers[-1] if numbers else number
-                elif isinstance(event, ClusterEnd):
-                    self.fragments += 1
-                    self.last_number = number
             self._progress(self._size, self.fragments)
+
+    @property
+    def fragments(self) -> int:
+        """How many have come whole."""
+        return self._joiner.fragments
+
+    @property
+    def last_number(self) -> str:
+        """The newest one's, by which the service is asked for those after it."""
+        return self._joiner.last_number
 
     def close(self) -> JoinReport:
         """Finish the files."""
@@ -112,6 +146,8 @@ class _Writer:
             raise CliError(ExitCode.STORE, text) from error
 
     def _open_part(self, number: int) -> BinaryIO:
+        if self._path == STANDARD_OUTPUT:
+            return _live_part(number)
         path = part_path(self._path, number)
         try:
             return path.open("wb")

@@ -12,9 +12,19 @@ import click
 from rich.console import Console
 
 from kvspic.commands.endpoint import DATA_DIR
-from kvspic.sources import Source, open_source
+from kvspic.sources import LiveSettings, Source, open_source
+from kvspic.sources.trim import Trim
 
-__all__ = ["EXAMPLES", "data_dir_option", "endpoint_option", "open_input", "region_option", "stdout", "verbose_option"]
+__all__ = [
+    "EXAMPLES",
+    "data_dir_option",
+    "endpoint_option",
+    "open_input",
+    "region_option",
+    "show_warnings",
+    "stdout",
+    "verbose_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -36,6 +46,7 @@ def endpoint_option(function: F) -> F:
         default="local",
         show_default=True,
         envvar="KVSPIC_ENDPOINT",
+        show_envvar=True,
         metavar="local|aws|URL",
         help="Where the stream is: the embedded endpoint over --data-dir, AWS, or the URL of an endpoint.",
     )(function)
@@ -48,8 +59,9 @@ def data_dir_option(function: F) -> F:
         default=DATA_DIR,
         show_default=True,
         envvar="KVSPIC_DATA_DIR",
+        show_envvar=True,
         type=click.Path(path_type=Path),
-        help="Where a local endpoint keeps its streams; one process at a time may use it.",
+        help="Where a local endpoint keeps its streams; one endpoint at a time serves it, and commands share that.",
     )(function)
 
 
@@ -83,13 +95,31 @@ def _log(count: int) -> None:
         root.addHandler(handler)
 
 
-def open_input(spec: str, fps: float | None, duration_s: float | None, start: str | None = None) -> Source:
-    """Open what the user names; ``duration_s`` is told to the test pattern, which could go on for ever; ``start`` is
-    when a recording began."""
+def show_warnings(part: str) -> None:
+    """Print what a part of this package warns of without ``-v`` too: for commands that run for months."""
+    handlers = logging.getLogger("kvspic").handlers
+    if logging.lastResort is not None and not any(isinstance(one, logging.StreamHandler) for one in handlers):
+        logging.getLogger(part).addHandler(logging.lastResort)
+
+
+def open_input(
+    spec: str,
+    fps: float | None,
+    duration_s: float | None,
+    start: str | None = None,
+    trim: Trim | str = Trim.PREVIOUS_KEY,
+    give_up_s: float | None = None,
+) -> Source:
+    """Open what the user names. The test pattern, which could go on for ever, ends after ``duration_s``; ``start`` is
+    when a recording began; ``trim`` is what becomes of pictures that an edit list hides; ``give_up_s`` is for a camera
+    that goes away."""
     is_pattern = spec.partition(":")[0] == TEST_SOURCE and not Path(spec).exists()
     if is_pattern and duration_s is not None:
         spec += ("," if ":" in spec else ":") + f"duration={duration_s:g}"
-    source = open_source(spec, fps=fps, start=start)
+    if give_up_s is None:
+        source = open_source(spec, fps=fps, start=start, trim=trim)
+    else:
+        source = open_source(spec, live=LiveSettings(give_up_s=give_up_s))
     for notice in source.notices:
         click.echo(f"kvspic: {notice}", err=True)
     return source

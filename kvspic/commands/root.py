@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import click
 
 import kvspic
+from kvspic.commands.lazy import LazyGroup
 from kvspic.commands.options import EXAMPLES, verbose_option
 
 __all__ = ["root"]
 
 COMMANDS = {
-    "demo": "Stream a clip through an embedded endpoint and compare what comes back.",
-    "put": "Upload a file, a camera or a test pattern to a stream.",
-    "get": "Write a stream to one Matroska file.",
-    "serve": "Run a local endpoint that speaks the Kinesis Video Streams API.",
-    "simulate": "Run cameras, networks and the service under seeds and check every promise.",
-    "inspect": "Print what is in a media file.",
-    "states": "Print the state machines of the core.",
+    "demo": ("demo.demo", "Stream a clip through an embedded endpoint and compare what comes back."),
+    "put": ("put.put", "Upload a file, a camera or a test pattern to a stream."),
+    "get": ("get.get", "Write a stream to one Matroska file."),
+    "serve": ("serve.serve", "Run a local endpoint that speaks the Kinesis Video Streams API."),
+    "fleet": ("fleet.fleet", "Keep camera uploads running on one machine or on many."),
+    "simulate": ("simulate.simulate", "Run cameras, networks and the service under seeds and check every promise."),
+    "bench": ("bench.bench", "Measure how many cameras a machine or a site holds."),
+    "doctor": ("doctor.doctor", "Check what an upload needs here, and say what to do."),
+    "inspect": ("inspect.inspect", "Print what is in a media file."),
+    "states": ("states.states", "Print the state machines of the core."),
 }
 
 
-class _LazyGroup(click.Group):
-    """Knows its commands by name and loads them one by one."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(importlib.import_module(f"kvspic.commands.{cmd_name}"), cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
 @click.group(
-    cls=_LazyGroup,
+    cls=LazyGroup,
+    commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"""{EXAMPLES}
   kvspic demo clip.mp4                         see the whole way up and back, on this machine

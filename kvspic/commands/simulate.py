@@ -60,7 +60,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.seeds = 0
-        self.figures = Figures(0, 0, 0, 0)
+        self.figures = Figures(0, 0, 0, 0, 0, 0)
         self.failed: list[_Failed] = []
         self._begin_s = time.monotonic()
 
@@ -221,5 +221,5 @@ def _tell(wanted: _Wanted, tally: _Tally, as_json: bool) -> None:
         console.print(f"Seed {failed.seed} failed: {failed.what}\nAgain: {failed.repeat}")
         console.print("\n".join(failed.story))
     rate = hours / max(tally.seconds, 1e-3)
-    counted = ", ".join(f"{count} {name}" for name, count in figures.items())
+    counted = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in figures.items())
     console.print(f"{tally.seeds} seeds, {hours:g} hours at {rate:.1f} h/s: {counted}; {len(tally.failed)} failed")

@@ -23,6 +23,7 @@ from kvspic.actions import (
     Event,
     FragmentPersisted,
     FragmentSplit,
+    MediaProblem,
     NoKeyFrame,
     StreamFailed,
     StreamReady,
@@ -47,6 +48,10 @@ FAR_APART = (
     "Key frames are more than 20 s or 48 MB apart, so some fragments begin without one: all is kept, but a player can "
     "begin only at a key frame; let the encoder make one every few seconds."
 )
+MAKING_S = 5.0
+SILENT_S = 2.0
+FULL = 0.5
+FOR_EVER_NS = 1 << 62
 PUT_SAMPLES_MAX = 1_000_000  # of an endless source the last ones count
 
 
@@ -62,7 +67,10 @@ class UploadPlan:
         stall_timeout_s: give up when nothing was sent or acknowledged for so long, though there is something to send.
         limit_s: of media time; None is all of it.
         spool: a directory where frames also live in files; what an earlier upload left there goes first.
+        has_media_check: whether what is put is looked at, and said when nothing can decode it.
         say: gets a sentence for the user, when something about the input was noticed; from any thread.
+        on_producer: gets the producer before it has a stream. on_event: gets each event of the stream, on its loop.
+        creates: make the stream when there is none.
     """
 
     source: Source
@@ -76,7 +84,11 @@ class UploadPlan:
     store_size: int = 128 * 1024 * 1024
     limit_s: float | None = None
     spool: Path | None = None
+    has_media_check: bool = True
     say: Callable[[str], None] = lambda notice: None
+    on_producer: Callable[[AsyncProducer], None] = lambda producer: None
+    on_event: Callable[[Event], None] = lambda event: None
+    creates: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,9 @@ class UploadStatus:
     store_fill: float  # 0 to 1
     latency_ms: float | None  # of the last PERSISTED
     trouble: str  # why nothing moves, in words
+    progress: float | None = None  # 0 to 1, of a medium whose length is known
+    left_s: float | None = None  # until it is done, if it goes on so
+    is_read: bool = False  # whether all frames were put, and the rest is up to the link
 
 
 @dataclass(frozen=True)
@@ -142,8 +157,11 @@ class Upload:
         self._latency_ms: float | None = None
         self._offered = 0
         self._put_ns: list[int] = []
+        self._undecodable = ""  # what the media check found first
         self._said: set[str] = set()  # what the user was told, each thing once
-        self._is_reading = self._was_ready = False
+        self._is_reading = self._is_read = self._was_ready = self._is_waiting_for_room = False
+        self._read_ns = 0  # where in the medium the last frame lies
+        self._read_s = time.monotonic()  # when it came
         self._began_s = time.monotonic()
         self.first_persisted: FirstPersisted | None = None
 
@@ -152,8 +170,33 @@ class Upload:
         metrics = None if self._stream is None else self._stream.metrics()
         fill = 0.0 if metrics is None else metrics.store_used / self._plan.store_size
         is_in_trouble = metrics is not None and (metrics.state is StreamState.FAILED or metrics.retry_count > 0)
+        seconds = time.monotonic() - self._began_s
+        if not self._was_ready and seconds < MAKING_S:
+            is_in_trouble = False  # a stream that is being made is not found at first
         trouble = self._why() if is_in_trouble else ""
-        return UploadStatus(metrics, time.monotonic() - self._began_s, fill, self._latency_ms, trouble)
+        progress = None if metrics is None else self._progress(metrics)
+        left_s = seconds / progress - seconds if progress else None
+        trouble = trouble or self._slow_part(fill)
+        return UploadStatus(metrics, seconds, fill, self._latency_ms, trouble, progress, left_s, self._is_read)
+
+    def _progress(self, metrics: StreamMetrics) -> float | None:
+        """How much of the medium is persisted: the part that was read, less what of it is not done."""
+        length_ns = self._plan.source.duration_ns
+        if self._plan.limit_s is not None:
+            length_ns = min(length_ns or FOR_EVER_NS, int(self._plan.limit_s * NS_PER_S))
+        if not length_ns or not metrics.frames_put:
+            return None
+        read = 1.0 if self._is_read else min(1.0, self._read_ns / length_ns)
+        return read * metrics.frames_done / metrics.frames_put
+
+    def _slow_part(self, fill: float) -> str:
+        """Which end does not keep up, in words: the source gives nothing, or the link takes less than comes."""
+        if self._is_waiting_for_room or (self._is_reading and fill > FULL):
+            return "the link is slower than the source: the buffer fills"
+        silent_s = time.monotonic() - self._read_s
+        if self._is_reading and self._plan.is_live and silent_s > SILENT_S:
+            return f"no frame has come from the source for {silent_s:.0f} s"
+        return ""
 
     def run(self) -> UploadResult:
         """Upload everything; what goes wrong is in the result, as is what was done before.
@@ -188,6 +231,7 @@ class Upload:
         producer = AsyncProducer(
             endpoint_url=plan.endpoint_url, region=plan.region, store_size=plan.store_size, client_id="kvspic-cli"
         )
+        plan.on_producer(producer)
         thread = LoopThread()
         try:
             yield thread, producer
@@ -202,6 +246,7 @@ class Upload:
 
         def on_event(event: Event) -> None:
             self._take_event(event)
+            plan.on_event(event)
             if isinstance(event, StreamReady) or self._failure is not None:
                 settled.set()
 
@@ -213,7 +258,9 @@ class Upload:
             offline=not plan.is_live,
             put_timeout=timedelta(seconds=DAY_S),  # the watch decides
             retention=timedelta(hours=24),
+            create=plan.creates,
             spool=plan.spool,
+            media_check=plan.has_media_check,
             clock=None if plan.source.start_ns is None else ClockPolicy.GIVEN,
         )
         try:
@@ -231,7 +278,10 @@ class Upload:
             if self.first_persisted is None and self._stream is not None:
                 sent = self._stream.metrics().bytes_sent
                 self.first_persisted = FirstPersisted(self._offered, sent, self._is_reading)
-        elif isinstance(event, NoKeyFrame):
+        elif isinstance(event, MediaProblem):
+            self._undecodable = self._undecodable or (str(event) if event.is_undecodable else "")
+            self._say_once(f"{event.name} {event.track}", f"{str(event)[:1].upper()}{str(event)[1:]}.")
+        elif isinstance(event, NoKeyFrame) and not self._undecodable:
             self._say_once("key frame", f"Nothing is uploaded: {self._why()}.")
         elif isinstance(event, FragmentSplit):
             self._say_once("split", FAR_APART)
@@ -257,24 +307,28 @@ class Upload:
         watch = self._new_watch()
         self._is_reading = True
         for frame in plan.source.frames():
-            if plan.limit_s is not None and frame.dts_ns >= plan.limit_s * NS_PER_S:
+            if plan.limit_s is not None and frame.order_ns >= plan.limit_s * NS_PER_S:
                 break
             if plan.speed:
-                self._wait_until(began_s + frame.dts_ns / NS_PER_S / plan.speed, watch)
+                self._wait_until(began_s + frame.order_ns / NS_PER_S / plan.speed, watch)
             self._check()
             self._offered += 1
+            self._read_ns, self._read_s = max(self._read_ns, frame.pts_ns), time.monotonic()
             if self._on_frame is not None:
                 self._on_frame(frame, base_ns)
             self._put(thread, frame, base_ns)
-        self._is_reading = False
+        self._is_reading, self._is_read = False, True
 
     def _base_ns(self) -> int:
         """What is added to the source's times: a file ends now, something live begins now, and a recording whose start
         is known began then; in whole milliseconds."""
-        if self._plan.source.start_ns is not None:
-            return self._plan.source.start_ns // NS_PER_MS * NS_PER_MS
-        length_ns = 0 if self._plan.is_live else self._plan.source.duration_ns or 0
-        return (time.time_ns() - length_ns) // NS_PER_MS * NS_PER_MS
+        plan = self._plan
+        if plan.source.start_ns is not None:
+            return plan.source.start_ns // NS_PER_MS * NS_PER_MS
+        length_ns = 0 if plan.is_live else plan.source.duration_ns
+        if length_ns is None:
+            plan.say("The input does not say how long it is and cannot be read twice, so its times begin now.")
+        return (time.time_ns() - (length_ns or 0)) // NS_PER_MS * NS_PER_MS
 
     def _wait_until(self, due_s: float, watch: _Watch) -> None:
         while (left_s := due_s - time.monotonic()) > 0:
@@ -283,22 +337,20 @@ class Upload:
 
     def _put(self, thread: LoopThread, frame: SourceFrame, base_ns: int) -> None:
         stream = self._open_stream()
-        times: dict[str, Any] = {
-            "pts": base_ns + frame.pts_ns,
-            "dts": base_ns + frame.dts_ns,
-            "duration": frame.duration_ns,
-            "track": frame.track,
-            "key_frame": frame.key_frame,
-        }
+        options = frame.put_options(base_ns)
         if frame.codec_private is not None:
             stream.set_codec_private(frame.track, frame.codec_private)
         before_ns = time.perf_counter_ns()
         try:
-            stream.put_frame(frame.data, **times)
+            stream.put_frame(frame.data, **options)
         except errors.StoreFullError:
             if self._plan.is_live:
                 raise
-            thread.run(self._watched(stream.put(frame.data, **times)))
+            self._is_waiting_for_room = True
+            try:
+                thread.run(self._watched(stream.put(frame.data, **options)))
+            finally:
+                self._is_waiting_for_room = False
             return
         except (errors.FrameTooLargeError, errors.MediaError) as error:
             self._refused_frame(error)
@@ -386,6 +438,7 @@ class Upload:
             dropped={reason.name.lower(): count for reason, count in report.dropped.items()},
             adds_up=report.adds_up,
             problem=problem,
+            undecodable=self._undecodable,
         )
 
 

@@ -1,4 +1,4 @@
-"""What people see while an upload runs: a live table on a terminal, plain lines anywhere else, nothing with ``--json``.
+"""What people see while an upload runs: a live table on a terminal, now and then a line anywhere else, or nothing.
 
 A view asks for the status a few times a second from its own thread, so that a source that blocks does not freeze it.
 """
@@ -17,11 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kvspic.commands.upload import UploadStatus
+from kvspic.threads import join
 
 __all__ = ["UploadView", "figures"]
 
 LIVE_PER_S = 8
-LINE_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
+LINE_EVERY_S = 60.0
 BAR_WIDTH = 30
 MB = 1e6
 
@@ -45,12 +47,15 @@ class Figures:
     fragments: str
     latency: str
     trouble: str = ""
+    progress: str = ""
 
     def line(self) -> str:
         """Return all of them in one line."""
+        progress = f"{self.progress}, " if self.progress else ""
+        trouble = f" ({self.trouble})" if self.trouble else ""
         return (
-            f"{self.state:<12} {self.frames}, {self.rate}, {self.sent}, buffer {self.fill}, {self.fragments}"
-            f", PERSISTED after {self.latency}{f' ({self.trouble})' if self.trouble else ''}"
+            f"{self.state:<12} {progress}{self.frames}, {self.rate}, {self.sent}, buffer {self.fill}, "
+            f"{self.fragments}, PERSISTED after {self.latency}{trouble}"
         )
 
 
@@ -65,7 +70,7 @@ def figures(status: UploadStatus, before: _Point = _Point(0.0, 0, 0)) -> Figures
     return Figures(
         state=metrics.state.name,
         frames=f"{metrics.frames_put} frames",
-        rate=f"{frame_rate:.0f} fps",
+        rate="all read" if status.is_read else f"{frame_rate:.0f} fps",
         sent=f"{byte_rate:.2f} MB/s",
         fill=f"{status.store_fill:.1%}",
         fragments=(
@@ -74,13 +79,29 @@ def figures(status: UploadStatus, before: _Point = _Point(0.0, 0, 0)) -> Figures
         ),
         latency="-" if status.latency_ms is None else f"{status.latency_ms:.1f} ms",
         trouble=status.trouble,
+        progress=_progress(status),
     )
+
+
+def _progress(status: UploadStatus) -> str:
+    if status.progress is None:
+        return ""
+    left = "" if status.left_s is None or status.progress >= 1 else f", {status.left_s:.0f} s left"
+    return f"{status.progress:.0%}{left}"
 
 
 class UploadView:
     """Shows the status of an upload for the length of a ``with``."""
 
-    def __init__(self, console: Console, status: Callable[[], UploadStatus], *, is_shown: bool = True) -> None:
+    def __init__(
+        self,
+        console: Console,
+        status: Callable[[], UploadStatus],
+        *,
+        is_shown: bool = True,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._look_every_s = look_every_s
         self._console = console
         self._status = status
         self._points = [_Point(0.0, 0, 0)]
@@ -108,7 +129,7 @@ class UploadView:
         if self._live is not None:
             self._live.stop()
         if self._thread is not None:
-            self._thread.join()
+            join(self._thread)
 
     def _figures(self) -> tuple[UploadStatus, Figures]:
         """Rates are over the last second or so, or since the start."""
@@ -125,6 +146,8 @@ class UploadView:
         table = Table.grid(padding=(0, 2))
         table.add_row("State", Text(shown.state, style="bold"), f"{status.seconds:.1f} s")
         table.add_row("Frames", shown.frames, shown.rate)
+        if shown.progress:
+            table.add_row("Done", shown.progress, "")
         table.add_row("Sent", shown.sent, "")
         table.add_row("Buffer", ProgressBar(total=1.0, completed=status.store_fill, width=BAR_WIDTH), shown.fill)
         table.add_row("Fragments", shown.fragments.removeprefix("fragments "), "")
@@ -134,5 +157,11 @@ class UploadView:
         return table
 
     def _print_lines(self) -> None:
-        while not self._ended.wait(LINE_EVERY_S):
-            self._console.print(self._figures()[1].line())
+        """A line each minute, and one for each change of what the reader may have to act on."""
+        due_s, seen = 0.0, ("", False)
+        while not self._ended.wait(self._look_every_s):
+            status, shown = self._figures()
+            news = shown.state, bool(shown.trouble)
+            if news != seen or status.seconds >= due_s:
+                seen, due_s = news, status.seconds + LINE_EVERY_S
+                self._console.print(shown.line())

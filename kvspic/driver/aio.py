@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from kvspic.core import host_now_hns
+from kvspic._lib import ffi
+from kvspic.core import TIME_NONE, clock_now_hns, host_now_hns
 from kvspic.driver.turn import Turn
 
-__all__ = ["AioDriver", "Clock"]
+__all__ = ["WAKE_SIZE", "AioDriver", "Clock", "wake_socket"]
 
 logger = logging.getLogger("kvspic.driver")
 
@@ -30,11 +32,18 @@ class Clock:
     """The core's time: the wall clock when the object is made, plus the monotonic time since. It never goes back."""
 
     def __init__(self) -> None:
-        self.offset_hns = time.time_ns() // 100 - host_now_hns()
+        self._offset = ffi.new("int64_t *", time.time_ns() // 100 - host_now_hns())
+        # Ticks of 100 ns since 1970. Several times for each frame, so it is C without a Python function around it.
+        self.now_hns: Callable[[], int] = functools.partial(clock_now_hns, self._offset)
 
-    def now_hns(self) -> int:
-        """Ticks of 100 ns since 1970."""
-        return host_now_hns() + self.offset_hns
+    @property
+    def offset_hns(self) -> int:
+        """By how much it is ahead of :func:`host_now_hns`."""
+        return int(self._offset[0])
+
+    @offset_hns.setter
+    def offset_hns(self, offset_hns: int) -> None:
+        self._offset[0] = offset_hns
 
 
 class AioDriver:
@@ -49,8 +58,7 @@ class AioDriver:
         self._turn = turn
         self._clock = clock
         self._on_fault = on_fault
-        self._wake = _duplicate(wake_fd)
-        self._wake.setblocking(False)
+        self._wake = wake_socket(wake_fd)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_hns = 0  # when it fires
@@ -66,11 +74,16 @@ class AioDriver:
             raise RuntimeError("the driver has not been started")
         return self._loop
 
+    @property
+    def running_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The same while it runs; None before the start and when the loop has ended."""
+        return self._loop if self._loop is not None and self._loop.is_running() else None
+
     def start(self) -> None:
         """Take the first turn and go on; call it on the loop's thread."""
         self._loop = asyncio.get_running_loop()
         try:
-            self._loop.add_reader(self._wake, self._woken)
+            self._loop.add_reader(self._wake, self.woken)
         except NotImplementedError:  # the Proactor loop of Windows
             self.spawn(self._listen(), "kvspic-driver")
         self.take_turn()
@@ -93,7 +106,8 @@ class AioDriver:
             self._fault(error)
         else:
             self.turn_count += 1
-            self._arm(deadline)
+            if self._timer is None or deadline < self._timer_hns or deadline == TIME_NONE:
+                self._arm(deadline)
         finally:
             self._is_turning = False
 
@@ -113,7 +127,11 @@ class AioDriver:
         while await self.loop.sock_recv(self._wake, WAKE_SIZE):
             self.take_turn()
 
-    def _woken(self) -> None:
+    def woken(self) -> None:
+        """Take a turn if the core has asked for one. Who changes the core on the loop's thread may call it, which saves
+        a round of the loop."""
+        if self._is_turning:
+            return  # the byte is for the turn after this one
         try:
             is_open = bool(self._wake.recv(WAKE_SIZE))
         except (BlockingIOError, InterruptedError):
@@ -128,10 +146,10 @@ class AioDriver:
             with contextlib.suppress(NotImplementedError):
                 self._loop.remove_reader(self._wake)
 
-    def _arm(self, deadline_hns: int | None) -> None:
+    def _arm(self, deadline_hns: int) -> None:
         """Have a timer that fires by the deadline. One that fires earlier may stay: deadlines of a stream move with
         each frame, and a turn too early costs less than a timer for each frame."""
-        if deadline_hns is None:
+        if deadline_hns == TIME_NONE:
             self._disarm()
         elif self._timer is None or deadline_hns < self._timer_hns:
             self._disarm()
@@ -164,10 +182,12 @@ class AioDriver:
         self._on_fault(error)
 
 
-def _duplicate(fd: int) -> socket.socket:
-    """Return a socket of our own on the same connection: the core closes its end when it is freed."""
-    borrowed = socket.socket(fileno=fd)
+def wake_socket(wake_fd: int) -> socket.socket:
+    """Return a non-blocking socket of our own at the core's wake-up: the core closes its end when it is freed."""
+    borrowed = socket.socket(fileno=wake_fd)
     try:
-        return borrowed.dup()
+        wake = borrowed.dup()
     finally:
         borrowed.detach()
+    wake.setblocking(False)
+    return wake

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from kvspic.threads import join, result_of
+
 __all__ = ["LoopThread", "call_soon"]
 
 T = TypeVar("T")
@@ -51,7 +53,7 @@ class LoopThread:
             raise RuntimeError(problem)
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
-            return future.result()
+            return result_of(future)
         except concurrent.futures.CancelledError:
             raise RuntimeError("the producer was closed meanwhile") from None
         except BaseException:
@@ -64,7 +66,7 @@ class LoopThread:
             return
         self.loop.call_soon_threadsafe(self.loop.stop)
         if not self.is_current:
-            self._thread.join()
+            join(self._thread)
 
     def _problem(self) -> str:
         if self.is_forked:

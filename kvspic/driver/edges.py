@@ -8,10 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from kvspic.actions import Event, FramesDropped, NoKeyFrame, TimesRepeated, TimesShifted
-from kvspic.types import DropReason, StreamMetrics
+from kvspic.actions import (
+    ErrorAck,
+    Event,
+    FramesDropped,
+    NoKeyFrame,
+    StateChanged,
+    StreamReady,
+    TimesRepeated,
+    TimesShifted,
+)
+from kvspic.errors import refusal_of
+from kvspic.types import DropReason, StreamMetrics, StreamState
 
-__all__ = ["KEY_FRAME_WAIT_HNS", "KeyFrameWatch", "RepeatWatch", "ShiftRuns"]
+__all__ = ["KEY_FRAME_WAIT_HNS", "KeyFrameWatch", "RefusalWatch", "RepeatWatch", "Runs", "ShownStates"]
 
 QUIET_HNS = 10 * 10_000_000  # after so long without another one a run is over
 KEY_FRAME_WAIT_HNS = 10 * 10_000_000
@@ -19,38 +29,75 @@ KEY_FRAME_WAIT_HNS = 10 * 10_000_000
 
 @dataclass
 class _Run:
-    """Shifts of one track since the first of the run was told."""
+    """What came since the first event of the run; ``rest`` is the sum, its ``count`` how often."""
 
     last_hns: int
-    rest: TimesShifted
+    rest: TimesShifted | ErrorAck
 
 
-class ShiftRuns:
-    """Runs of :class:`TimesShifted`, one for each track."""
+class Runs:
+    """Runs of events that come in floods: :class:`TimesShifted` of one track, :class:`ErrorAck` of one id. ``runs`` is
+    empty while there is none."""
 
     def __init__(self) -> None:
-        self._runs: dict[int, _Run] = {}
+        self.runs: dict[tuple[type[Event], int], _Run] = {}
 
     def tells(self, event: Event, now_hns: int) -> bool:
-        """Whether an event is to be told now; a shift within a run is kept for its end."""
-        if not isinstance(event, TimesShifted):
+        """Whether an event is to be passed on now; one within a run is kept for its end."""
+        if not isinstance(event, TimesShifted | ErrorAck):
             return True
-        run = self._runs.get(event.track)
+        key = type(event), event.track if isinstance(event, TimesShifted) else event.error_id
+        run = self.runs.get(key)
         if run is None:
-            self._runs[event.track] = _Run(now_hns, replace(event, shift_ns=0, count=0))
+            self.runs[key] = _Run(now_hns, _nothing_of(event))
             return True
-        run.last_hns = now_hns
-        run.rest = replace(run.rest, shift_ns=run.rest.shift_ns + event.shift_ns, count=run.rest.count + 1)
+        run.last_hns, run.rest = now_hns, _sum(run.rest, event)
         return False
 
     def over(self, now_hns: int | None) -> Iterator[Event]:
         """Give the sums of the runs that are over by now; None: all of them, because the stream ends."""
-        for track, run in list(self._runs.items()):
+        for key, run in list(self.runs.items()):
             if now_hns is not None and now_hns < run.last_hns + QUIET_HNS:
                 continue
-            del self._runs[track]
+            del self.runs[key]
             if run.rest.count:
                 yield run.rest
+
+
+def _nothing_of(event: TimesShifted | ErrorAck) -> TimesShifted | ErrorAck:
+    return replace(event, shift_ns=0, count=0) if isinstance(event, TimesShifted) else replace(event, count=0)
+
+
+def _sum(rest: TimesShifted | ErrorAck, event: TimesShifted | ErrorAck) -> TimesShifted | ErrorAck:
+    count = rest.count + event.count
+    if isinstance(rest, TimesShifted) and isinstance(event, TimesShifted):
+        return replace(rest, shift_ns=rest.shift_ns + event.shift_ns, count=count)
+    return replace(event, count=count)
+
+
+class RefusalWatch:
+    """Counts the ERROR ACKs since a fragment was last done, and says what they are."""
+
+    def __init__(self) -> None:
+        self._error_id = 0
+        self._count = 0
+
+    def refused(self, error_id: int) -> None:
+        """Note one more; another id than the last one begins a new count."""
+        self._count = self._count + 1 if error_id == self._error_id else 1
+        self._error_id = error_id
+
+    def done(self) -> None:
+        """A fragment is done: the service takes them again."""
+        self._count = 0
+
+    def words(self) -> str:
+        """Which error, how often, what it means and what to do; empty when there was none."""
+        if not self._count:
+            return ""
+        found = refusal_of(self._error_id)
+        often = f", {self._count} times" if self._count > 1 else ""
+        return f"{found.name} ({self._error_id}{often}): {found.text}; {found.remedy}"
 
 
 class RepeatWatch:
@@ -110,3 +157,45 @@ class KeyFrameWatch:
             f"no key frame came for {self._told.after_ns // 1_000_000_000} s and {frames} frames were skipped: ask the "
             "encoder for a key frame, or let it make one every few seconds (its GOP or IDR interval)"
         )
+
+
+class ShownStates:
+    """What users see of the core's states: STREAMING once the service has accepted the upload.
+
+    The core is in STREAMING as soon as a connection stands, because the service answers only after it has read some of
+    the body; it may refuse then. A StreamReady that is not the first, with an upload to follow, waits for that too.
+    """
+
+    def __init__(self) -> None:
+        self._held: StateChanged | None = None
+        self._ready: StreamReady | None = None
+        self._was_ready = False
+
+    def state(self, real: StreamState) -> StreamState:
+        """Return what is shown for a state of the core."""
+        return StreamState.PUT_STREAM if self._held is not None and real == StreamState.STREAMING else real
+
+    def of(self, event: Event, is_accepted: bool, has_frames: bool) -> list[Event]:
+        """Return the events to tell now for one of the core's; with frames an upload follows a StreamReady."""
+        if isinstance(event, StreamReady) and self._was_ready and has_frames:
+            self._ready = event
+            return []
+        if isinstance(event, StreamReady):
+            self._was_ready = True
+        if not isinstance(event, StateChanged):
+            return [event]
+        if event.new == StreamState.STREAMING and not is_accepted:
+            self._held = event
+            return []
+        held, self._held = self._held, None
+        return [event if held is None else replace(event, old=held.old)]
+
+    def accepted(self) -> list[Event]:
+        """The service has accepted an upload: return what was kept for that."""
+        ready, self._ready = self._ready, None
+        held, self._held = self._held, None
+        return [event for event in (ready, held) if event is not None]
+
+    def forget(self) -> None:
+        """The upload was given up."""
+        self._held = self._ready = None

@@ -21,12 +21,14 @@ from kvspic import errors
 from kvspic.actions import Action, ActionKind, Event
 from kvspic.core import Stream
 from kvspic.driver.aio import AioDriver, Clock
-from kvspic.provider.results import ServiceError
-from kvspic.provider.threads import in_thread
-from kvspic.spool.files import SpoolDir
+from kvspic.provider.results import ServiceError, ServiceResult
+from kvspic.spool.cut import cut_left
+from kvspic.spool.files import SpoolDir, stream_folder
 from kvspic.spool.journal import Journal, JournalSetup
 from kvspic.spool.progress import StoredFragment
+from kvspic.spool.records import UnknownFormat
 from kvspic.spool.spool import Spool, SpoolPlan
+from kvspic.threads import in_thread
 from kvspic.types import FullPolicy, Order, StreamOptions, Track, TrackType
 
 if TYPE_CHECKING:
@@ -78,14 +80,17 @@ def open_spool(name: str, tracks: Sequence[Track], options: StreamOptions) -> Sp
         is_sparse=tracks[video[0]].independent if video else True,
     )
     can_check = has_lead and not options.fragment_duration and not options.relative_times
-    directory = SpoolDir(Path(options.spool or ".") / name)
+    directory = SpoolDir(stream_folder(Path(options.spool or "."), name))
     try:
+        if options.recovered_until_ns is not None:
+            with contextlib.suppress(UnknownFormat):  # the journal says what to do
+                cut_left(directory, options.recovered_until_ns)
         journal = Journal(directory, setup)
     except OSError as error:
         directory.close()
         text = f"the spool {directory.path} cannot be read ({error.strerror}): repair it or name another directory"
         raise errors.named("INVALID_ARG", text) from error
-    return Spool(SpoolPlan(name, numbers, cpd, options.offline, can_check), journal)
+    return Spool(SpoolPlan(name, numbers, cpd, options.offline, can_check, dict(options.recovered_tags)), journal)
 
 
 def _words(number: int, track: Track) -> dict[str, Any]:
@@ -189,6 +194,8 @@ class SpoolWork:
         try:
             found = await asyncio.wait_for(self._plane.list_fragments(name, span_hns), CHECK_TIMEOUT_S)
         except (ServiceError, asyncio.TimeoutError) as error:
+            if isinstance(error, ServiceError) and error.result == ServiceResult.RESOURCE_NOT_FOUND:
+                return {}  # there is no such stream yet, or it is being created: it has nothing
             logger.warning("%s: what the service has of the spool is not known: %s", name, error or "no answer")
             return None
         return {

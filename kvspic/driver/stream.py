@@ -10,28 +10,38 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from kvspic import errors
 from kvspic.actions import (
     AckReceived,
     Action,
     ActionKind,
+    ConnectionBusy,
     Event,
     FramesDropped,
+    MediaProblem,
     PressureKind,
     Recovered,
+    StateChanged,
     StreamFailed,
+    StreamReady,
+    TimesAnchored,
+    TimesJumped,
+    TimesShifted,
     event_of,
 )
-from kvspic.core import Stream
+from kvspic.core import NO_METRICS, TIME_NONE, Stream
 from kvspic.driver.aio import AioDriver, Clock
-from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, RepeatWatch, ShiftRuns
+from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, RefusalWatch, RepeatWatch, Runs, ShownStates
 from kvspic.driver.orders import StreamOrders
 from kvspic.driver.rules import Recovery
 from kvspic.driver.spooling import SpoolWork, Told
-from kvspic.driver.watch import EventQueue, Latency, Waiters, Watchers
-from kvspic.intake import Intake, IntakeCounts
+from kvspic.driver.watch import EventQueue, Latency, Waiters, Watchers, frames_left
+from kvspic.intake import Frame, Intake, IntakeCounts
+from kvspic.media_check import MediaCheck, MediaCounts
+from kvspic.provider.results import UNTRUSTED, safe_text
 from kvspic.retry import ResetConnection, RetryPolicy, RetryStream
 from kvspic.spool.spool import Spool
 from kvspic.types import DropReason, Health, StreamMetrics, StreamReport, StreamState
@@ -41,16 +51,10 @@ __all__ = ["StreamParts", "StreamWork"]
 logger = logging.getLogger("kvspic.stream")
 
 HNS_PER_S = 10_000_000
-# Frames dropped for these reasons were buffered before; the others never were.
-FROM_BUFFER = (
-    DropReason.STORE_FULL,
-    DropReason.BUFFER_DURATION,
-    DropReason.ERROR_ACK,
-    DropReason.REPLAY_LIMIT,
-    DropReason.RESET,
-    DropReason.SPOOL_FULL,
-    DropReason.SPOOL_LOST,
-)
+METRICS = ({field.name for field in fields(StreamMetrics)} | set(dir(StreamMetrics))) - {"state", "failure"}
+COUNTED = tuple(field.name for field in fields(StreamReport) if field.name in METRICS)  # what a report has of them
+TIMES = (TimesAnchored, TimesJumped, TimesShifted)  # what the media check takes note of
+SUSPENDED = "uploads are suspended, by suspend() or because may_send said False: call resume()"
 
 
 @dataclass(frozen=True)
@@ -79,20 +83,31 @@ class StreamWork:
         self._recovery = Recovery(parts.policy, parts.core, parts.orders.rules, self._later)
         self._watchers = Watchers(self.name)
         self._waiters = Waiters()
-        self._latency = Latency()
-        self._shift_runs = ShiftRuns()
+        self.latency = Latency()
+        self._runs = Runs()
+        self._refusals = RefusalWatch()
         self._repeats = RepeatWatch(self.name)
         self._key_frames = KeyFrameWatch(self.name)
+        self._shown = ShownStates()
+        self.is_suspended = False  # nothing is uploaded until resume()
+        orders = parts.orders
+        orders.on_fault, orders.on_forbidden = self.break_down, self.suspend
+        orders.on_accepted, orders.on_busy = self._accepted, self._busy
         self._state = StreamState.NEW
         self._since_hns = self._clock.now_hns()
-        self._trouble = ""  # in words while the stream has failed or stalled
+        self._trouble = ""  # in words while the stream has failed or stalled, or its fragments are refused
+        self._failed_for: tuple[int, int, str] | None = None  # what was logged of the trouble
         self._was_ready = False
+        self._is_debug = logger.isEnabledFor(logging.DEBUG)  # as of the last fragment that was done
         self._is_drained = False
         self._is_closing = False
         self._final: StreamMetrics | None = None
         self.failure: errors.KvsError | None = None  # why nobody tries again
+        self.track_numbers: tuple[int, ...] = ()  # set before the first frame
         self.room_count = 0  # how often room was announced
         self.intake: Intake | None = None  # what frames may have to go through first; set before the first frame
+        self.media: MediaCheck | None = None  # what looks at frames; set before the first one
+        self.wall_ns: Callable[[], int] = lambda: self._clock.now_hns() * 100
         self.on_room: Callable[[], None] = lambda: None
         self._table: dict[int, Callable[[Action], None]] = {
             ActionKind.STATE: self._moved,
@@ -101,11 +116,14 @@ class StreamWork:
             ActionKind.CLOSED: self._drained,
             ActionKind.FRAGMENT_DONE: self._fragment_done,
             ActionKind.DROPPED: self._dropped,
+            ActionKind.ERROR_ACK: self._refused,
             ActionKind.STALE: self._stale,
             ActionKind.PRESSURE: self._pressure,
             ActionKind.ROOM: self._room,
             **self._orders.table,
         }
+        self._open_session = self._table.get(ActionKind.PUT_MEDIA)
+        self._table[ActionKind.PUT_MEDIA] = self._new_session
 
     # ---- what the facades ask for
 
@@ -143,46 +161,29 @@ class StreamWork:
     def report(self) -> StreamReport:
         """The ledger now; after :meth:`close` the final one. Any thread."""
         found, before = self.metrics(), self._intake_counts()
+        counted: dict[str, Any] = {name: getattr(found, name) for name in COUNTED}
         return StreamReport(
             name=self.name,
-            state=found.state,
-            frames_put=found.frames_put,
-            frames_done=found.frames_done,
-            frames_dropped=found.frames_dropped,
-            frames_buffered=found.frames_buffered,
-            dropped=found.dropped,
-            bytes_put=found.bytes_put,
-            bytes_done=found.bytes_done,
-            bytes_dropped=found.bytes_dropped,
-            bytes_buffered=found.bytes_buffered,
-            bytes_sent=found.bytes_sent,
-            fragments_done=found.fragments_done,
-            fragments_resent=found.fragments_resent,
-            ack_latency_ns_p50=self._latency.quantile_ns(0.50),
-            ack_latency_ns_p99=self._latency.quantile_ns(0.99),
-            adds_up=found.adds_up,
+            state=self._shown.state(found.state),
+            ack_latency_ns_p50=self.latency.quantile_ns(0.50),
+            ack_latency_ns_p99=self.latency.quantile_ns(0.99),
             failure=str(self.failure) if self.failure else self._trouble,
             frames_held=before.frames_held,
             frames_expired=before.frames_expired,
-            frames_too_large=found.frames_too_large,
-            tracks_silent=found.tracks_silent,
-            times_bumped=found.times_bumped,
-            times_shifted=found.times_shifted,
-            times_jumped=found.times_jumped,
-            fragments_split=found.fragments_split,
             time_offset_ns=before.time_offset_ns,
-            frames_spooled=found.frames_spooled,
-            bytes_spooled=found.bytes_spooled,
-            frames_recovered=found.frames_recovered,
+            media_problems=0 if self.media is None else self.media.count,
+            **counted,
         )
 
     def health(self, next_deadline_hns: int | None) -> Health:
         """How the stream is now. Any thread."""
         found, before = self.metrics(), self._intake_counts()
-        state = found.state
+        state = self._shown.state(found.state)
         is_up = state in (StreamState.READY, StreamState.PUT_STREAM, StreamState.STREAMING)
+        is_up = is_up or (state != StreamState.FAILED and self._orders.rules.is_uploading)  # beside a rotation
         spool = "" if self.spooling is None else self.spooling.spool.trouble
-        trouble = self._trouble or spool or self._key_frames.reason(found)
+        trouble = self._trouble or spool or self._media_reason() or self._key_frames.reason(found)
+        trouble = trouble or (SUSPENDED if self.is_suspended else "")
         down = "" if is_up else self._orders.last_error or f"the stream is in {state.name}"
         return Health(
             state,
@@ -224,16 +225,16 @@ class StreamWork:
             KvsError: the policy gave up; TimedOutError: not in time.
         """
         found = self.metrics()
-        goal = _left(found) + found.frames_buffered + found.frames_spooled
-        if end_fragment and goal > _left(found) and not self._is_closing:
+        goal = frames_left(found) + found.frames_buffered + found.frames_spooled
+        if end_fragment and goal > frames_left(found) and not self._is_closing:
             self.end_fragment()
             self._driver.take_turn()
 
         def is_settled() -> bool:
-            return _left(self.metrics()) >= goal or self.failure is not None or self.is_closed
+            return frames_left(self.metrics()) >= goal or self.failure is not None or self.is_closed
 
         await self._until(is_settled, timeout_s)
-        missing = goal - _left(self.metrics())
+        missing = goal - frames_left(self.metrics())
         if missing <= 0:
             return
         if self.failure is not None:
@@ -255,27 +256,39 @@ class StreamWork:
             await self._until(lambda: self.is_closed, None)
             return self.report()
         self._is_closing = True
+        self.close_gate()
         try:
             left_s = await self._feed_all(timeout_s)
             self.core.stop(self._clock.now_hns())
             self._driver.take_turn()
-            await self._until(lambda: self._is_drained or self.failure is not None, left_s)
+            is_done = lambda: self._is_drained or self.failure is not None or self.is_suspended  # noqa: E731
+            await self._until(is_done, left_s)
         finally:
             self.shut()
         return self.report()
+
+    def close_gate(self) -> None:
+        """Take no more frames; any thread. Before anything else of a close: threads that put without a pause would
+        leave the loop's thread hardly any time."""
+        if self.spooling is None:
+            self.core.close_gate()
+        else:
+            self.spooling.spool.stop()
 
     def shut(self) -> None:
         """Free the stream at once, keeping the ledger."""
         if self._final is not None:
             return
         self._is_closing = True
+        if self.media is not None:
+            self._look_at_counters(self.media.conclude)
         self._final = self.core.metrics() if self.spooling is None else self._end_spool(self.spooling)
         self._orders.stop()
         self.core.close()
         if self.intake is not None:
             self.intake.end()
-        self._tell_all(self._shift_runs.over(None))
-        self._tell_repeats(None)
+        self._tell_all(self._runs.over(None))
+        self._tell_repeats(self._final.times_bumped, None)
         self._watchers.end()
         self._pulse()
         logger.info("closed: %s", self.report())
@@ -284,6 +297,7 @@ class StreamWork:
         """In a forked child: use nothing that is the parent's; return what has to be kept."""
         if self.spooling is not None:
             self.spooling.spool.leave()
+        self._final = NO_METRICS
         return self.core.leave()
 
     def fail(self, failure: errors.KvsError) -> None:
@@ -291,6 +305,43 @@ class StreamWork:
         self.failure = failure
         self._trouble = str(failure)
         self._pulse()
+
+    def suspend(self) -> None:
+        """Upload nothing from now on: connections are aborted, frames are taken as before. Twice is harmless."""
+        if self._final is not None or self.is_suspended:
+            return
+        self.is_suspended = True
+        self._orders.suspend()
+        self._shown.forget()
+        self.core.reset_connection(self._clock.now_hns())
+        self._driver.take_turn()
+        self._pulse()
+
+    def resume(self) -> None:
+        """Upload again after :meth:`suspend`."""
+        if self._final is not None or not self.is_suspended:
+            return
+        self.is_suspended = False
+        self._orders.resume()
+        self._driver.take_turn()
+
+    def abort(self) -> StreamReport:
+        """Free the stream at once: connections are aborted, and nothing more is sent."""
+        self.close_gate()
+        self._orders.suspend()
+        self.shut()
+        return self.report()
+
+    def break_down(self, error: Exception) -> None:
+        """An unexpected exception: this stream stops, with the cause; :meth:`retry` may begin again."""
+        if self._final is not None:
+            return
+        failure = errors.named("INTERNAL", f"{type(error).__name__}: {safe_text(str(error))}")
+        failure.__cause__ = error
+        logger.error("%s: %s", self.name, failure, exc_info=error)
+        self._orders.stop()
+        self.fail(failure)
+        self._tell(StreamFailed(self.name, failure.status, str(failure), 0, self._state, True))
 
     def retry(self) -> None:
         """Try again after a failure, with fresh budgets; nothing is dropped. StreamStoppedError after a close."""
@@ -307,7 +358,8 @@ class StreamWork:
             return timeout_s
         spooling.spool.stop()
         end_s = self._driver.loop.time() + timeout_s
-        await self._until(lambda: spooling.spool.is_fed or self.failure is not None, timeout_s)
+        is_done = lambda: spooling.spool.is_fed or self.failure is not None or self.is_suspended  # noqa: E731
+        await self._until(is_done, timeout_s)
         return end_s - self._driver.loop.time()
 
     def _end_spool(self, spooling: SpoolWork) -> StreamMetrics:
@@ -317,39 +369,112 @@ class StreamWork:
     # ---- what the core says
 
     def on_action(self, action: Action) -> None:
-        """Handle one action of this stream."""
-        handler = self._table.get(action.kind)
-        if handler is not None:
-            handler(action)
-        event = event_of(action, self.name)
-        if event is not None:
+        """Handle one action of this stream. What goes wrong with it concerns no other stream."""
+        kind = action.kind
+        try:
+            handler = self._table.get(kind)
+            if handler is not None:
+                handler(action)
+            if kind in (ActionKind.ACK, ActionKind.FRAGMENT_DONE) and not self._runs.runs:  # nearly always
+                self._tell_progress(action)
+            elif (event := event_of(action, self.name)) is not None:
+                self._show(event)
+            if self.spooling is not None:
+                self.spooling.on_action(action)
+            if self._waiters.waiting:
+                self._pulse()
+        except Exception as error:
+            self.break_down(error)
+
+    def _tell_progress(self, action: Action) -> None:
+        """An ACK, or a fragment that is done: three or four for each fragment, and mostly nothing watches."""
+        watchers = self._watchers
+        if watchers.queues or watchers.callbacks or self._is_debug:
+            event = event_of(action, self.name)
+            if event is not None:
+                self._tell(event)
+        elif action.kind == ActionKind.ACK:
+            self.latency.count(action.result, action.c * 100 if action.c != TIME_NONE else None)
+
+    def _show(self, event: Event) -> None:
+        if not isinstance(event, StateChanged | StreamReady):
             self._tell_edges(event)
-        if self.spooling is not None:
-            self.spooling.on_action(action)
+            return
+        has_frames = isinstance(event, StreamReady) and self.core.metrics().frames_buffered > 0
+        for shown in self._shown.of(event, self._orders.rules.is_newest_accepted, has_frames):
+            self._tell_edges(shown)
+
+    def _accepted(self) -> None:
+        for event in self._shown.accepted():
+            self._tell_edges(event)
         self._pulse()
+
+    def _busy(self, message: str) -> None:
+        logger.info("%s: %s", self.name, message)
+        self._tell(ConnectionBusy(self.name, message))
 
     def tell_soon(self, event: Event) -> None:
         """Tell an event that did not come from the core; any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is gone, and everybody who would listen
             self._driver.loop.call_soon_threadsafe(self._tell, event)
 
+    # ---- the media check
+
+    def look(self, frame: Frame) -> None:
+        """Let the media check see a frame, if it wants to; any thread."""
+        media = self.media
+        if media is None or not media.is_watching:
+            return
+        try:
+            if not media.has_begun:
+                media.begin(self._media_counts())
+            problems = media.look(frame.data, frame.pts, frame.track, frame.flags)
+        except Exception:
+            media.give_up()
+            logger.exception("%s: the media check failed, and looks at no more frames of this session", self.name)
+            return
+        for problem in problems:
+            self.tell_soon(problem)
+
+    def look_at_counters(self) -> None:
+        """Let the media check see the counters; once a second."""
+        if self.media is not None and self._final is None:
+            self._look_at_counters(self.media.look_at_counters)
+
+    def _look_at_counters(self, look: Callable[[MediaCounts, int, int], list[MediaProblem]]) -> None:
+        self._tell_all(look(self._media_counts(), self._clock.now_hns() * 100, self.wall_ns()))
+
+    def _media_counts(self) -> MediaCounts:
+        bumped, shifted, fragments, newest_hns, without_private = self.core.media_counts()
+        return MediaCounts(bumped, shifted, fragments, newest_hns * 100, without_private)
+
+    def _media_reason(self) -> str:
+        return "" if self.media is None else self.media.reason
+
+    def _new_session(self, action: Action) -> None:
+        if self._open_session is not None:
+            self._open_session(action)
+        if self.media is not None:
+            self.media.watch_again()
+
     def _tell_edges(self, event: Event) -> None:
         now_hns = self._clock.now_hns()
-        self._tell_all(self._shift_runs.over(now_hns))
-        if self._shift_runs.tells(event, now_hns):
+        self._tell_all(self._runs.over(now_hns))
+        if self._runs.tells(event, now_hns):
             self._tell(event)
         if isinstance(event, FramesDropped) and self._key_frames.begins(event, self.metrics(), now_hns):
             self._later(KEY_FRAME_WAIT_HNS, self._miss_key_frame)
 
-    def _tell_repeats(self, now_hns: int | None) -> None:
-        event = self._repeats.look(self.metrics().times_bumped, now_hns)
+    def _tell_repeats(self, times_bumped: int, now_hns: int | None) -> None:
+        event = self._repeats.look(times_bumped, now_hns)
         if event is not None:
             self._tell(event)
 
     def _miss_key_frame(self, now_hns: int) -> None:
         event = self._key_frames.look(self.metrics(), now_hns)
         if event is not None:
-            logger.warning("%s: %s", self.name, self._key_frames.reason(self.metrics()))
+            level = logging.DEBUG if self._media_reason() else logging.WARNING  # that was a warning already
+            logger.log(level, "%s: %s", self.name, self._key_frames.reason(self.metrics()))
             self._tell(event)
 
     def _tell_all(self, events: Iterable[Event]) -> None:
@@ -358,8 +483,13 @@ class StreamWork:
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, AckReceived):
-            self._latency.add(event)
-        logger.debug("%r", event)
+            self.latency.add(event)
+        if isinstance(event, MediaProblem):
+            logger.warning("%s: %s", self.name, event)
+        elif self.media is not None and isinstance(event, TIMES):
+            self.media.note(event, self._clock.now_hns() * 100)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%r", event)
         self._watchers.tell(event)
 
     def _moved(self, action: Action) -> None:
@@ -378,16 +508,25 @@ class StreamWork:
         self.room()
 
     def _fragment_done(self, action: Action) -> None:
+        self._is_debug = logger.isEnabledFor(logging.DEBUG)
         self._recovery.fragment_done()
-        self._tell_repeats(self._clock.now_hns())
+        self._tell_repeats(self.core.media_counts()[0], self._clock.now_hns())
         self._works()
 
     def _works(self) -> None:
         self._orders.last_error = ""  # an old one would be told as the reason of whatever comes next
+        self._refusals.done()
+        self._failed_for = None
         if self._trouble:
             self._trouble = ""
             self._since_hns = self._clock.now_hns()
             self._tell(Recovered(self.name))
+
+    def _refused(self, action: Action) -> None:
+        if not self._trouble:
+            self._since_hns = self._clock.now_hns()
+        self._refusals.refused(action.result)
+        self._trouble = f"the service refused a fragment: {self._refusals.words()}"
 
     def _stale(self, action: Action) -> None:
         self._trouble = f"nothing was acknowledged for {action.a / HNS_PER_S:.0f} s"
@@ -402,8 +541,12 @@ class StreamWork:
         self._recovery.dropped(DropReason(action.result), self._clock.now_hns())
 
     def _failed(self, action: Action) -> None:
-        failure = errors.from_status(action.status, self._orders.last_error)
-        is_news = str(failure) != self._trouble  # an outage of a day is no reason for ten thousand lines
+        is_refused = action.status == errors.named("ERROR_ACK").status
+        failure = errors.from_status(action.status, self._refusals.words() if is_refused else self._orders.last_error)
+        if self._orders.rules.last_call.error_name == UNTRUSTED:  # the credentials are not to blame
+            failure = errors.named(failure.name, self._orders.last_error)
+        failed_for = action.status, action.result, self._orders.last_error
+        is_news, self._failed_for = failed_for != self._failed_for, failed_for  # a day's outage is one line
         self._trouble = str(failure)
         self._since_hns = self._clock.now_hns()
         decision = self._recovery.failed(action, failure, self._clock.now_hns())
@@ -422,9 +565,13 @@ class StreamWork:
 
     def _later(self, after_hns: int, act: Callable[[int], None]) -> None:
         def run() -> None:
-            if self._final is None:
+            if self._final is not None:
+                return
+            try:
                 act(self._clock.now_hns())
-                self._driver.take_turn()
+            except Exception as error:
+                self.break_down(error)
+            self._driver.take_turn()
 
         self._driver.loop.call_later(after_hns / HNS_PER_S, run)
 
@@ -444,10 +591,7 @@ class StreamWork:
 
     def _timed_out(self, what: str) -> errors.KvsError:
         why = self._trouble or self._orders.last_error
+        if "check" in why:
+            return errors.named("TIMED_OUT", f"{what}: {why}, or allow more time")
         cause = f": {why}" if why else ""
         return errors.named("TIMED_OUT", f"{what}{cause}; check the network and the endpoint, or allow more time")
-
-
-def _left(metrics: StreamMetrics) -> int:
-    """How many frames have left the buffer."""
-    return metrics.frames_done + sum(metrics.dropped[reason] for reason in FROM_BUFFER)

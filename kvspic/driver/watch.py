@@ -7,29 +7,46 @@ else. Used on the loop's thread only.
 from __future__ import annotations
 
 import asyncio
+import bisect
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable
 
 from kvspic.actions import AckReceived, AckType, Event, EventsLost
+from kvspic.types import DropReason, StreamMetrics
 
-__all__ = ["EventQueue", "Latency", "Waiters", "Watchers"]
+__all__ = ["EventQueue", "Histogram", "Latency", "Waiters", "Watchers"]
+
+BUCKETS_NS = tuple(int(seconds * 1e9) for seconds in (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60))
 
 logger = logging.getLogger("kvspic.events")
 
 QUEUE_MAX = 1000
 LATENCY_SAMPLES = 1000
+# Frames dropped for these reasons were buffered before; the others never were.
+FROM_BUFFER = (
+    DropReason.STORE_FULL,
+    DropReason.BUFFER_DURATION,
+    DropReason.ERROR_ACK,
+    DropReason.REPLAY_LIMIT,
+    DropReason.RESET,
+    DropReason.UNCONFIRMED,
+    DropReason.SPOOL_FULL,
+    DropReason.SPOOL_LOST,
+)
 
 
 class Waiters:
-    """Coroutines that wait until something is so, asked again after each change."""
+    """Coroutines that wait until something is so, asked again after each change. ``waiting`` is empty when there are
+    none."""
 
     def __init__(self) -> None:
-        self._futures: set[asyncio.Future[None]] = set()
+        self.waiting: set[asyncio.Future[None]] = set()
 
     def pulse(self) -> None:
         """Something changed: everybody looks again."""
-        futures, self._futures = self._futures, set()
+        futures, self.waiting = self.waiting, set()
         for future in futures:
             if not future.done():
                 future.set_result(None)
@@ -43,9 +60,9 @@ class Waiters:
             if left_s is not None and left_s <= 0:
                 return False
             future: asyncio.Future[None] = loop.create_future()
-            self._futures.add(future)
+            self.waiting.add(future)
             await asyncio.wait({future}, timeout=left_s)
-            self._futures.discard(future)
+            self.waiting.discard(future)
         return True
 
 
@@ -87,11 +104,11 @@ class EventQueue:
 
 
 class Watchers:
-    """Callbacks and queues of one stream."""
+    """Callbacks and queues of one stream: without either nothing gets its events."""
 
     def __init__(self, stream_name: str) -> None:
         self._name = stream_name
-        self._queues: list[EventQueue] = []
+        self.queues: list[EventQueue] = []
         self._is_ended = False
         self.callbacks: list[Callable[[Event], None]] = []
 
@@ -101,12 +118,12 @@ class Watchers:
         if self._is_ended:
             queue.end()
         else:
-            self._queues.append(queue)
+            self.queues.append(queue)
         return queue
 
     def tell(self, event: Event) -> None:
         """Give ``event`` to everybody."""
-        for queue in self._queues:
+        for queue in self.queues:
             queue.put(event)
         for callback in tuple(self.callbacks):
             try:
@@ -117,24 +134,58 @@ class Watchers:
     def end(self) -> None:
         """The stream is closed."""
         self._is_ended = True
-        for queue in self._queues:
+        for queue in self.queues:
             queue.end()
-        self._queues.clear()
+        self.queues.clear()
+
+
+class Histogram:
+    """How many ACKs took how long, since the stream was opened."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS_NS) + 1)
+        self.sum_ns = 0
+
+    def add(self, latency_ns: int) -> None:
+        """Count one."""
+        self.counts[bisect.bisect_left(BUCKETS_NS, latency_ns)] += 1
+        self.sum_ns += latency_ns
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Upper limits in seconds, as Prometheus writes them, each with the count of all up to it."""
+        limits = [*(str(limit_ns / 1e9) for limit_ns in BUCKETS_NS), "+Inf"]
+        return [(limit, float(count)) for limit, count in zip(limits, itertools.accumulate(self.counts))]
 
 
 class Latency:
-    """Quantiles of ACK latency over the last fragments, of PERSISTED, else of RECEIVED."""
+    """ACK latency: quantiles over the last fragments, of PERSISTED, else of RECEIVED; a histogram of all."""
 
     def __init__(self) -> None:
-        self._samples = {kind: deque[int](maxlen=LATENCY_SAMPLES) for kind in (AckType.PERSISTED, AckType.RECEIVED)}
+        kinds = (AckType.PERSISTED, AckType.RECEIVED)
+        self.histograms = {kind: Histogram() for kind in kinds}
+        self._samples = {kind: deque[int](maxlen=LATENCY_SAMPLES) for kind in kinds}
+        self._counts: dict[int, tuple[deque[int], Histogram]] = {
+            int(kind): (self._samples[kind], self.histograms[kind]) for kind in kinds
+        }
 
     def add(self, ack: AckReceived) -> None:
-        """Count an ACK; other types do not matter."""
-        samples = self._samples.get(ack.type)
-        if samples is not None and ack.latency_ns is not None:
-            samples.append(ack.latency_ns)
+        """Count an ACK."""
+        self.count(ack.type, ack.latency_ns)
+
+    def count(self, kind: int, latency_ns: int | None) -> None:
+        """Count an ACK of a number of :class:`AckType`; other types do not matter."""
+        found = self._counts.get(kind)
+        if found is not None and latency_ns is not None:
+            samples, histogram = found
+            samples.append(latency_ns)
+            histogram.add(latency_ns)
 
     def quantile_ns(self, fraction: float) -> int | None:
         """The latency that ``fraction`` of the fragments did not exceed; None before the first."""
         samples = sorted(self._samples[AckType.PERSISTED] or self._samples[AckType.RECEIVED])
         return samples[min(int(fraction * len(samples)), len(samples) - 1)] if samples else None
+
+
+def frames_left(metrics: StreamMetrics) -> int:
+    """How many frames have left the buffer."""
+    return metrics.frames_done + sum(metrics.dropped[reason] for reason in FROM_BUFFER)

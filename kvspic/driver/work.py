@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import threading
 import time
@@ -25,23 +26,31 @@ from kvspic.driver.spooling import SpoolWork, core_options
 from kvspic.driver.stream import StreamParts, StreamWork
 from kvspic.driver.turn import Turn
 from kvspic.intake import Intake, IntakeRules, IntakeWorld
+from kvspic.limits import check_options
+from kvspic.media_bits import is_configuration
+from kvspic.media_check import MediaCheck
+from kvspic.mistakes import check_url
 from kvspic.provider.clock import SERVICE_CLOCK
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import DefaultRetryPolicy, RetryPolicy
+from kvspic.retry import CallRates, DefaultRetryPolicy, RetryPolicy, check_policy
 from kvspic.types import ClientMetrics, ClockPolicy, StreamOptions, StreamReport, Track, TrackType, hns
 
 if TYPE_CHECKING:
     from kvspic.provider.credentials import CredentialSource
     from kvspic.spool.spool import Spool
 
-__all__ = ["FORKED", "STORE_DEFAULT", "ProducerSettings", "ProducerWork"]
+__all__ = ["EXIT_TIMEOUT_S", "FORKED", "STORE_DEFAULT", "ProducerSettings", "ProducerWork"]
 
 logger = logging.getLogger("kvspic.producer")
 
 Callback = Callable[[Event], None]
 
 STORE_DEFAULT = 128 * 1024 * 1024
+EXIT_TIMEOUT_S = 5.0
+ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_KINESIS_VIDEO"
 BUFFER_DEFAULT = timedelta(seconds=120)
+SECOND_NS = 1_000_000_000
+LOOK_S = 1.0  # how often the media check looks at the counters
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,19 @@ class ProducerSettings:
     store_size: int = STORE_DEFAULT
     client_id: str = ""
     retry_policy: RetryPolicy | None = None
+    exit_timeout_s: float = EXIT_TIMEOUT_S
+    call_rates: CallRates | None = None
 
 
 class ProducerWork:
     """Made on any thread; :meth:`start` and everything awaited runs on one loop."""
 
     def __init__(self, settings: ProducerSettings) -> None:
+        check_url("endpoint_url", settings.endpoint_url)
+        if settings.endpoint_url is None:
+            check_url(ENDPOINT_VARIABLE, os.environ.get(ENDPOINT_VARIABLE))
+        if settings.retry_policy is not None:
+            check_policy(settings.retry_policy)
         self._settings = settings
         self.clock = Clock()
         now_hns, seed = self.clock.now_hns(), random.getrandbits(64)
@@ -74,6 +90,7 @@ class ProducerWork:
         self.streams: dict[int, StreamWork] = {}
         self.is_closed = False
         self.is_forked = False
+        self._is_looking = False  # at the counters, once a second
 
     def start(self) -> None:
         """Begin to take turns; on the loop's thread. The client is ready after the first."""
@@ -93,6 +110,16 @@ class ProducerWork:
         """The loop that the producer runs on."""
         return self._driver.loop
 
+    @property
+    def running_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The same while it runs; None before the start and when the loop has ended."""
+        return self._driver.running_loop
+
+    @property
+    def exit_timeout_s(self) -> float:
+        """For how long the end of the process may wait for frames."""
+        return self._settings.exit_timeout_s
+
     def open_stream(
         self,
         name: str,
@@ -106,6 +133,7 @@ class ProducerWork:
         ``spool`` is what :func:`open_spool` made; it is the stream's from then on, unless this raises.
         """
         self.check_open()
+        check_options(options)
         options = with_room_for_ring(options, self._settings.store_size)
         rules = _intake_rules(name, tracks, options, has_gate=spool is None)
         self._last_user += 1
@@ -114,18 +142,42 @@ class ProducerWork:
         core = self._client.open_stream(StreamSetup(name, tracks, told, user), self.clock.now_hns())
         core.set_clock(self.clock.offset_hns)
         orders = StreamOrders(
-            _order_settings(name, tracks, options), core, self._plane, self._endpoints, self._driver.spawn, self.clock
+            _order_settings(name, tracks, options, self._settings.call_rates or CallRates()),
+            core,
+            self._plane,
+            self._endpoints,
+            self._driver.spawn,
+            self.clock,
         )
+        orders.after_bytes = self._driver.woken
         spooling = None if spool is None else SpoolWork(spool, core, self._plane, self._driver, self.clock)
         work = StreamWork(StreamParts(name, core, orders, self._driver, self.clock, self._policy, spooling))
         work.callbacks.extend(callbacks)
+        if options.media_check:
+            work.media = _media_check(name, tracks, options)
+        work.track_numbers = tuple(track.number or index for index, track in enumerate(tracks, 1))
         work.intake = self._intake(work, rules)
         if spooling is not None:
             spooling.start(work.told, options.end_idle_fragment if not options.fragment_duration else timedelta(0))
+        if work.media is not None and not self._is_looking:
+            self._is_looking = True
+            self._driver.loop.call_later(LOOK_S, self._look_at_counters)
         self.streams[user] = work
-        self._turn.handlers[user] = work.on_action
+        self._turn.handlers[user], self._turn.readers[user] = work.on_action, orders.data
         self._driver.take_turn()
         return work
+
+    def close_gates(self) -> None:
+        """Take no more frames for any stream; any thread."""
+        for work in list(self.streams.values()):
+            work.close_gate()
+
+    def abort_stream(self, work: StreamWork) -> StreamReport:
+        """Free one stream at once; connections are aborted."""
+        try:
+            return work.abort()
+        finally:
+            self._forget(work)
 
     async def close_stream(self, work: StreamWork, timeout_s: float) -> StreamReport:
         """Drain and free one stream."""
@@ -138,6 +190,7 @@ class ProducerWork:
         """Close all streams side by side within ``timeout_s``, then the producer; return their reports."""
         self.is_closed = True
         try:
+            self.close_gates()
             works = list(self.streams.values())
             return list(await asyncio.gather(*(self.close_stream(work, timeout_s) for work in works)))
         finally:
@@ -178,10 +231,7 @@ class ProducerWork:
         core, sink, clock = work.core, work.sink, self.clock
 
         def believe(first_ns: int, last_ns: int) -> None:
-            core.believe(first_ns // 100, max(0, last_ns // 100 - clock.now_hns()))
-
-        def wall_ns() -> int:  # the service knows better than a machine without a battery clock
-            return time.time_ns() + int(SERVICE_CLOCK.offset_s * 1e9)
+            core.believe(first_ns // SECOND_NS, max(0, last_ns - clock.now_hns() * 100) // SECOND_NS)
 
         intake = Intake(
             rules,
@@ -190,20 +240,41 @@ class ProducerWork:
                 end_fragment=work.end_fragment,
                 tell=work.tell_soon,
                 believe=believe,
-                wall_ns=wall_ns,
+                wall_ns=_wall_ns,
                 steady_ns=lambda: clock.now_hns() * 100,
                 lock=threading.Lock(),
             ),
         )
-        intake.on_change = lambda: core.divert(intake.is_needed)
-        intake.on_change()
+        media = work.media
+        work.wall_ns = _wall_ns
+
+        def divert() -> None:
+            core.divert(intake.is_needed or (media is not None and media.is_watching))
+
+        intake.on_change = divert
+        if media is not None:
+            media.on_change = divert
+        divert()
         return intake
+
+    def _look_at_counters(self) -> None:
+        """Once a second, for as long as there are streams with a media check."""
+        works = [work for work in self.streams.values() if work.media is not None]
+        self._is_looking = bool(works) and not self.is_closed
+        for work in works:
+            try:
+                work.look_at_counters()
+            except Exception:
+                logger.exception("%s: the media check could not look at the counters", work.name)
+        if self._is_looking:
+            self._driver.loop.call_later(LOOK_S, self._look_at_counters)
 
     def _forget(self, work: StreamWork) -> None:
         for user, found in list(self.streams.items()):
             if found is work:
                 del self.streams[user]
                 self._turn.handlers.pop(user, None)
+                self._turn.readers.pop(user, None)
 
     def _on_client_action(self, action: Action) -> None:
         if action.kind in ORDERS:
@@ -247,6 +318,16 @@ def with_room_for_ring(options: StreamOptions, store_size: int) -> StreamOptions
     )
 
 
+def _wall_ns() -> int:
+    """The time of day: the service knows better than a machine without a battery clock."""
+    return time.time_ns() + int(SERVICE_CLOCK.offset_s * 1e9)
+
+
+def _media_check(name: str, tracks: Sequence[Track], options: StreamOptions) -> MediaCheck:
+    has_times = options.clock != ClockPolicy.ARRIVAL
+    return MediaCheck(name, tracks, threading.Lock(), has_times=has_times, is_relative=options.relative_times)
+
+
 def _intake_rules(name: str, tracks: Sequence[Track], options: StreamOptions, *, has_gate: bool) -> IntakeRules:
     clock = options.clock
     if clock is None:
@@ -259,6 +340,7 @@ def _intake_rules(name: str, tracks: Sequence[Track], options: StreamOptions, *,
         pre_roll_ns=hns(options.pre_roll) * 100,
         pre_roll_size=options.pre_roll_size,
         key_tracks=frozenset(number for number, track in video.items() if not track.independent),
+        is_configuration=lambda frame: frame.track in video and is_configuration(video[frame.track], frame.data),
     )
 
 
@@ -266,7 +348,7 @@ FORKED = "this process was forked after the producer was made: make a producer i
 _kept_after_fork: list[object] = []
 
 
-def _order_settings(name: str, tracks: Sequence[Track], options: StreamOptions) -> OrderSettings:
+def _order_settings(name: str, tracks: Sequence[Track], options: StreamOptions, call_rates: CallRates) -> OrderSettings:
     retention_hns = int(options.retention.total_seconds()) * 10_000_000
     return OrderSettings(
         name=name,
@@ -276,4 +358,6 @@ def _order_settings(name: str, tracks: Sequence[Track], options: StreamOptions) 
         kms_key_id=options.kms_key_id,
         is_absolute=not options.relative_times,
         wants_acks=options.want_acks,
+        call_rates=call_rates,
+        may_send=options.may_send,
     )

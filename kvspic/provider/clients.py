@@ -7,18 +7,22 @@ leaves, with the keys and the clock of the call that made it. botocore retries n
 from __future__ import annotations
 
 import functools
-import ipaddress
 import logging
 import os
+import select
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from kvspic.loopback import is_loopback_url
 from kvspic.provider.clock import ServiceClock, date_of, server_time, wait_asked_s
 from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
 from kvspic.provider.results import (
+    SETTING_REMEDIES,
+    UNTRUSTED,
     ServiceError,
     ServiceResult,
     classify,
@@ -26,11 +30,13 @@ from kvspic.provider.results import (
     safe_text,
     safe_url,
 )
+from kvspic.provider.trust import ca_bundle, untrusted
 
-__all__ = ["Plane", "call", "configured_region", "is_loopback_http", "read_piece", "translate"]
+__all__ = ["Plane", "call", "configured_region", "endpoint_of", "read_piece", "translate"]
 
 CLIENTS_MAX = 32  # endpoints of the reading side change now and then
-PIECE_SIZE = 64 * 1024
+PIECE_SIZE = 1024 * 1024
+READ_SIZE = 64 * 1024  # where a read waits for all of it
 ENDPOINT_PREFIXES = ("kinesisvideo",)  # of all planes
 
 _lock = threading.Lock()
@@ -78,32 +84,76 @@ def call(plane: Plane, operation: str, params: Mapping[str, Any], keys: Credenti
     return answer
 
 
-def translate(operation: str, place: str, error: Exception) -> ServiceError:
-    """The error of a call that got no answer. An unknown kind may quote keys: then only its kind is told."""
+def endpoint_of(plane: Plane) -> str:
+    """The URL that calls of a plane go to, by the settings and the profile of the user; blocks.
+
+    Raises:
+        ServiceError: the region or the profile is none.
+    """
     import botocore.exceptions
 
-    told = (botocore.exceptions.BotoCoreError, OSError, NoCredentialsError, CredentialFetchError)
-    known = isinstance(error, told)
-    text = " ".join(str(error).split()) if known else type(error).__name__
-    return ServiceError(operation, classify_transport(error), detail=f"{safe_text(text)} (at {place})")
+    try:
+        return str(_client(plane).meta.endpoint_url)
+    except (botocore.exceptions.BotoCoreError, OSError) as error:
+        raise translate("Finding the endpoint", plane.place, error) from None
+
+
+def translate(operation: str, place: str, error: Exception) -> ServiceError:
+    """The error of a call that got no answer. An unknown kind may quote keys: then only its name is shown."""
+    import botocore.exceptions
+
+    quotable = (botocore.exceptions.BotoCoreError, OSError, NoCredentialsError, CredentialFetchError)
+    known = isinstance(error, quotable)
+    name = type(error).__name__
+    text = " ".join(str(error).split()) if known else name
+    result, cause = classify_transport(error), untrusted(error, place)
+    if cause:
+        return ServiceError(operation, result, error_name=UNTRUSTED, detail=cause)
+    setting = name if name in SETTING_REMEDIES else ""
+    return ServiceError(operation, result, error_name=setting, detail=f"{safe_text(text)} (at {place})")
 
 
 def read_piece(payload: Any) -> bytes:
-    """The next bytes of a streaming answer as soon as there are any, b"" at its end; blocks."""
+    """The next bytes of a streaming answer as soon as there are any, with all that has arrived by then, up to about
+    ``PIECE_SIZE``; b"" at its end; blocks. One piece is one change of threads, which costs as much as reading 64 KB."""
     raw = getattr(payload, "_raw_stream", None)
-    read: Callable[[int], bytes] = getattr(raw, "read1", None) or payload.read  # read waits until the piece is full
-    return read(PIECE_SIZE)
+    read1: Callable[[int], bytes] | None = getattr(raw, "read1", None)
+    if read1 is None:
+        return bytes(payload.read(READ_SIZE))  # which waits until so much is there
+    pieces = [read1(PIECE_SIZE)]
+    size = len(pieces[0])
+    while pieces[-1] and size < PIECE_SIZE and _has_arrived(raw):
+        pieces.append(read1(PIECE_SIZE - size))
+        size += len(pieces[-1])
+    return b"".join(pieces)
 
 
-def is_loopback_http(url: str | None) -> bool:
-    """Whether the URL is plain http to this machine, where no real keys are needed."""
-    parts = urlsplit(url or "")
-    if parts.scheme != "http" or not parts.hostname:
+def _has_arrived(raw: Any) -> bool:
+    """Whether a read of an HTTP answer would find bytes at once; False where its socket cannot be seen."""
+    file: Any = getattr(getattr(raw, "_fp", None), "fp", None)
+    sock = getattr(getattr(file, "raw", None), "_sock", None)
+    if not isinstance(sock, socket.socket) or sock.fileno() < 0:
         return False
-    try:
-        return ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        return parts.hostname == "localhost" or parts.hostname.endswith(".localhost")
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return True
+    if _is_readable(sock):
+        return True
+    timeout = sock.gettimeout()
+    sock.settimeout(0)
+    try:  # what http.client has read ahead: up to 8 KB, from Python 3.15 on 128 KB
+        return len(file.peek(1)) > len("\r\n")  # which ends a chunk that has been read
+    except ssl.SSLWantReadError:
+        return False
+    finally:
+        sock.settimeout(timeout)
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    if not hasattr(select, "poll"):
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def configured_region() -> str | None:
@@ -140,10 +190,10 @@ def _make_client(plane: Plane) -> Any:
         read_timeout=10,
         retries={"total_max_attempts": 1},
         user_agent_extra=plane.user_agent_extra,
-        proxies={} if is_loopback_http(plane.endpoint_url) else None,  # a proxy cannot reach our loopback
+        proxies={} if is_loopback_url(plane.endpoint_url) else None,
     )
     client = _session().create_client(
-        plane.service, region_name=plane.region, endpoint_url=plane.endpoint_url, config=config
+        plane.service, region_name=plane.region, endpoint_url=plane.endpoint_url, config=config, verify=ca_bundle()
     )
     client.meta.events.register("before-send", _sign)
     logging.getLogger("botocore.parsers").addFilter(_hide_token)  # the same filter again changes nothing

@@ -9,6 +9,7 @@ expiries judged by :data:`SERVICE_CLOCK`.
 from __future__ import annotations
 
 import calendar
+import contextlib
 import datetime
 import email.utils
 import re
@@ -18,6 +19,7 @@ from collections.abc import Callable
 __all__ = ["SERVICE_CLOCK", "ServiceClock", "date_of", "server_time", "wait_asked_s"]
 
 SMALLEST_OFFSET_S = 30.0  # below it the difference is transmission time; AWS accepts 5 minutes
+LATEST_S = 7_258_118_400.0  # the year 2200; near 10000 nothing could be signed
 STAMP = re.compile(r"\b(\d{8}T\d{6}Z)\b")
 
 
@@ -29,6 +31,10 @@ class ServiceClock:
         self.offset_s = 0.0
         self.is_known = False  # the service has told its time
 
+    def wall(self) -> float:
+        """What the clock of this machine shows."""
+        return self._wall()
+
     def now(self) -> float:
         return self._wall() + self.offset_s
 
@@ -38,8 +44,9 @@ class ServiceClock:
         return self.is_known and moment_s <= self.now()
 
     def learn(self, server_time_s: float | None) -> None:
-        """Take over the server's time if it is far from ours; small differences set the offset back to none."""
-        if server_time_s is None:
+        """Take over the server's time if it is far from ours; small differences set the offset back to none. A time
+        that cannot be now is no time."""
+        if server_time_s is None or not 0 <= server_time_s <= LATEST_S:
             return
         offset_s = server_time_s - self._wall()
         self.offset_s = offset_s if abs(offset_s) >= SMALLEST_OFFSET_S else 0.0
@@ -54,7 +61,8 @@ def server_time(date_header: str, message: str) -> float | None:
     """The server's time from an answer: the third stamp of a refusal's text, else its Date header, else None."""
     stamps = STAMP.findall(message) if message.startswith("Signature ") else []
     if len(stamps) >= 3:
-        return float(calendar.timegm(datetime.datetime.strptime(stamps[2], "%Y%m%dT%H%M%SZ").timetuple()))
+        with contextlib.suppress(ValueError):  # the 99th of a month
+            return float(calendar.timegm(datetime.datetime.strptime(stamps[2], "%Y%m%dT%H%M%SZ").timetuple()))
     return date_of(date_header)
 
 

@@ -18,14 +18,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kvspic.loopback import is_loopback_url
 from kvspic.provider import clients
 from kvspic.provider.clients import Plane
 from kvspic.provider.clock import SERVICE_CLOCK
 from kvspic.provider.credentials import BotocoreCredentials, Credentials, CredentialSource, loopback_credentials
-from kvspic.provider.endpoints import EndpointCache
+from kvspic.provider.endpoints import EndpointCache, checked_endpoint
 from kvspic.provider.results import ServiceError, ServiceResult, is_credential_problem
+from kvspic.provider.route import find_way
 from kvspic.provider.session import PutMediaTarget
-from kvspic.provider.threads import in_thread
+from kvspic.threads import in_thread
 
 __all__ = ["ControlPlane", "FragmentInfo", "StreamDescription", "user_agent"]
 
@@ -36,6 +38,14 @@ LOOPBACK_REGION = "us-east-1"
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 MEDIA = "kinesis-video-media"
 ARCHIVED_MEDIA = "kinesis-video-archived-media"
+_API_NAMES = {
+    "GetClip": "GET_CLIP",
+    "GetHLSStreamingSessionURL": "GET_HLS_STREAMING_SESSION_URL",
+    "GetImages": "GET_IMAGES",
+    "GetMedia": "GET_MEDIA",
+    "GetMediaForFragmentList": "GET_MEDIA_FOR_FRAGMENT_LIST",
+    "ListFragments": "LIST_FRAGMENTS",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ class ControlPlane:
     """The calls around an upload. Safe for any number of tasks of one loop; needs no closing.
 
     Args:
-        region: default: the user's configuration; us-east-1 for a loopback http endpoint.
+        region: default: the user's configuration; us-east-1 for a loopback endpoint.
         endpoint_url: of the control plane, default AWS_ENDPOINT_URL_KINESIS_VIDEO or AWS itself.
         credentials: default: botocore's chain; see ``loopback_credentials`` for a loopback http endpoint.
         user_agent_extra: names the user's program in the User-Agent.
@@ -90,7 +100,7 @@ class ControlPlane:
         executor: concurrent.futures.Executor | None = None,
     ) -> None:
         self.endpoint_url = endpoint_url or _configured_endpoint()
-        is_local = clients.is_loopback_http(self.endpoint_url)
+        is_local = is_loopback_url(self.endpoint_url)
         self.credentials = credentials or (loopback_credentials() if is_local else BotocoreCredentials())
         self.clock = SERVICE_CLOCK
         self.user_agent = user_agent(user_agent_extra)
@@ -138,16 +148,30 @@ class ControlPlane:
         await self._control("TagStream", {which: arn_or_name, "Tags": dict(tags)})
 
     async def get_data_endpoint(self, name: str, api_name: str = "PUT_MEDIA") -> str:
-        """The URL that the stream's data calls go to, asked of the service each time."""
+        """The URL that the stream's data calls go to, asked of the service each time. ServiceError where it names a
+        place that nothing may be sent to, see ``checked_endpoint``."""
         answer = await self._control("GetDataEndpoint", {"StreamName": name, "APIName": api_name})
         url = answer.get("DataEndpoint")
         if not url:
             raise _incomplete("GetDataEndpoint", "DataEndpoint")
-        return str(url)
+        return checked_endpoint(str(url), self.endpoint_url)
 
     async def put_media_target(self, endpoint_url: str) -> PutMediaTarget:
-        """Where and as whom to upload to a data endpoint: this object's region, keys and clock."""
-        return PutMediaTarget(endpoint_url, await self.region(), self.credentials, clock=self.clock)
+        """Where, as whom and by which way to upload to a data endpoint: this object's region, keys and clock, and the
+        proxy and the certificates of the environment. Raises ServiceError where these cannot be used, or no region is
+        configured."""
+        way = functools.partial(find_way, endpoint_url)
+        try:
+            route, context = await in_thread(way, self._executor)
+        except ValueError:  # its text may quote a password
+            detail = "HTTPS_PROXY or HTTP_PROXY is no URL of a proxy: correct it"
+            raise ServiceError("Finding the way to the data endpoint", ServiceResult.UNKNOWN, detail=detail) from None
+        except OSError as error:  # such as a bundle of certificates that is being replaced
+            detail = str(error)
+            raise ServiceError("Finding the way to the data endpoint", ServiceResult.UNKNOWN, detail=detail) from None
+        return PutMediaTarget(
+            endpoint_url, await self.region(), self.credentials, ssl_context=context, clock=self.clock, route=route
+        )
 
     async def region(self) -> str:
         """The region that signatures name. Raises ServiceError INVALID_ARG when none is configured."""
@@ -158,9 +182,15 @@ class ControlPlane:
                 "Finding the AWS region",
                 ServiceResult.INVALID_ARG,
                 error_name="NoRegion",
-                detail="none is configured: pass region, or set AWS_REGION or the profile's region",
+                detail="none is configured",
             )
         return self._region
+
+    async def control_endpoint(self) -> str:
+        """The URL that these calls go to. Raises ServiceError when no region is configured, or the region or the
+        profile is none."""
+        plane = Plane("kinesisvideo", await self.region(), self.endpoint_url, self.user_agent)
+        return await in_thread(functools.partial(clients.endpoint_of, plane), self._executor)
 
     async def list_fragments(self, name: str, produced_hns: tuple[int, int] | None = None) -> list[FragmentInfo]:
         """Every stored fragment, all pages, in the order of their numbers (as integers); ``produced_hns``: only those
@@ -191,6 +221,44 @@ class ControlPlane:
             async for piece in self._pieces(operation, answer["Payload"]):
                 yield piece
 
+    async def get_clip(self, name: str, produced_hns: tuple[int, int]) -> AsyncIterator[bytes]:
+        """One MP4 file of the fragments that begin in the range, first and last tick of the producer's time, as it
+        arrives. The service takes 200 fragments and 100 MB."""
+        answer = await self._reading(ARCHIVED_MEDIA, "GetClip", name, {"ClipFragmentSelector": _selector(produced_hns)})
+        async for piece in self._pieces("GetClip", answer["Payload"]):
+            yield piece
+
+    async def get_hls_url(
+        self, name: str, produced_hns: tuple[int, int] | None = None, *, is_smooth: bool = False
+    ) -> str:
+        """The URL of a streaming session that players open: live, or of what was produced in the range.
+
+        ``is_smooth``: a player starts again only where fragments do not follow each other, not at each fragment.
+        """
+        params: dict[str, Any] = {"PlaybackMode": "LIVE"}
+        if produced_hns is not None:
+            params = {"PlaybackMode": "ON_DEMAND", "HLSFragmentSelector": _selector(produced_hns)}
+        if is_smooth:
+            params["DiscontinuityMode"] = "ON_DISCONTINUITY"
+        operation = "GetHLSStreamingSessionURL"
+        answer = await self._reading(ARCHIVED_MEDIA, operation, name, params)
+        return str(answer["HLSStreamingSessionURL"])
+
+    async def get_picture(self, name: str, produced_hns: tuple[int, int], width: int) -> str | None:
+        """The newest JPEG of what was produced in the range, in base64, ``width`` pixels wide; None if there is none.
+
+        Ten pictures of the range are looked at.
+        """
+        first, last = map(_moment, produced_hns)
+        params = {
+            "ImageSelectorType": "PRODUCER_TIMESTAMP", "StartTimestamp": first, "EndTimestamp": last,
+            "SamplingInterval": max(200, (produced_hns[1] - produced_hns[0]) // 100_000), "Format": "JPEG",
+            "WidthPixels": width, "MaxResults": 10,
+        }  # fmt: skip
+        answer = await self._reading(ARCHIVED_MEDIA, "GetImages", name, params)
+        found = [str(one["ImageContent"]) for one in answer["Images"] if one.get("ImageContent")]
+        return found[-1] if found else None
+
     async def get_media(self, name: str, start_selector: Mapping[str, Any]) -> AsyncIterator[bytes]:
         """Media from ``start_selector`` on (``{"StartSelectorType": "NOW"}``), as it arrives, until the service ends
         it; a long watch repeats the call with the last continuation token."""
@@ -208,7 +276,7 @@ class ControlPlane:
         try:
             return await self._call(service, url, operation, {"StreamName": name, **params})
         except ServiceError:
-            self._reading_endpoints.drop(name)  # whatever it was: the next call asks again
+            self._reading_endpoints.doubt(name, _api_name(operation))  # whatever it was: the next call asks again
             raise
 
     async def _reading_endpoint(self, name: str, api_name: str) -> str:
@@ -270,8 +338,8 @@ def _configured_endpoint() -> str | None:
 
 
 def _api_name(operation: str) -> str:
-    words = {"ListFragments": "LIST_FRAGMENTS", "GetMediaForFragmentList": "GET_MEDIA_FOR_FRAGMENT_LIST"}
-    return words.get(operation, "GET_MEDIA")
+    """The name by which GetDataEndpoint knows an operation."""
+    return _API_NAMES[operation]
 
 
 def _incomplete(operation: str, member: str) -> ServiceError:
@@ -302,6 +370,12 @@ def _fragment(entry: Mapping[str, Any]) -> FragmentInfo:
         server_time_hns=_hns(entry.get("ServerTimestamp")),
         duration_hns=int(entry.get("FragmentLengthInMilliseconds") or 0) * 10_000,
     )
+
+
+def _selector(produced_hns: tuple[int, int]) -> dict[str, Any]:
+    first, last = map(_moment, produced_hns)
+    span = {"StartTimestamp": first, "EndTimestamp": last}
+    return {"FragmentSelectorType": "PRODUCER_TIMESTAMP", "TimestampRange": span}
 
 
 def _moment(time_hns: int) -> datetime.datetime:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kvspic.provider.clock import SERVICE_CLOCK, ServiceClock
-from kvspic.provider.threads import in_thread
+from kvspic.threads import in_thread
 
 __all__ = [
     "BotocoreCredentials",
@@ -134,6 +134,11 @@ class BotocoreCredentials:
                 )
             return self._freeze()
 
+    @property
+    def method(self) -> str:
+        """Which provider of the chain gave the keys, in botocore's word, such as ``env``; empty before."""
+        return str(getattr(self._found, "method", "") or "")
+
     def _walk(self) -> None:
         self._found = self._failure = self._kept = None
         try:
@@ -179,6 +184,11 @@ class _LoopbackCredentials:
     def __init__(self) -> None:
         self._chain = BotocoreCredentials(without=("iam-role",))  # asking the metadata service would cost seconds
         self._dummy: Credentials | None = None
+
+    @property
+    def method(self) -> str:
+        """As of :class:`BotocoreCredentials`; empty for dummy keys."""
+        return "" if self._dummy is not None else self._chain.method
 
     async def get(self, *, refresh: bool = False) -> Credentials:
         import botocore.exceptions

@@ -21,7 +21,7 @@ from typing import Any
 
 from kvspic.provider.clock import SERVICE_CLOCK, ServiceClock
 from kvspic.provider.credentials import CredentialFetchError, Credentials
-from kvspic.provider.threads import in_thread
+from kvspic.threads import in_thread
 
 __all__ = ["FileCredentials", "parse_credentials", "parse_document", "parse_expiry"]
 

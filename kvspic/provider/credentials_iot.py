@@ -23,7 +23,8 @@ from typing import Any
 from kvspic.provider.clock import SERVICE_CLOCK, ServiceClock, date_of
 from kvspic.provider.credentials import CredentialFetchError, Credentials
 from kvspic.provider.credentials_file import parse_document
-from kvspic.provider.threads import shared_executor
+from kvspic.provider.trust import ca_bundle
+from kvspic.threads import shared_executor
 
 __all__ = ["IotCredentials", "IotRole"]
 
@@ -163,7 +164,7 @@ class IotCredentials:
                 self._role.url,
                 headers={"x-amzn-iot-thingname": self._role.thing_name},
                 cert=(files["certificate"], files["private key"]),
-                verify=files.get("CA file", True),
+                verify=files.get("CA file") or ca_bundle() or True,
                 auth=lambda request: request,  # else a .netrc of the machine would be sent along
                 timeout=(CONNECT_TIMEOUT_S, TIMEOUT_S),
                 allow_redirects=False,
@@ -196,7 +197,7 @@ class IotCredentials:
         if "timeout" in text or "timed out" in text:
             return self._error("does not answer in time", "check the network; it is asked again")
         if "certificate_verify_failed" in text or "hostname" in text:
-            return self._error("is not trusted", "check the CA file and the endpoint's name")
+            return self._error(f"is not trusted{_why_untrusted(error)}", "check the CA file and the endpoint's name")
         if "ssl" in text or "alert" in text:
             return self._error(
                 "refused the TLS connection", "check that certificate and key belong together and are active"
@@ -221,3 +222,16 @@ class IotCredentials:
 
     def _is_over(self, keys: Credentials) -> bool:
         return keys.expiry_s is not None and self._clock.is_past(keys.expiry_s)
+
+
+def _why_untrusted(error: BaseException) -> str:
+    """What OpenSSL found wrong with the certificate, in parentheses. requests and urllib3 wrap OpenSSL's error."""
+    wrapped = [error]
+    while wrapped:
+        found = wrapped.pop()
+        message = getattr(found, "verify_message", "")
+        if message:
+            return f" ({message})"
+        inner = (*found.args, getattr(found, "reason", None))
+        wrapped.extend(part for part in inner if isinstance(part, BaseException))
+    return ""

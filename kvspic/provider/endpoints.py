@@ -1,13 +1,20 @@
 """Data endpoints by stream and API, kept for a while so that a reconnect costs no GetDataEndpoint call.
 
-Pure: time is an argument. An entry is fresh for ``fresh_hns`` after it was asked for; drop it when the endpoint
-answers 403, 404 or InvalidEndpoint or its name does not resolve, or a moved stream fails until the entry ages out.
+Pure: time is an argument. An entry is fresh for ``fresh_hns`` after it was asked for. Doubt it when no answer came from
+there, or a 403, a 404 or InvalidEndpoint: the service is asked again then, and only where it does not say is the old
+address tried once more.
 """
 
 from __future__ import annotations
 
-__all__ = ["FRESH_HNS", "EndpointCache"]
+import re
+from urllib.parse import urlsplit
 
+from kvspic.provider.results import ServiceError, ServiceResult, safe_url
+
+__all__ = ["FRESH_HNS", "EndpointCache", "checked_endpoint"]
+
+HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
 FRESH_HNS = 40 * 60 * 10_000_000  # 40 min, the period that the field uses
 
 
@@ -29,8 +36,12 @@ class EndpointCache:
         url, asked_hns = entry
         if now_hns < asked_hns + self._fresh_hns:
             return url
-        del self._entries[stream_name, api_name]
         return None
+
+    def last(self, stream_name: str, api_name: str = "PUT_MEDIA") -> str | None:
+        """The endpoint that was known last, fresh or not."""
+        entry = self._entries.get((stream_name, api_name))
+        return None if entry is None else entry[0]
 
     def put(self, stream_name: str, url: str, now_hns: int, api_name: str = "PUT_MEDIA") -> None:
         """Keep ``url``; ``now_hns`` is when it was asked for."""
@@ -39,7 +50,36 @@ class EndpointCache:
             del self._entries[next(iter(self._entries))]
         self._entries[stream_name, api_name] = (url, now_hns)
 
-    def drop(self, stream_name: str) -> None:
-        """Forget the stream's endpoints; unknown names are fine."""
-        for key in [key for key in self._entries if key[0] == stream_name]:
-            del self._entries[key]
+    def doubt(self, stream_name: str, api_name: str = "PUT_MEDIA") -> None:
+        """The endpoint may be a wrong one: it is no longer fresh; unknown names are fine."""
+        entry = self._entries.get((stream_name, api_name))
+        if entry is not None:
+            self._entries[stream_name, api_name] = (entry[0], -self._fresh_hns)
+
+
+def checked_endpoint(url: str, control_url: str | None) -> str:
+    """Return the data endpoint that the service named, if an upload may go there.
+
+    Args:
+        control_url: of the control plane that named it; None for AWS, which is reached over https.
+
+    Raises:
+        ServiceError: it is not the URL of a host, or it is http although the control plane is https: keys and media
+            would leave in clear.
+    """
+    problem = ""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and HOST.fullmatch(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        is_url = None
+    if not is_url:
+        problem = f"the service named {safe_url(url)[:80]!r} as data endpoint: no http or https URL of a host"
+    elif url.lower().startswith("http:") and not (control_url or "").lower().startswith("http:"):
+        problem = (
+            f"the service named {safe_url(url)} as data endpoint, which is not encrypted although the control plane "
+            "is; nothing was sent there"
+        )
+    if problem:
+        raise ServiceError("GetDataEndpoint", ServiceResult.UNKNOWN, http_status=200, detail=problem)
+    return url

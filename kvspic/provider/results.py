@@ -12,17 +12,25 @@ import re
 from urllib.parse import urlsplit
 
 __all__ = [
+    "SETTING_REMEDIES",
+    "TRUST_REMEDY",
+    "UNTRUSTED",
     "ServiceError",
     "ServiceResult",
     "classify",
     "classify_transport",
+    "is_connection_limit",
     "is_credential_problem",
     "is_throttling",
     "safe_text",
     "safe_url",
     "short_error_name",
+    "without_secrets",
 ]
 
+REGION_REMEDY = "pass region (--region on the command line), or set AWS_REGION or the profile's region"
+TRUST_REMEDY = "name the file of its authority by AWS_CA_BUNDLE or ca_bundle, and check the system clock"
+UNTRUSTED = "UntrustedCertificate"  # the name of that error; no service gives it
 TEXT_MAX = 240  # of the service's own words; longer answers are canonical requests or HTML pages
 
 
@@ -100,12 +108,15 @@ BY_NAME: dict[str, ServiceResult] = {
     "internalservererror": R.INTERNAL_ERROR,
     "invalidargument": R.INVALID_ARG,
     "invalidclienttokenid": R.FORBIDDEN,
+    "invalidcodecprivatedata": R.INVALID_ARG,
     "invaliddevice": R.INVALID_ARG,
     "invalidendpoint": R.NETWORK_CONNECTION_TIMEOUT,
+    "invalidmediaframe": R.INVALID_ARG,
     "invalidresourceformat": R.INVALID_ARG,
     "invalidsignature": R.FORBIDDEN,
     "limitexceeded": R.UNKNOWN,
     "missingauthenticationtoken": R.FORBIDDEN,
+    "missingcodecprivatedata": R.INVALID_ARG,
     "nodataretention": R.INVALID_ARG,
     "notauthorized": R.NOT_AUTHORIZED,
     "notimplemented": R.NOT_IMPLEMENTED,
@@ -118,11 +129,13 @@ BY_NAME: dict[str, ServiceResult] = {
     "serviceunavailable": R.SERVICE_UNAVAILABLE,
     "signaturedoesnotmatch": R.FORBIDDEN,
     "slowdown": R.UNKNOWN,
+    "streamedgeconfigurationnotfound": R.RESOURCE_NOT_FOUND,
     "tagsperresourceexceededlimit": R.INVALID_ARG,
     "throttled": R.UNKNOWN,
     "throttling": R.UNKNOWN,
     "toomanyrequests": R.UNKNOWN,
     "unrecognizedclient": R.FORBIDDEN,
+    "unsupportedstreammediatype": R.INVALID_ARG,
     "validation": R.INVALID_ARG,
     "validationerror": R.INVALID_ARG,
     "versionmismatch": R.UNKNOWN,
@@ -176,6 +189,7 @@ THROTTLING = frozenset(
 TRANSPORT_BY_CLASS: tuple[tuple[str, ServiceResult], ...] = (
     ("SSLCertVerificationError", R.NOT_AUTHORIZED),
     ("CertificateError", R.NOT_AUTHORIZED),
+    (UNTRUSTED, R.NOT_AUTHORIZED),
     ("NoCredentialsError", R.NOT_AUTHORIZED),
     ("PartialCredentialsError", R.NOT_AUTHORIZED),
     ("CredentialRetrievalError", R.NOT_AUTHORIZED),
@@ -204,6 +218,17 @@ REMEDIES: dict[ServiceResult, str] = {
     R.DEVICE_LIMIT: "delete unused streams or ask for a higher quota",
     R.STREAM_LIMIT: "delete unused streams or ask for a higher quota",
     R.RESOURCE_IN_USE: "use the stream as it is, or try again when it is no longer being changed",
+}
+# These also answer ResourceNotFoundException where the stream is there, and has no media of the time asked for.
+ARCHIVE_OPERATIONS = frozenset({"GetClip", "GetDASHStreamingSessionURL", "GetHLSStreamingSessionURL", "GetImages"})
+NO_MEDIA_REMEDY = "name a time that has media (a live one: while the stream uploads), or check the stream's name"
+# Settings of the user that botocore finds fault with; each by the name of its error.
+SETTING_REMEDIES = {
+    "NoRegion": REGION_REMEDY,
+    "InvalidRegionError": REGION_REMEDY,
+    "ProfileNotFound": "correct AWS_PROFILE, or add that profile to the AWS configuration",
+    "ConfigParseError": "correct that file",
+    UNTRUSTED: TRUST_REMEDY,
 }
 UNREACHABLE_REMEDY = "check the endpoint and the network, then try again"
 REFUSED_REMEDY = "try again later"
@@ -250,7 +275,10 @@ class ServiceError(Exception):
         cause = f" ({', '.join(known)})" if known else ""
         why = f": {detail.rstrip('.')}" if detail else ""
         other = REFUSED_REMEDY if self.http_status else UNREACHABLE_REMEDY
-        return f"{self.operation} failed{cause}{why}; {REMEDIES.get(self.result, other)}."
+        remedy = SETTING_REMEDIES.get(self.error_name) or REMEDIES.get(self.result, other)
+        if self.result == R.RESOURCE_NOT_FOUND and self.operation in ARCHIVE_OPERATIONS:
+            remedy = NO_MEDIA_REMEDY
+        return f"{self.operation} failed{cause}{why}; {remedy}."
 
 
 def short_error_name(raw: str) -> str:
@@ -284,6 +312,11 @@ def is_credential_problem(http_status: int, error_name: str) -> bool:
     return http_status in (401, 403)
 
 
+def is_connection_limit(error_name: str) -> bool:
+    """Whether the service refuses an upload because it counts another connection of the same stream."""
+    return _key(error_name) == "connectionlimitexceeded"
+
+
 def is_throttling(http_status: int, error_name: str) -> bool:
     """Whether the service says that this process calls it too often."""
     return _key(error_name) in THROTTLING if error_name else http_status == 429
@@ -309,11 +342,19 @@ def safe_text(text: str) -> str:
     lines = text.strip().splitlines()
     first = lines[0] if lines else ""
     printable = "".join(char if char.isprintable() else " " for char in first)
-    cleaned = ACCESS_KEY.sub("<access key>", SECRETS.sub(r"\1<redacted>", printable))
+    cleaned = without_secrets(printable)
     return cleaned if len(cleaned) <= TEXT_MAX else cleaned[:TEXT_MAX] + "..."
 
 
+def without_secrets(text: str) -> str:
+    """Return the text without access keys, and without the values of signatures and tokens."""
+    return ACCESS_KEY.sub("<access key>", SECRETS.sub(r"\1<redacted>", text))
+
+
 def safe_url(url: str) -> str:
-    """Scheme, host and port of a URL; user, path and query may hold secrets."""
-    parts = urlsplit(url)
+    """Scheme, host and port of a URL; user, path and query may hold secrets. Anything may be given."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as http://[::1
+        return "an address that is no URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -11,9 +11,12 @@ from kvspic.sources.base import (
     UnsupportedCodecError,
 )
 from kvspic.sources.encode import NumpyEncoder, TestPattern, encode_frames
+from kvspic.sources.live import LiveSettings, LiveSource
 from kvspic.sources.opening import open_file, open_source
 
 __all__ = [
+    "LiveSettings",
+    "LiveSource",
     "MissingDependencyError",
     "NumpyEncoder",
     "Source",

@@ -27,6 +27,7 @@ __all__ = [
     "SourceTrack",
     "UnsupportedCodecError",
     "load_av",
+    "open_container",
     "ticks_to_ns",
 ]
 
@@ -48,7 +49,7 @@ class UnsupportedCodecError(SourceError):
 
 
 class MissingDependencyError(SourceError):
-    """A package of an extra is not installed."""
+    """A package of an extra is not installed, or cannot be loaded."""
 
 
 class SourceOptionError(SourceError, ValueError):
@@ -89,20 +90,41 @@ class SourceTrack:
 class SourceFrame:
     """One frame. ``data`` is bytes-like (a demuxed packet is not copied); times are nanoseconds from the medium's zero.
 
-    ``key_frame`` is set on video only: where there is no video, whoever puts the frames decides where fragments begin.
-    ``discard`` marks what a player drops, such as the priming of an AAC encoder; it is put like any other frame,
-    because a decoder that does not get it makes other samples. ``codec_private`` is set where the track goes on with
-    other settings, such as another resolution: whoever puts the frames gives it to the stream first.
+    ``dts_ns`` is None where the medium keeps no decoding times, as Matroska does not: frames are then decoded in the
+    order in which they are given. ``key_frame`` is set on video only: where there is no video, the caller that puts the
+    frames decides where fragments begin. ``discard`` marks what a player does not show, such as the priming of an AAC
+    encoder, and pictures that an edit list hides; it is put like any other frame, because a decoder needs it.
+    ``codec_private`` is set where the track goes on with other settings, such as another resolution: the caller gives
+    it to the stream first.
     """
 
     track: int
     data: SourceData
     pts_ns: int
-    dts_ns: int
+    dts_ns: int | None
     duration_ns: int
     key_frame: bool
     discard: bool = False
     codec_private: bytes | None = None
+    is_hidden: bool = False  # a picture that is decoded and not shown
+
+    @property
+    def order_ns(self) -> int:
+        """When the frame is due: its decoding time, or where there is none, the time at which it is shown."""
+        return self.pts_ns if self.dts_ns is None else self.dts_ns
+
+    def put_options(self, base_ns: int) -> dict[str, Any]:
+        """Return the keywords of ``put_frame``; ``base_ns`` is the medium's time 0 in nanoseconds since 1970."""
+        options: dict[str, Any] = {
+            "pts": base_ns + self.pts_ns,
+            "dts": None if self.dts_ns is None else base_ns + self.dts_ns,
+            "duration": self.duration_ns,
+            "track": self.track,
+            "key_frame": self.key_frame,
+        }
+        if self.is_hidden:
+            options["invisible"] = True
+        return options
 
 
 @runtime_checkable
@@ -127,7 +149,7 @@ class Source(Protocol):
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Sentences for the user about what was assumed or left out; often none."""
+        """Sentences for the user about what was assumed or left out; often none. Reading may add more."""
 
     def frames(self) -> Iterator[SourceFrame]:
         """Give each frame once, in the order in which the medium holds them."""
@@ -157,8 +179,33 @@ def load_av() -> ModuleType:
     """
     try:
         import av
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "Reading and encoding media needs PyAV, which is not installed: run `pip install kvspic[media]`."
+            f"Reading and encoding media needs {_package(error)}, which is not installed: run "
+            "`pip install 'kvspic[media]'`."
+        ) from error
+    except ImportError as error:  # it is there, and a library of the system that it links to is not
+        raise MissingDependencyError(
+            f"PyAV is installed, but cannot be loaded ({str(error).rstrip('.')}): install that library, or the wheel "
+            "of PyAV, which brings FFmpeg along (`pip install --force-reinstall --only-binary av av`)."
         ) from error
     return av
+
+
+def _package(error: ModuleNotFoundError) -> str:
+    return "PyAV" if error.name in (None, "av") else str(error.name)
+
+
+METADATA_ERRORS_END = 19  # from this version on PyAV takes any bytes as metadata, and no option about it
+
+
+def open_container(medium: Any, **options: Any) -> Any:
+    """Open a medium with PyAV for reading, whatever bytes its titles and comments are made of.
+
+    Raises:
+        MissingDependencyError: PyAV is not installed. What ``av.open`` raises.
+    """
+    av = load_av()
+    if int(av.__version__.partition(".")[0]) < METADATA_ERRORS_END:
+        options["metadata_errors"] = "replace"
+    return av.open(medium, **options)

@@ -1,37 +1,33 @@
 """Codec facts as bytes: Matroska codec ids, codec private data that a container does not carry, headers to take off.
 
 Pure functions over bytes; nothing here reads a file or knows PyAV. The layouts are public: ADTS and AudioSpecificConfig
-(ISO/IEC 14496-3), WAVEFORMATEX and BITMAPINFOHEADER (Microsoft), H.264 slice headers (ITU-T H.264 section 7.3.3).
+(ISO/IEC 14496-3), WAVEFORMATEX and BITMAPINFOHEADER (Microsoft), JPEG (ITU-T T.81), FLAC (RFC 9639).
 """
 
 from __future__ import annotations
 
-import itertools
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kvspic.sources.base import SourceError
+from kvspic.sources.bits import Bits
 
 __all__ = [
     "CODECS",
     "AdtsHeader",
     "Codec",
+    "aac_core_rate",
     "audio_specific_config",
     "bitmap_info",
-    "h264_has_b_slice",
+    "flac_header",
     "jpeg_size",
-    "nal_units",
-    "parameter_sets",
     "parse_adts",
     "wave_format",
 ]
 
 ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+AAC_ESCAPE, ADTS_RATE_GIVEN = 31, 15
 WAVE_ALAW, WAVE_MULAW = 6, 7
-# How a NAL unit's type is read from its first byte, and the types of the sets in the order in which they are sent.
-PARAMETER_SETS = {"video/h264": (0, (7, 8)), "video/h265": (1, (32, 33, 34))}
-B_SLICE_TYPES = (1, 6)  # ITU-T H.264 table 7-6: B, and B for all slices of the picture
 JPEG_SIZE_MARKERS = frozenset((0xC0, 0xC1, 0xC2, 0xC3))
 JPEG_BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
 
@@ -119,6 +115,29 @@ def audio_specific_config(header: AdtsHeader) -> bytes:
     return struct.pack(">H", header.object_type << 11 | header.rate_index << 7 | header.channel_config << 3)
 
 
+def flac_header(stream_info: bytes) -> bytes:
+    """Return codec private data as Matroska wants it (RFC 9559, A_FLAC): the marker and the metadata blocks of a file,
+    of which demuxers keep the first one's content."""
+    if stream_info.startswith(b"fLaC"):
+        return stream_info
+    return b"fLaC\x80" + len(stream_info).to_bytes(3, "big") + stream_info
+
+
+def aac_core_rate(private: bytes) -> int | None:
+    """Return the sampling rate of an AudioSpecificConfig's core; None if it names none (ISO/IEC 14496-3, 1.6.2.1).
+
+    HE-AAC sounds at twice that rate, which follows from the same bytes; what Matroska wants as SamplingFrequency, and
+    what times are counted in, is that of the core.
+    """
+    bits = Bits(private)
+    if bits.read(5) == AAC_ESCAPE:
+        bits.read(6)
+    index = bits.read(4)
+    if index == ADTS_RATE_GIVEN:
+        return bits.read(24) or None
+    return ADTS_RATES[index] if index < len(ADTS_RATES) else None
+
+
 def wave_format(codec: str, sample_rate: int, channels: int) -> bytes:
     """Return WAVEFORMATEX (18 bytes) for G.711 audio, whose samples have 8 bits."""
     tag = WAVE_ALAW if codec == "pcm_alaw" else WAVE_MULAW
@@ -145,58 +164,3 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
             return width, height
         place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return None
-
-
-def nal_units(data: bytes) -> Iterator[int]:
-    """Give the place of each NAL unit of an Annex-B access unit: the index of the byte after its start code."""
-    place = data.find(b"\0\0\1")
-    while place >= 0:
-        yield place + 3
-        place = data.find(b"\0\0\1", place + 3)
-
-
-def parameter_sets(data: bytes, content_type: str) -> bytes:
-    """Return the parameter sets at the start of an Annex-B access unit, each with a start code of four bytes.
-
-    Empty unless all that a decoder needs are there (ITU-T H.264: SPS and PPS; H.265: VPS too). One that is not followed
-    by another NAL unit may be cut, and does not count.
-    """
-    kinds = PARAMETER_SETS.get(content_type)
-    if kinds is None:
-        return b""
-    shift, wanted = kinds
-    found: dict[bytes, int] = {}
-    places = list(nal_units(data))
-    for place, end in itertools.pairwise(places):
-        kind = data[place] >> shift & (0x1F if shift == 0 else 0x3F)
-        if kind in wanted:
-            found[data[place : end - 3].rstrip(b"\0")] = kind
-    if set(found.values()) != set(wanted):
-        return b""
-    return b"".join(b"\0\0\0\1" + unit for unit in sorted(found, key=lambda unit: (found[unit], unit)))
-
-
-def h264_has_b_slice(data: bytes) -> bool:
-    """Tell whether an Annex-B access unit of H.264 has a B slice, whose picture is shown out of decoding order."""
-    for place in nal_units(data):
-        if place >= len(data) or data[place] & 0x1F not in (1, 2, 5):
-            continue
-        bits = int.from_bytes(data[place + 1 : place + 13].ljust(12, b"\0"), "big")
-        slice_type = _second_ue(bits, 96)
-        if slice_type in B_SLICE_TYPES:
-            return True
-    return False
-
-
-def _second_ue(bits: int, size: int) -> int:
-    """Return the second Exp-Golomb number of a bit string: slice_type comes after first_mb_in_slice."""
-    value = 0
-    for _ in range(2):
-        zeros = size - bits.bit_length()
-        length = 2 * zeros + 1
-        if length > size:
-            return -1
-        size -= length
-        value = (bits >> size) - 1
-        bits &= (1 << size) - 1
-    return value

@@ -31,6 +31,9 @@ AUDIO_BIT_RATE = 64000
 class NumpyEncoder:
     """Encodes pictures to H.264, one in, one frame out. Not for several threads at once.
 
+    ``track`` is what the stream is opened with, ``producer.open_stream(name, encoder.track)``; each frame goes in by
+    ``stream.put_frame(frame.data, **frame.put_options(0))``, where the pictures' times count from 1970.
+
     Args:
         width, height: of every picture, even numbers from 16 to 8192.
         fps: frames a second, for the rate control and for the times of pictures that are given none.
@@ -316,7 +319,8 @@ def _open_encoder(av: Any, width: int, height: int, fps: Fraction, gop: int, bit
         context.time_base, context.framerate, context.gop_size, context.max_b_frames = 1 / fps, fps, gop, 0
         context.flags |= av.codec.context.Flags.global_header
         if name == "libx264":
-            context.options = {"preset": "veryfast", "tune": "zerolatency"}
+            # Without a threshold a cut of the scene makes a key frame, and so a fragment, at any moment.
+            context.options = {"preset": "veryfast", "tune": "zerolatency", "sc_threshold": "0"}
         if bit_rate:
             context.bit_rate = bit_rate
         try:

@@ -20,9 +20,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kvspic.sources.base import SourceError, SourceFrame, SourceOptionError, SourceTrack, load_av, ticks_to_ns
-from kvspic.sources.codecs import parameter_sets
-from kvspic.sources.demux import DemuxedSource
+from kvspic.sources.base import (
+    SourceError,
+    SourceFrame,
+    SourceOptionError,
+    SourceTrack,
+    load_av,
+    open_container,
+    ticks_to_ns,
+)
+from kvspic.sources.demux import DemuxedSource, Reader
+from kvspic.sources.nal import parameter_sets
 
 __all__ = ["LiveSettings", "LiveSource", "device_connection", "is_device", "is_rtsp", "rtsp_connection"]
 
@@ -36,12 +44,19 @@ STEP_NS = 1_000_000  # between two frames of a track whose times do not rise: on
 SLIP_NS = 100_000_000  # going back by less is a stutter of one frame; by more, the medium's clock was set back
 JUMP_NS = 10_000_000_000  # beyond the time that really passed
 KEY_WAIT_S = 10.0  # without a key frame for longer the user is told
+RESUMED = "was resumed"
 SETS_SIZE_MAX = 4096  # parameter sets lie before the first slice
 
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """Seconds. ``give_up_s`` ends the source with an error when it could not be reached for so long; None: never."""
+    """How a live source connects, in seconds.
+
+    Attributes:
+        open_timeout_s: for a connection. read_timeout_s: silence of so long is the end of a connection.
+        pause_min_s, pause_max_s: between tries; the pause doubles from the one to the other.
+        give_up_s: the source ends with an error when it could not be reached for so long; None: never.
+    """
 
     open_timeout_s: float = 10.0
     read_timeout_s: float = 10.0
@@ -127,7 +142,7 @@ class LiveSource:
                 if self._is_held() and not self._closed.is_set():
                     self._world.wait(self._stirred, None)
             elif self._connection is None:
-                self._come_back("was resumed")
+                self._come_back(RESUMED)
             else:
                 yield from self._connected_frames(self._connection)
 
@@ -191,8 +206,10 @@ class LiveSource:
         """Connect again, however long it takes."""
         begin = self._world.monotonic()
         tries = 0
+        if trouble != RESUMED:
+            self._tell(f"{self._label} {trouble}; it is being connected to again.")
         while not self._is_held():
-            if tries or trouble != "was resumed":
+            if tries or trouble != RESUMED:
                 self._world.wait(self._stirred, self._pause_s(tries))
             if self._is_held():
                 return
@@ -212,7 +229,9 @@ class LiveSource:
                 continue
             self.reconnect_count += 1
             away_s = self._world.monotonic() - begin
-            self._tell(f"{self._label} {trouble}; it is connected again after {away_s:.1f} s and {tries} tries.")
+            what = f"{self._label} was resumed; it is" if trouble == RESUMED else f"{self._label} is"
+            count = "1 try" if tries == 1 else f"{tries} tries"
+            self._tell(f"{what} connected again after {away_s:.1f} s and {count}.")
             return
 
     def _is_held(self) -> bool:
@@ -325,7 +344,9 @@ class _Connection(DemuxedSource):
     def __init__(self, container: Any, label: str) -> None:
         super().__init__(container, label)
         numbers = {stream.index: track for (stream, _), track in zip(self._streams, self._tracks)}
-        self._clocks = {index: _PacketClock(track, self._first_of(index)) for index, track in numbers.items()}
+        self._clocks = {
+            index: _PacketClock(track, self._readers[index], self._first_of(index)) for index, track in numbers.items()
+        }
 
     def next_frame(self) -> SourceFrame | None:
         """Return the next frame; None at the end.
@@ -333,17 +354,16 @@ class _Connection(DemuxedSource):
         Raises:
             SourceError: the connection is broken, or silent for too long.
         """
-        packet = self._next_packet()
-        return None if packet is None else self._clocks[packet.stream.index].read(packet)
+        packet = self._packets.next()
+        return None if packet is None else self._clocks[packet.stream_index].read(packet)
 
     def _first_of(self, index: int) -> int | None:
         """The dts that a stream begins with. RTSP has none for the packets before the first report of the sender."""
         before = 0
-        for packet in self._peeked:
-            if packet.stream.index == index:
-                if packet.dts is not None:
-                    return int(packet.dts) - before
-                before += packet.duration or 1
+        for packet in self._packets.peeked(index):
+            if packet.dts is not None:
+                return int(packet.dts) - before
+            before += packet.duration or 1
         return None
 
 
@@ -352,6 +372,7 @@ class _PacketClock:
     """Gives each packet of one stream times, also where the camera does not."""
 
     track: SourceTrack
+    reader: Reader
     next_dts: int | None
 
     def read(self, packet: Any) -> SourceFrame:
@@ -364,8 +385,8 @@ class _PacketClock:
         pts_ns, dts_ns, duration_ns = (
             ticks_to_ns(ticks, base.numerator, base.denominator) for ticks in (pts, dts, packet.duration or 0)
         )
-        key = self.track.kind == "video" and packet.is_keyframe
-        return SourceFrame(self.track.number, packet, pts_ns, dts_ns, duration_ns, key, packet.is_discard)
+        data, key = self.reader.payload(packet)
+        return SourceFrame(self.track.number, data, pts_ns, dts_ns, duration_ns, key, packet.is_discard)
 
 
 @dataclass
@@ -388,10 +409,10 @@ class _Times:
         now_s = self.monotonic()
         if self.zero_s is None:
             self.zero_s = now_s
-        if self.shift_ns is None or self._is_jump(frame.dts_ns + self.shift_ns, now_s, frame.track):
+        if self.shift_ns is None or self._is_jump(frame.order_ns + self.shift_ns, now_s, frame.track):
             at_ns = max(self.latest_ns + STEP_NS, int((now_s - self.zero_s) * 1e9))
-            self.shift_ns = at_ns // 100 * 100 - frame.dts_ns
-        dts_ns = frame.dts_ns + self.shift_ns
+            self.shift_ns = at_ns // 100 * 100 - frame.order_ns
+        dts_ns = frame.order_ns + self.shift_ns
         pts_ns = frame.pts_ns + self.shift_ns
         last = self.last_dts_ns.get(frame.track)
         if last is not None and dts_ns <= last:
@@ -451,7 +472,7 @@ def _open(
     av = load_av()
     timeout = (settings.open_timeout_s, settings.read_timeout_s)
     try:
-        return av.open(name, format=form, options=options or {}, timeout=timeout, metadata_errors="replace")
+        return open_container(name, format=form, options=options or {}, timeout=timeout)
     except (av.error.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         remedy = (

@@ -7,103 +7,148 @@ copy wherever the bytes go out as they came.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from kvspic.sources.base import SourceError, SourceFrame, SourceTrack, ticks_to_ns
-from kvspic.sources.codecs import h264_has_b_slice, parse_adts
+from kvspic.sources.codecs import parse_adts
+from kvspic.sources.pictures import Pictures, new_private
 
-__all__ = ["B_FRAMES_WITHOUT_TIMES", "AdtsReader", "PcmReader", "RawReader", "TimedReader"]
+__all__ = ["B_FRAMES_WITHOUT_TIMES", "AdtsReader", "PcmReader", "RawReader", "TimedReader", "Timing"]
 
-SLICE_HEAD_SIZE = 4096  # parameter sets and the SEI of a key picture lie before its first slice
 PCM_PIECES_PER_SECOND = 50
+FALLBACK_RATE = Fraction(25)
+WHOLE = 2  # half frames
+HALVES_MAX = 6  # frame tripling (ITU-T H.264 table D-1)
 
 B_FRAMES_WITHOUT_TIMES = (
-    "The stream has B frames but no times, so nobody can tell when each picture is shown: put it into a container "
+    "The stream has B frames but no times, so nothing says when each picture is shown: put it into a container "
     "(mkvmerge -o OUT.mkv IN) or encode it without B frames (ffmpeg -i IN -bf 0 OUT.mp4)."
 )
 
 
-class TimedReader:
-    """Reads packets that carry their times: all containers."""
+@dataclass(frozen=True)
+class Timing:
+    """What a container says about the times of a stream. ``zero_hns`` is taken from all of them; ``has_dts``: it keeps
+    decoding times, so that those of its demuxer are no guess; ``rate`` is for packets without times; ``first_pts``, in
+    ticks, is the time of the first packet where that one has none."""
 
-    def __init__(self, track: SourceTrack, zero_hns: int, *, carries_key: bool, first_dts: int | None = None) -> None:
+    zero_hns: int = 0
+    has_dts: bool = True
+    rate: Fraction | None = None
+    first_pts: int | None = None
+
+
+class TimedReader:
+    """Reads packets that carry their times: all containers. ``pictures`` is set for video."""
+
+    def __init__(self, track: SourceTrack, timing: Timing, pictures: Pictures | None = None) -> None:
         self._track = track
-        self._zero_ns = zero_hns * 100
-        self._carries_key = carries_key
-        self._next_dts = first_dts  # in ticks, for the packets at the start that have none
+        self._timing = timing
+        self._zero_ns = timing.zero_hns * 100
+        self._pictures = pictures
+        self._private = track.codec_private
+        self._next_pts = timing.first_pts
 
     def read(self, packet: Any) -> Iterator[SourceFrame]:
         """Give the frames of one packet."""
         base = packet.time_base
-        ticks = packet.pts if packet.pts is not None else packet.dts
-        if ticks is None or (packet.pts is None and getattr(packet.stream.codec_context, "has_b_frames", False)):
-            raise SourceError(B_FRAMES_WITHOUT_TIMES)
-        pts_ns = ticks_to_ns(ticks, base.numerator, base.denominator) - self._zero_ns
-        dts_ns = ticks_to_ns(self._dts(packet, ticks), base.numerator, base.denominator) - self._zero_ns
+        pts, dts = self._times(packet)
+        pts_ns = ticks_to_ns(pts, base.numerator, base.denominator) - self._zero_ns
+        dts_ns = None if dts is None else ticks_to_ns(dts, base.numerator, base.denominator) - self._zero_ns
         duration_ns = ticks_to_ns(packet.duration or 0, base.numerator, base.denominator)
-        key = self._carries_key and packet.is_keyframe
-        yield SourceFrame(self._track.number, self.payload(packet), pts_ns, dts_ns, duration_ns, key, packet.is_discard)
+        private = self._changed(packet)
+        data, key = self.payload(packet)
+        yield SourceFrame(
+            self._track.number, data, pts_ns, dts_ns, duration_ns, key, packet.is_discard, codec_private=private
+        )
 
     def flush(self) -> Iterator[SourceFrame]:
         """Give what is left after the last packet."""
         return iter(())
 
-    def payload(self, packet: Any) -> Any:
-        """Return the bytes of a packet as they go out."""
-        return packet
+    def payload(self, packet: Any) -> tuple[Any, bool]:
+        """Return the bytes of a packet as they go out, and whether a fragment may begin with it."""
+        return (packet, False) if self._pictures is None else self._pictures.take(packet)
 
-    def _dts(self, packet: Any, pts: int) -> int:
-        """Return the packet's dts, or a time that follows the last one where the container keeps none."""
-        dts = packet.dts
-        if dts is None:
-            dts = pts if self._next_dts is None else min(self._next_dts, pts)
-        self._next_dts = dts + (packet.duration or 1)
-        return int(dts)
+    def _changed(self, packet: Any) -> bytes | None:
+        """Return the codec private data that the track goes on with; None where it goes on as before."""
+        if self._pictures is not None:
+            return self._pictures.change(packet)
+        private = new_private(packet)
+        if private is None or private == self._private:
+            return None
+        self._private = private
+        return private
+
+    def _times(self, packet: Any) -> tuple[int, int | None]:
+        """Return pts and dts; where the packet has no pts, it follows the one before, and there is no dts."""
+        pts, dts = packet.pts, packet.dts if self._timing.has_dts else None
+        if pts is None:
+            if self._pictures is not None and self._pictures.is_reordered(packet):
+                raise SourceError(B_FRAMES_WITHOUT_TIMES)
+            pts = dts if dts is not None else self._next_pts or 0
+        self._next_pts = pts + (packet.duration or self._ticks_of_a_frame(packet.time_base))
+        return int(pts), dts
+
+    def _ticks_of_a_frame(self, base: Fraction) -> int:
+        return max(1, round(1 / ((self._timing.rate or FALLBACK_RATE) * base)))
 
 
 class AdtsReader(TimedReader):
     """Reads AAC packets that begin with an ADTS header, and takes it off: Matroska wants the bare frame."""
 
-    def payload(self, packet: Any) -> Any:
+    def payload(self, packet: Any) -> tuple[Any, bool]:
         """Return the frame without its header."""
         data = memoryview(packet)
         header = parse_adts(data)
-        return packet if header is None else data[header.size :]
+        return (packet if header is None else data[header.size :]), False
 
 
 class RawReader:
-    """Reads a raw video stream: no times in it, so frame ``n`` is shown at ``n`` / rate.
+    """Reads a raw video stream: no times in it, so each picture is shown one frame of the rate after the one before.
 
-    A picture that the stream itself holds longer (telecine) moves those after it by the difference.
+    A picture that the stream itself holds longer (telecine) or shorter (a single field) counts in half frames.
     """
 
-    def __init__(self, track: SourceTrack, rate: Fraction) -> None:
+    def __init__(self, track: SourceTrack, rate: Fraction, pictures: Pictures) -> None:
         self._track = track
         self._rate = rate
-        self._index = 0
-        self._first_ticks: int | None = None
-        self._extra_ticks = 0
+        self._pictures = pictures
+        self._halves = 0
+        self._usual_ticks = 0
 
     def read(self, packet: Any) -> Iterator[SourceFrame]:
         """Give the one frame of a packet."""
-        if self._track.content_type == "video/h264" and h264_has_b_slice(bytes(memoryview(packet)[:SLICE_HEAD_SIZE])):
+        if self._track.content_type == "video/h264" and self._pictures.is_reordered(packet):
             raise SourceError(B_FRAMES_WITHOUT_TIMES)
-        begin = self._time_ns(packet.time_base)
-        if self._first_ticks is None:
-            self._first_ticks = packet.duration
-        self._extra_ticks += (packet.duration or 0) - (self._first_ticks or 0)
-        self._index += 1
-        duration = self._time_ns(packet.time_base) - begin
-        yield SourceFrame(self._track.number, packet, begin, begin, duration, packet.is_keyframe, packet.is_discard)
+        begin = self._time_ns()
+        self._halves += self._halves_of(packet.duration or 0)
+        duration = self._time_ns() - begin
+        private = self._pictures.change(packet)
+        data, key = self.payload(packet)
+        yield SourceFrame(
+            self._track.number, data, begin, begin, duration, key, packet.is_discard, codec_private=private
+        )
 
     def flush(self) -> Iterator[SourceFrame]:
         """Give nothing: a packet is a frame."""
         return iter(())
 
-    def _time_ns(self, base: Fraction) -> int:
-        steady = ticks_to_ns(self._index, self._rate.denominator, self._rate.numerator)
-        return steady + ticks_to_ns(self._extra_ticks, base.numerator, base.denominator)
+    def payload(self, packet: Any) -> tuple[Any, bool]:
+        """Return the bytes of a packet as they go out, and whether a fragment may begin with it."""
+        return self._pictures.take(packet)
+
+    def _halves_of(self, ticks: int) -> int:
+        """Return how many half frames a packet lasts. A length that no picture can have (PyAV gives some of one tick)
+        is that of a usual one."""
+        self._usual_ticks = self._usual_ticks or ticks
+        halves = round(2 * ticks / self._usual_ticks) if self._usual_ticks else WHOLE
+        return halves if 1 <= halves <= HALVES_MAX else WHOLE
+
+    def _time_ns(self) -> int:
+        return ticks_to_ns(self._halves, self._rate.denominator, 2 * self._rate.numerator)
 
 
 class PcmReader:
@@ -127,6 +172,10 @@ class PcmReader:
         whole = len(self._held) // self._sample_size * self._sample_size
         if whole:
             yield self._piece(whole)
+
+    def payload(self, packet: Any) -> tuple[Any, bool]:
+        """Return the samples of a packet, uncut."""
+        return packet, False
 
     def _piece(self, size: int) -> SourceFrame:
         data = bytes(self._held[:size])

@@ -5,7 +5,7 @@ The answer is the name that PyAV's demuxers use, or None where the bytes do not 
 
 from __future__ import annotations
 
-from kvspic.sources.codecs import nal_units
+from kvspic.sources.nal import nal_units
 
 __all__ = ["SNIFF_SIZE", "looks_like_text", "sniff"]
 

@@ -7,22 +7,27 @@ however it ends. What :meth:`SpoolDir.append` wrote survives SIGKILL; what :func
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 from typing import IO, Any
 
 from kvspic import errors
+from kvspic.disk import Removals, sync, sync_names
 from kvspic.spool.progress import NOTE_SIZE
 
-__all__ = ["SpoolDir", "sync_and_close"]
+__all__ = ["SpoolDir", "lock_file", "stream_folder", "sync_and_close"]
 
+PLAIN_MAX, DIGEST_SIZE = 100, 16
+DEVICE = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
 READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Take the lock or raise OSError at once."""
+def lock_file(file: IO[bytes]) -> None:
+    """Take the lock of an open file, which ends with the process; raise OSError at once where another one has it."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -33,6 +38,23 @@ def _lock(file: IO[bytes]) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def stream_folder(spool: Path, name: str) -> Path:
+    """Return the folder of a stream in a spool.
+
+    It is named like the stream where every file system keeps that name apart from all others; else by a part of it and
+    a digest. Not kept apart are names that differ in case, the devices of Windows (CON, nul.h264), a dot at either end,
+    and long names. A folder with the stream's plain name, as earlier versions made them, is used where it is.
+    """
+    with contextlib.suppress(OSError):
+        if name in os.listdir(spool):  # a file system that ignores case would say yes to another stream's
+            return spool / name
+    is_plain = name == name.lower() and len(name) <= PLAIN_MAX and name.strip(".") == name
+    if is_plain and not DEVICE.fullmatch(name.partition(".")[0]):
+        return spool / name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:DIGEST_SIZE]
+    return spool / f"~{name.lower()[:PLAIN_MAX].strip('.')}~{digest}"  # no stream's name has a ~
+
+
 class SpoolDir:
     """A locked folder. One thread at a time; methods raise OSError as the system does."""
 
@@ -40,12 +62,13 @@ class SpoolDir:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
+            self._removals = Removals()
             self._lock_file = open(path / "lock", "ab")  # noqa: SIM115 - held until close
         except OSError as error:
             text = f"the spool {path} cannot be used ({error.strerror}): name a directory that you may write to"
             raise errors.named("INVALID_ARG", text) from error
         try:
-            _lock(self._lock_file)
+            lock_file(self._lock_file)
         except OSError as error:
             self._lock_file.close()
             text = f"the spool {path} is in use by another stream: close that one, or name another directory"
@@ -65,13 +88,13 @@ class SpoolDir:
     def create(self, number: int, head: bytes, *, is_durable: bool) -> None:
         """Begin a segment; :meth:`append` writes to it from now on. A failure leaves none."""
         if is_durable and self._head >= 0:
-            _sync(self._head)
+            sync(self._head)
         made = os.open(self._file(number), _NEW_FILE, 0o600)
         try:
             if os.write(made, head) != len(head):
                 raise OSError(28, "No space left on device")
             if is_durable:
-                self._sync_names()
+                sync_names(self.path)
         except OSError:
             os.close(made)
             self.remove(number)
@@ -122,11 +145,15 @@ class SpoolDir:
             file.seek(offset)
             return file.read(size)
 
+    def truncate(self, number: int, size: int) -> None:
+        """Shorten a segment that is not being written."""
+        os.truncate(self._file(number), size)
+
     def remove(self, number: int) -> None:
         """Remove a segment."""
         if self._reading[0] == number:
             self._close_reading()
-        self._file(number).unlink(missing_ok=True)
+        self._removals.remove(self._file(number))
 
     def read_notes(self) -> bytes:
         """Both notes about what is settled."""
@@ -166,26 +193,13 @@ class SpoolDir:
     def _close_note(self) -> None:
         self._note = _closed(self._note)
 
-    def _sync_names(self) -> None:
-        if sys.platform == "win32":
-            return
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
 
 def sync_and_close(descriptor: int) -> None:
     """Let a segment's bytes reach the disk."""
     try:
-        _sync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync(descriptor: int) -> None:
-    getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
 def _closed(descriptor: int) -> int:

@@ -23,13 +23,23 @@ from kvspic.spool.progress import (
     FragmentStarts,
     StoredFragment,
     TrackProgress,
+    as_stored,
     latest_note,
     pack_note,
     spans,
     stored_prefix,
     whole_ends,
 )
-from kvspic.spool.records import HEAD_SIZE, Record, RecordKind, SegmentHead, Step, pack_record, pack_segment_head
+from kvspic.spool.records import (
+    HEAD_SIZE,
+    Record,
+    RecordKind,
+    SegmentHead,
+    Step,
+    UnknownFormat,
+    pack_record,
+    pack_segment_head,
+)
 from kvspic.spool.segments import Reader, Segment, frames, load_segment, records
 
 __all__ = ["SEGMENT_HEAD_ROOM", "Journal", "JournalSetup", "Loss", "State"]
@@ -82,6 +92,7 @@ class Journal:
         self.segments: list[Segment] = []
         self.size = 0  # bytes on disk
         self.frames_missing = 0  # put by an earlier process and not found
+        self.segments_unreadable = 0  # of an earlier process, removed: nothing in them says what they held
         self.written = State(list(setup.cpd))
         self.reader: Reader | None = None
         self._reading: Segment | None = None
@@ -112,11 +123,11 @@ class Journal:
         numbers = self._dir.numbers()
         before = [0] * TRACKS_MAX
         for number in numbers:
-            is_last = number == numbers[-1]
-            read = functools.partial(self._dir.read, number)
-            segment = load_segment(number, read, self._dir.size(number), before, is_last=is_last)
+            segment = self._load_one(number, before, is_last=number == numbers[-1])
             if self.segments:
                 self._close_with(self.segments[-1], segment)
+            if segment.head is None:
+                self._place_behind(segment)
             self.segments.append(segment)
             self.size += segment.size
             before = segment.end
@@ -125,20 +136,42 @@ class Journal:
         start = [min(pair) for pair in zip(self._next, settled)]
         self.tracks = [TrackProgress(index, index) for index in start]
         self._payload = self._payload_before_next()
+        unknown = [
+            segment
+            for segment in self.segments
+            if segment.head is None and segment.end == segment.first and not segment.is_cut
+        ]
         self._drop_settled()
+        self.segments_unreadable = sum(segment not in self.segments for segment in unknown)
         for segment in self.segments:
             segment.waiting = self._unsettled_payload(segment)
         self.rewind()
 
+    def _load_one(self, number: int, before: Sequence[int], *, is_last: bool) -> Segment:
+        try:
+            read = functools.partial(self._dir.read, number)
+            return load_segment(number, read, self._dir.size(number), before, is_last=is_last)
+        except UnknownFormat as error:
+            self._dir.close()
+            text = f"{self._dir.path} cannot be read: {error}; open it with the version that wrote it, or move it away"
+            raise errors.named("INVALID_ARG", text) from error
+
     def _close_with(self, segment: Segment, following: Segment) -> None:
         """Only the last segment was read whole: of the others the next head tells the end."""
-        if segment.head is None or following.head is None:
+        if segment.head is not None and following.head is not None:
+            segment.payload = max(0, following.head.payload_before - segment.head.payload_before)
+        elif segment.head is not None:
             for record in frames(functools.partial(self._dir.read, segment.number), segment):
                 segment.end[record.slot] = max(segment.end[record.slot], record.number + 1)
-                segment.payload += record.payload_size if segment.head is not None else 0
-            return
-        segment.end = [max(pair) for pair in zip(segment.end, following.head.first)]
-        segment.payload = max(0, following.head.payload_before - segment.head.payload_before)
+                segment.payload += record.payload_size
+        if following.head is not None:
+            segment.end = [max(pair) for pair in zip(segment.end, following.head.first)]
+
+    def _place_behind(self, segment: Segment) -> None:
+        """A segment without a head begins where the one before it ends, which is known by now."""
+        if self.segments:
+            segment.first = list(self.segments[-1].end)
+            segment.end = [max(pair) for pair in zip(segment.first, segment.end)]
 
     def _payload_before_next(self) -> int:
         heads = [segment for segment in self.segments if segment.head is not None]
@@ -189,7 +222,8 @@ class Journal:
             told = stored[span.start_ns // 1_000_000]
             return told.size >= span.payload and told.duration_ms >= (span.last_ns - span.start_ns) // 1_000_000
 
-        last, following = stored_prefix(spans(self._left(), first, self._new_starts(), lead), stored, is_whole)
+        found = spans(self._left(), first, self._new_starts(), lead)
+        last, following = stored_prefix(as_stored(found, stored), stored, is_whole)
         if last is None:
             return None
         return last.ends if following is None else whole_ends(self._left(), first, following, lead)

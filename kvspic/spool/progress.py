@@ -22,6 +22,7 @@ __all__ = [
     "FragmentStarts",
     "StoredFragment",
     "TrackProgress",
+    "as_stored",
     "latest_note",
     "pack_note",
     "spans",
@@ -162,6 +163,30 @@ def spans(
         span.frames += 1
     if span is not None:
         yield span
+
+
+def as_stored(found: Iterable[FragmentSpan], stored: Mapping[int, StoredFragment]) -> Iterator[FragmentSpan]:
+    """Join spans that the service has in one fragment: those whose begin lies inside of a stored one.
+
+    Key frames that come soon, and what was sent late, go out in one cluster, whose begin is all that the service says.
+    """
+    whole: FragmentSpan | None = None
+    for span in found:
+        if whole is not None and _is_inside(span, whole, stored):
+            whole.ends, whole.last_ns = span.ends, max(whole.last_ns, span.last_ns)
+            whole.payload, whole.frames = whole.payload + span.payload, whole.frames + span.frames
+            continue
+        if whole is not None:
+            yield whole
+        whole = span
+    if whole is not None:
+        yield whole
+
+
+def _is_inside(span: FragmentSpan, whole: FragmentSpan, stored: Mapping[int, StoredFragment]) -> bool:
+    start_ms, begin_ms = span.start_ns // NS_PER_MS, whole.start_ns // NS_PER_MS
+    known = stored.get(begin_ms)
+    return known is not None and start_ms not in stored and begin_ms <= start_ms < begin_ms + known.duration_ms
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,13 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "HEAD_SIZE",
+    "NO_DTS",
     "Record",
     "RecordKind",
     "SegmentHead",
     "Step",
+    "UnknownFormat",
+    "is_head_cut",
     "is_torn",
     "pack_record",
     "pack_segment_head",
@@ -31,12 +34,19 @@ __all__ = [
 ]
 
 MAGIC = b"kSpR"
-SEGMENT_MAGIC = b"kvspool1"
+SEGMENT_MAGIC = b"kvspool"
+FORMAT = 1  # of everything in a segment; a reader of another format cannot know what follows
 _HEAD = struct.Struct("<4sBBHII4Q")
 _CRC = struct.Struct("<I")
-_SEGMENT = struct.Struct("<8sII")
+_SEGMENT = struct.Struct("<7sBI")  # magic, format, size of the words; then a checksum of this and of the words
+_WORDS_AT = _SEGMENT.size + _CRC.size
 HEAD_SIZE = _HEAD.size + _CRC.size
+NO_DTS = 2**64 - 1
 SEGMENT_HEAD_MAX = 4 * 1024 * 1024  # three tracks with 1 MiB of codec private data each, in base 64
+
+
+class UnknownFormat(Exception):
+    """A segment of another format than this version reads and writes."""
 
 
 class RecordKind(enum.IntEnum):
@@ -51,7 +61,7 @@ class RecordKind(enum.IntEnum):
 
 class Record(NamedTuple):
     """The head of a record. ``slot`` is the track's place in the list, ``number`` the frame's
-    in its track."""
+    in its track; ``dts_ns`` is :data:`NO_DTS` where the decoding time is not known."""
 
     kind: int
     flags: int
@@ -161,22 +171,38 @@ def pack_segment_head(head: SegmentHead) -> bytes:
         "persistent": dict(head.persistent),
     }
     text = json.dumps(words).encode()
-    return _SEGMENT.pack(SEGMENT_MAGIC, len(text), zlib.crc32(text)) + text
+    front = _SEGMENT.pack(SEGMENT_MAGIC, FORMAT, len(text))
+    return front + _CRC.pack(zlib.crc32(text, zlib.crc32(front))) + text
 
 
 def parse_segment_head(data: bytes) -> tuple[SegmentHead | None, int]:
-    """Return the head and where the records begin; (None, 0) when it is damaged, (None, n) when it takes n bytes."""
-    if len(data) < _SEGMENT.size:
+    """Return the head and where the records begin; (None, 0) when it is damaged, (None, n) when it takes n bytes.
+
+    Raises:
+        UnknownFormat: the head is whole, and another version of this package wrote it.
+    """
+    if len(data) < _WORDS_AT:
         return None, 0
-    magic, size, crc = _SEGMENT.unpack_from(data)
-    end = _SEGMENT.size + size
+    magic, written_format, size = _SEGMENT.unpack_from(data)
+    (crc,) = _CRC.unpack_from(data, _SEGMENT.size)
+    end = _WORDS_AT + size
     if magic != SEGMENT_MAGIC or size > SEGMENT_HEAD_MAX:
         return None, 0
     if len(data) < end:
         return None, end
-    text = data[_SEGMENT.size : end]
-    if zlib.crc32(text) != crc:
+    text = data[_WORDS_AT:end]
+    if zlib.crc32(text, zlib.crc32(data[: _SEGMENT.size])) != crc:
         return None, 0
+    if written_format != FORMAT:
+        raise UnknownFormat(f"it was written in format {written_format}, and this version reads format {FORMAT}")
     words = json.loads(text)
     words["cpd"] = [base64.b64decode(cpd) for cpd in words["cpd"]]
     return SegmentHead(**words), end
+
+
+def is_head_cut(front: bytes, size: int) -> bool:
+    """Whether a file of ``size`` bytes that begins with ``front`` ends inside its head, and begins as one does."""
+    if size < _WORDS_AT:
+        return SEGMENT_MAGIC.startswith(front[: len(SEGMENT_MAGIC)])
+    magic, _, words_size = _SEGMENT.unpack_from(front)
+    return bool(magic == SEGMENT_MAGIC and size < _WORDS_AT + words_size)

@@ -11,6 +11,7 @@ from kvspic.spool.records import (
     RecordKind,
     SegmentHead,
     Step,
+    is_head_cut,
     is_torn,
     parse_segment_head,
     step,
@@ -27,7 +28,8 @@ Read = Callable[[int, int], bytes]
 @dataclass(eq=False)
 class Segment:
     """One file. ``first`` and ``end`` are frame numbers per track; ``payload`` the bytes of its frames, ``waiting`` of
-    those the ones that the core has not got yet. ``start`` is where its records begin, ``size`` where they end."""
+    those the ones that the core has not got yet. ``start`` is where its records begin, ``size`` where they end.
+    ``is_cut``: the process ended while it wrote the head, so no record ever followed."""
 
     number: int
     head: SegmentHead | None
@@ -37,6 +39,7 @@ class Segment:
     end: list[int]
     payload: int = 0
     waiting: int = 0
+    is_cut: bool = False
 
 
 class Reader:
@@ -103,8 +106,10 @@ def load_segment(number: int, read: Read, size: int, before: Sequence[int], *, i
     head, start = parse_segment_head(read(0, 4096))
     if head is None and start:
         head, start = parse_segment_head(read(0, start))
+    is_cut = head is None and is_last and is_head_cut(read(0, 64), size)
     first = list(before if head is None else head.first)
-    segment = Segment(number, head, start, size, first, list(first))
+    # Records are looked for from the first byte on where the head is damaged: its size may be what is wrong.
+    segment = Segment(number, head, 0 if head is None else start, size, first, list(first), is_cut=is_cut)
     if head is not None and not is_last:
         return segment
     for record in frames(read, segment):

@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kvspic import errors
@@ -21,7 +21,7 @@ from kvspic.core import CLOSED_GATE
 from kvspic.spool.files import sync_and_close
 from kvspic.spool.journal import NO_SPACE, Journal, State
 from kvspic.spool.progress import StoredFragment
-from kvspic.spool.records import Record, RecordKind, Step
+from kvspic.spool.records import NO_DTS, Record, RecordKind, Step
 from kvspic.types import Buffer, DropReason, StreamMetrics
 
 __all__ = ["CoreLike", "Spool", "SpoolPlan"]
@@ -32,6 +32,7 @@ KEY = 1
 FEED_SIZE = 256 * 1024  # bytes given to the core under one hold of the lock
 NS_END = 2**63
 NO_TIMES = (0, 0, 0)
+Times = tuple[int, "int | None", int]  # pts, dts (None: not known), duration
 GONE = (errors.StreamStoppedError, errors.NullArgError)
 
 
@@ -39,10 +40,10 @@ class CoreLike(Protocol):
     """What is needed of :class:`kvspic.core.Stream`."""
 
     def put_frame_now(
-        self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int
+        self, data: Buffer, pts_ns: int, dts_ns: int | None, duration_ns: int, track: int, flags: int
     ) -> None: ...
     def put_frame(
-        self, data: Buffer, pts_hns: int, dts_hns: int, duration_hns: int, track: int, flags: int, now_hns: int
+        self, data: Buffer, pts_hns: int, dts_hns: int | None, duration_hns: int, track: int, flags: int, now_hns: int
     ) -> None: ...
     def end_fragment(self, now_hns: int) -> None: ...
     def put_metadata(self, name: str, value: str, persistent: bool) -> None: ...
@@ -53,13 +54,15 @@ class CoreLike(Protocol):
 
 @dataclass(frozen=True)
 class SpoolPlan:
-    """``track_numbers`` by slot; ``can_check``: fragments can be found at the service by their times."""
+    """``track_numbers`` by slot; ``can_check``: fragments can be found at the service by their times;
+    ``recovered_tags``: metadata of each fragment of what an earlier process left."""
 
     stream: str
     track_numbers: tuple[int, ...]
     cpd: tuple[bytes, ...]
     is_offline: bool
     can_check: bool
+    recovered_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -86,14 +89,14 @@ class Spool:
         self._events: list[Event] = []
         self._lost = {DropReason.SPOOL_FULL: _Lost(), DropReason.SPOOL_LOST: _Lost()}
         self._taken = journal.frames_waiting
-        self._taken_size = journal.bytes_waiting
+        self._left = frozenset(segment.number for segment in journal.segments)  # of an earlier process
         self._is_feeding = self._is_spooling = self._is_stopped = self._is_left = False
         self._has_gap = self._has_frames = self._is_open = False
         self._may_retry = False
         self._final: StreamMetrics | None = None
         self._failures = self._damages = 0
         self.frames_recovered = self._frames_left = self._taken
-        self._recovered_size = self._taken_size
+        self._recovered_size = journal.bytes_waiting
         self.activity = 0  # counts what was put
         self.trouble = ""  # why nothing is written
 
@@ -108,7 +111,9 @@ class Spool:
 
     # ---- what users call; as kvspic.core.Stream has it
 
-    def put_frame_now(self, data: Buffer, pts_ns: int, dts_ns: int, duration_ns: int, track: int, flags: int) -> None:
+    def put_frame_now(
+        self, data: Buffer, pts_ns: int, dts_ns: int | None, duration_ns: int, track: int, flags: int
+    ) -> None:
         """Put a frame into the core and the spool, or into the spool alone.
 
         Raises:
@@ -125,7 +130,6 @@ class Spool:
             else:
                 self._put_behind(data, (pts_ns, dts_ns, duration_ns), slot, flags)
             self._taken += 1
-            self._taken_size += size
             self.activity += 1
             self._is_open = True
             descriptor = self._journal.to_sync()
@@ -143,11 +147,15 @@ class Spool:
         self._tell()
 
     def put_metadata(self, name: str, value: str, persistent: bool) -> None:
-        """Name and value for the next fragment, or for every one from then on."""
+        """Name and value for the next fragment, or for every one from then on.
+
+        Before the stream was ready for the first time the core does not take them; the files do, and the frames that
+        follow wait there too.
+        """
         words = {"name": name, "value": value, "persistent": persistent}
         with self._lock:
             if self._journal.reader is None:
-                self._core.put_metadata(name, value, persistent)
+                self._mark_or_go_behind(name, value, persistent)
             if persistent:
                 for state in [self._journal.written] + [self._applied] * (self._journal.reader is None):
                     _remember(state.persistent, name, value)
@@ -200,7 +208,7 @@ class Spool:
             if self.plan.is_offline or not self._drop_oldest():
                 raise errors.named("STORE_FULL")
 
-    def _put_both(self, data: Buffer, times: tuple[int, int, int], slot: int, flags: int) -> None:
+    def _put_both(self, data: Buffer, times: Times, slot: int, flags: int) -> None:
         if self._has_gap:
             self._end_in_core()
         try:
@@ -215,8 +223,8 @@ class Spool:
         else:
             self._journal.pass_by(slot)
 
-    def _put_behind(self, data: Buffer, times: tuple[int, int, int], slot: int, flags: int) -> None:
-        if not all(0 <= time < NS_END for time in times):
+    def _put_behind(self, data: Buffer, times: Times, slot: int, flags: int) -> None:
+        if not all(time is None or 0 <= time < NS_END for time in times):
             raise OverflowError("a time is negative or too large")
         size = memoryview(data).nbytes
         if not size:
@@ -227,6 +235,15 @@ class Spool:
             raise errors.named("STORE_FULL")
         self._lose(DropReason.SPOOL_LOST, 1, size)
 
+    def _mark_or_go_behind(self, name: str, value: str, persistent: bool) -> None:
+        try:
+            self._core.put_metadata(name, value, persistent)
+        except errors.StateError as error:
+            if error.name == "STREAM_STATE":
+                self._go_behind()
+            if self._journal.reader is None:
+                raise
+
     def _go_behind(self) -> None:
         try:
             if not self.trouble:
@@ -236,7 +253,7 @@ class Spool:
         except OSError as error:
             self._fail(error)
 
-    def _write(self, kind: int, flags: int, slot: int, times: tuple[int, int, int], payload: Any) -> bool:
+    def _write(self, kind: int, flags: int, slot: int, times: Times, payload: Any) -> bool:
         """Write a record, or return False; after a failure only a key frame tries again, and not at once."""
         if self.trouble:
             if not (self._may_retry and kind == RecordKind.FRAME and flags & KEY):
@@ -245,7 +262,7 @@ class Spool:
             self._journal.roll()
         while True:
             try:
-                self._journal.append(kind, flags, slot, times, payload)
+                self._journal.append(kind, flags, slot, _words(times), payload)
             except OSError as error:
                 if error.errno in NO_SPACE and not self.plan.is_offline and self._drop_oldest():
                     continue
@@ -278,7 +295,8 @@ class Spool:
 
     def begin(self, is_checked: bool, stored: Mapping[int, StoredFragment]) -> None:
         """Start to feed what is left; ``stored`` is what the service has of it, by start in ms. Once; reads files."""
-        has_left = bool(self._frames_left or self._journal.frames_missing)
+        damaged = self._journal.segments_unreadable
+        has_left = bool(self._frames_left or self._journal.frames_missing or damaged)
         ends = self._journal.stored_ends(stored) if has_left and stored else None
         with self._lock:
             self._is_feeding = True
@@ -296,6 +314,9 @@ class Spool:
             )
             self._events.append(told)
             logger.info("%r", told)
+            if damaged:
+                self._damages += damaged
+                self._events.append(SpoolDamaged(self.plan.stream, 0))  # how many frames were there is not known
             self._enter()
         self._tell()
 
@@ -305,7 +326,6 @@ class Spool:
         frames -= self._journal.frames_waiting
         size -= self._journal.bytes_waiting
         self._taken -= frames
-        self._taken_size -= size
         self.frames_recovered -= frames
         self._recovered_size -= size
 
@@ -359,7 +379,9 @@ class Spool:
         if segment is None:
             self._adopt(journal.is_new_run, journal.written)
         elif segment.head is not None:
-            self._adopt(segment.head.begins_run, State(list(segment.head.cpd), dict(segment.head.persistent)))
+            tags = self.plan.recovered_tags if segment.number in self._left else {}
+            state = State(list(segment.head.cpd), {**segment.head.persistent, **tags})
+            self._adopt(segment.head.begins_run, state)
 
     def _adopt(self, begins_run: bool, state: State) -> None:
         if begins_run and self._has_frames:
@@ -393,8 +415,8 @@ class Spool:
             return
         track = self._journal.tracks[record.slot]
         if record.number < track.fed:  # settled
-            if record.flags & KEY:
-                self._pending.clear()
+            if record.flags & KEY:  # their fragment is settled; what is of every fragment goes on
+                self._pending = [mark for mark in self._pending if mark[1].get("persistent")]
             return
         if record.number > track.fed:
             self._lose(DropReason.SPOOL_LOST, record.number - track.fed, 0)  # bytes when the segment is left
@@ -408,7 +430,8 @@ class Spool:
         segment = self._journal.reading
         size = record.payload_size
         try:
-            times = record.pts_ns // 100, record.dts_ns // 100, record.duration_ns // 100
+            dts_hns = None if record.dts_ns == NO_DTS else record.dts_ns // 100
+            times = record.pts_ns // 100, dts_hns, record.duration_ns // 100
             self._core.put_frame(payload, *times, number, record.flags, self._now_hns())
         except (errors.StoreFullError, *GONE):
             raise
@@ -471,12 +494,13 @@ class Spool:
 
     def _merged(self, found: StreamMetrics) -> StreamMetrics:
         dropped = {**found.dropped, **{reason: lost.frames for reason, lost in self._lost.items()}}
+        lost_size = sum(lost.size for lost in self._lost.values())
         return replace(
             found,
             dropped=dropped,
-            bytes_dropped=found.bytes_dropped + sum(lost.size for lost in self._lost.values()),
-            frames_put=self._taken,
-            bytes_put=self._taken_size,
+            bytes_dropped=found.bytes_dropped + lost_size,
+            frames_put=self._taken - found.calls_joined,  # a call without a picture is no frame
+            bytes_put=found.bytes_put + self._journal.bytes_waiting + lost_size,  # of a payload, as it is packaged
             frames_spooled=self._journal.frames_waiting,
             bytes_spooled=self._journal.bytes_waiting,
             frames_recovered=self.frames_recovered,
@@ -517,6 +541,12 @@ class Spool:
         """In a forked child: let the files go, which are the parent's."""
         self._is_left = True
         self._journal.leave()
+
+
+def _words(times: Times) -> tuple[int, int, int]:
+    """Times as a record has them."""
+    pts, dts, duration = times
+    return pts, NO_DTS if dts is None else dts, duration
 
 
 def _remember(persistent: dict[str, str], name: str, value: str) -> None:

@@ -19,8 +19,12 @@ from kvspic.statechart.graph import Generator, Payload
 from kvspic.statechart.model import Profile, Update
 
 __all__ = [
-    "action_from_json", "definition_from_expressions", "expression", "generators_from_json",
-    "guard_from_json", "registry_from_json",
+    "action_from_json",
+    "definition_from_expressions",
+    "expression",
+    "generators_from_json",
+    "guard_from_json",
+    "registry_from_json",
 ]
 
 Expression = Callable[[Any, Any, Any], Any]
@@ -259,8 +263,18 @@ def registry_from_json(raw: Mapping[str, Any]) -> Registry:
 _REMARKS = {"id", "name", "title", "note", "notes", "comment", "description", "label"}
 _KEYS = {
     "definition": {
-        "states", "events", "transitions", "guards", "actions", "settings", "update_state", "updateState",
-        "initial_extended_state", "initialExtendedState", "initial_control_state", "initialControlState",
+        "states",
+        "events",
+        "transitions",
+        "guards",
+        "actions",
+        "settings",
+        "update_state",
+        "updateState",
+        "initial_extended_state",
+        "initialExtendedState",
+        "initial_control_state",
+        "initialControlState",
     },
     "row": {"from", "event", "to", "action", "guards", "gen"},
     "branch": {"guard", "predicate", "to", "action", "gen"},

@@ -17,8 +17,18 @@ from kvspic.statechart.interpreter import CompiledRow, Outcome, State, program_o
 from kvspic.statechart.model import INIT_EVENT, INIT_STATE, History, Settings
 
 __all__ = [
-    "Case", "Coverage", "Edge", "Generation", "Generator", "Limits", "Mismatch", "Missed", "Model",
-    "Node", "Payload", "replay",
+    "Case",
+    "Coverage",
+    "Edge",
+    "Generation",
+    "Generator",
+    "Limits",
+    "Mismatch",
+    "Missed",
+    "Model",
+    "Node",
+    "Payload",
+    "replay",
 ]
 
 

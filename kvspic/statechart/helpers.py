@@ -20,9 +20,17 @@ from kvspic.statechart.model import INIT_STATE, SHALLOW, Action, Branch, History
 from kvspic.statechart.tree import Tree
 
 __all__ = [
-    "chain_updates", "compute_history_maps", "compute_history_state", "history_targets",
-    "map_actions", "merge_actions", "merge_outputs", "merge_updates", "reduce_branches",
-    "with_entry_actions", "with_exit_actions",
+    "chain_updates",
+    "compute_history_maps",
+    "compute_history_state",
+    "history_targets",
+    "map_actions",
+    "merge_actions",
+    "merge_outputs",
+    "merge_updates",
+    "reduce_branches",
+    "with_entry_actions",
+    "with_exit_actions",
 ]
 
 Data = TypeVar("Data")

@@ -7,24 +7,29 @@ says of itself (its ledger) is compared with what the service really has.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import deque
 from dataclasses import dataclass, field
 
 from kvspic._lib import check, lib, new_struct
 from kvspic.core import Client, Stream
 from kvspic.local.acks import Ack, AckError
-from kvspic.local.mkv_events import Block
+from kvspic.local.mkv_events import Block, Header
 from kvspic.testing.clock import SimClock
+from kvspic.testing.sim_coded import CannotDecode, StrictReader
 from kvspic.types import DropReason
 
 __all__ = ["Account", "Accounts", "SessionLog", "Violation", "payload_of"]
 
 HNS_PER_MS = 10_000
 HNS_PER_S = 10_000_000
+FRAGMENT_MIN_MS = 990  # a second, but for rounding
+CALLS_PER_S = 5  # PutMedia, DescribeStream, GetDataEndpoint and the others, for one stream
 _HEAD = struct.Struct("<HBI")  # account, track, number
 _FILLER = bytes(range(251)) * 1300
 FROM_BUFFER = (
     DropReason.STORE_FULL, DropReason.BUFFER_DURATION, DropReason.ERROR_ACK, DropReason.REPLAY_LIMIT, DropReason.RESET,
+    DropReason.UNCONFIRMED,
 )  # fmt: skip
 
 
@@ -53,6 +58,8 @@ class Fragment:
     frames: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     is_stored: bool = False
+    has_ack: bool = False  # of whatever kind has reached the core
+    is_ended: bool = False  # by a tag, because nothing seemed to follow soon
 
     def __str__(self) -> str:
         blocks = [f"{key >> 32}:{key & 0xFFFFFFFF}@{time}" for key, time in zip(self.frames, self.times)]
@@ -68,14 +75,21 @@ class SessionLog:
     account: Account
     number: int
     marks: list[tuple[int, int]]
+    reader: StrictReader | None = None  # of a coded stream, once the header is here
     fragments: list[Fragment] = field(default_factory=list)
-    stored_count: int = 0
     acked_count: int = 0
 
     @property
     def stream_name(self) -> str:
         """The stream that it uploads."""
         return self.account.name
+
+    def find(self, ack: Ack) -> int | None:
+        """Return which fragment an ACK is about."""
+        if ack.timecode is None:
+            return None
+        at = bisect_left(self.fragments, ack.timecode, key=lambda fragment: fragment.timecode)
+        return at if at < len(self.fragments) and self.fragments[at].timecode == ack.timecode else None
 
 
 class Account:
@@ -88,26 +102,49 @@ class Account:
         self.want_acks = want_acks
         self.done_on_received = False
         self.frames: dict[int, tuple[int, int]] = {}  # frame -> pts_hns, size; those that the core took
+        self.moved: set[int] = set()  # frames that were put while their times were not taken as they were given
+        self.coded: dict[int, tuple[int, tuple[bytes, bytes]]] = {}  # frame -> size given to the coder, its sets
         self.gops: dict[int, int] = {}  # video frame -> number of its GOP
         self.mixes_gops = False  # fragments are cut by time
+        self.is_coded = False  # its video is H.264
         self.arrived: set[int] = set()
         self.stored: set[int] = set()
         self.acked: dict[int, int] = {}  # frame -> step in which the ACK that makes it done reached the core
         self.acked_size = 0
         self.notices_lost = self.drops_known = 0
         self.dropped_from_buffer = 0
-        self.is_shifted = self.is_relative = False
+        self.is_relative = False
+        self.is_paced = True  # keeps to the quotas of fragments
+        self.joins_below = 0  # fragments of less bytes last a second or longer; 0: any may be shorter
         self.loses_nothing_refused = False  # no script makes the service refuse its fragments
         self.may_be_silent = False  # a track of it stops now and then
         self.offline_losses = [DropReason.STORE_FULL, DropReason.BUFFER_DURATION, DropReason.REPLAY_LIMIT]
         self.metrics = new_struct("kvs_stream_metrics")
+        self._at_put, self._bumped = new_struct("kvs_stream_metrics"), 0
+        self.joined_size = 0  # of calls that wait for their picture
         self.progress_mark = (0, 0, 0)
         self.progress_hns = 0
         self.orders: list[int] = []  # times of orders since the last sign of life
+        self.calls: dict[str, deque[int]] = {}  # times of the last calls, by operation
         self.uploads_open: set[int] = set()
-        self.counts = {1: 0, 2: 0}  # frames taken, by track
+        self.counts = {1: 0, 2: 0}  # calls taken, by track: each is a frame, unless its stream is coded
         self.settled = {1: 0, 2: 0}  # how many of them, from the first on, the core owes no more
         self.settled_unacked = 0
+
+    def note_times(self, key: int, core: Stream) -> None:
+        """A frame was taken: were its times taken as they were given? The core's counters say when they are not."""
+        found = self._at_put
+        check(lib.kvs_stream_metrics(core._ptr, found))
+        if found.shift_hns or found.times_bumped != self._bumped:
+            self.moved.add(key)
+        self._bumped = found.times_bumped
+
+    def called(self, operation: str, now_hns: int) -> None:
+        """The stream makes a call of the service: one of five that it may make in a second."""
+        recent = self.calls.setdefault(operation, deque(maxlen=CALLS_PER_S))
+        if len(recent) == CALLS_PER_S and now_hns - recent[0] < HNS_PER_S:
+            raise Violation("more calls than the service takes", f"{self.name}: {operation}")
+        recent.append(now_hns)
 
 
 class Accounts:
@@ -133,13 +170,28 @@ class Accounts:
         if log.fragments and timecode <= log.fragments[-1].timecode:
             what = f"{log.stream_name} upload {log.number}: {timecode} after {log.fragments[-1].timecode}"
             raise Violation("cluster times do not rise", what)
+        if log.fragments and timecode - log.fragments[-1].timecode < FRAGMENT_MIN_MS:
+            self._check_short(log, log.fragments[-1], timecode)
         log.fragments.append(Fragment(offset, timecode))
+
+    def ended(self, log: SessionLog) -> None:
+        """A tag ends the fragment that came last."""
+        log.fragments[-1].is_ended = True
+
+    def _check_short(self, log: SessionLog, fragment: Fragment, next_timecode: int) -> None:
+        """Key frames are joined until a second has passed, unless the fragment would fill too much of the store, or was
+        ended before anything that it could be joined to."""
+        size = sum(log.account.frames[key][1] for key in fragment.frames)
+        if not fragment.is_ended and size < log.account.joins_below:
+            what = f"{log.stream_name} upload {log.number}: {next_timecode} after {fragment}"
+            raise Violation("a fragment is shorter than the service takes", what)
 
     def block(self, log: SessionLog, block: Block) -> None:
         """A frame arrived whole."""
-        payload = block.payload or b""
+        payload, account = block.payload or b"", log.account
+        if account.is_coded and block.track == 1:
+            payload = self._decoded(log, payload)
         number, track, frame = _HEAD.unpack_from(payload)
-        account = log.account
         if number != account.number:
             raise Violation("another stream's frame", f"account {number} in {account.name}")
         key = track << 32 | frame
@@ -147,11 +199,12 @@ class Accounts:
         if known is None:
             raise Violation("a frame that was not taken arrived", f"{account.name} track {track} frame {frame}")
         pts_hns, size = known
+        size = account.coded[key][0] if key in account.coded else size
         if payload != payload_of(number, track, frame, size):
             raise Violation("other bytes arrived", f"{account.name} track {track} frame {frame}")
         if block.track != track:
             raise Violation("another track number", f"{account.name} track {track} frame {frame}: {block.track}")
-        if not account.is_shifted and not account.is_relative and block.timecode != pts_hns // HNS_PER_MS:
+        if key not in account.moved and not account.is_relative and block.timecode != pts_hns // HNS_PER_MS:
             what = f"{account.name} track {track} frame {frame}: {block.timecode} for {pts_hns}"
             raise Violation("another time arrived", what)
         fragment = log.fragments[-1]
@@ -169,6 +222,28 @@ class Accounts:
         fragment.times.append(block.timecode)
         account.arrived.add(key)
 
+    def header(self, log: SessionLog, header: Header) -> None:
+        """The tracks of a session are known."""
+        private = next((track.codec_private for track in header.tracks if track.number == 1), b"")
+        if log.account.is_coded:
+            log.reader = StrictReader(private)
+
+    def _decoded(self, log: SessionLog, data: bytes) -> bytes:
+        """What the coder of a picture was given. It has to be decodable with the session's header and the session's
+        frames before it."""
+        if log.reader is None:
+            raise Violation("a frame without a header", log.stream_name)
+        try:
+            payload, sets = log.reader.decode(data)
+        except CannotDecode as error:
+            what = f"{log.stream_name} upload {log.number}: {error}"
+            raise Violation("a frame that cannot be decoded", what) from None
+        number, track, frame = _HEAD.unpack_from(payload)
+        if number == log.account.number and sets != log.account.coded[track << 32 | frame][1]:
+            what = f"{log.stream_name} upload {log.number} frame {frame}: its sets are not those that it was coded with"
+            raise Violation("a frame that cannot be decoded", what)
+        return payload
+
     def _check_repeat(self, log: SessionLog, fragment: Fragment, key: int) -> None:
         """A frame that was done when its fragment was begun to be read must not be sent again."""
         acked_step = log.account.acked.get(key)
@@ -180,10 +255,16 @@ class Accounts:
             what = f"{log.account.name} upload {log.number} sends frame {key & 0xFFFFFFFF} of track {key >> 32} again"
             raise Violation("a done frame was sent again", what)
 
-    def stored(self, log: SessionLog) -> None:
-        """The service keeps the oldest fragment of the session that it did not keep yet."""
-        fragment = log.fragments[log.stored_count]
-        log.stored_count += 1
+    def slowed(self, log: SessionLog, quota: str) -> None:
+        """The model says that the producer went beyond a quota of fragments."""
+        if not log.account.is_paced:
+            return
+        what = f"{log.stream_name} upload {log.number}: {quota}; {'; '.join(map(str, log.fragments[-7:]))}"
+        raise Violation("more fragments than the service takes", what)
+
+    def stored(self, log: SessionLog, timecode: int) -> None:
+        """The service keeps the fragment of the session that begins then."""
+        fragment = next(fragment for fragment in reversed(log.fragments) if fragment.timecode == timecode)
         fragment.is_stored = True
         log.account.stored.update(fragment.frames)
 
@@ -201,19 +282,24 @@ class Accounts:
 
     def acked(self, log: SessionLog, ack: Ack) -> None:
         """An ACK is about to reach the core."""
-        account = log.account
-        is_final = ack.event == "PERSISTED" or (ack.event == "RECEIVED" and account.done_on_received)
+        own = log.find(ack)
+        if own is None:
+            return
+        log.fragments[own].has_ack = True
+        is_final = ack.event == "PERSISTED" or (ack.event == "RECEIVED" and log.account.done_on_received)
         if not is_final:
             return
-        for index in range(log.acked_count, len(log.fragments)):
-            fragment = log.fragments[index]
-            if fragment.timecode > (ack.timecode or 0):
-                return
-            log.acked_count = index + 1
-            for key in fragment.frames if fragment.is_stored else ():
-                if key not in account.acked:
-                    account.acked[key] = self.step
-                    account.acked_size += account.frames[key][1]
+        for fragment in log.fragments[log.acked_count : own]:
+            if fragment.has_ack:  # else the service may have left it out without a word
+                self._done(log.account, fragment)
+        self._done(log.account, log.fragments[own])
+        log.acked_count = max(log.acked_count, own + 1)
+
+    def _done(self, account: Account, fragment: Fragment) -> None:
+        for key in fragment.frames if fragment.is_stored else ():
+            if key not in account.acked:
+                account.acked[key] = self.step
+                account.acked_size += account.frames[key][1]
 
     def dropped(self, account: Account, reason: int, frames: int) -> None:
         """The core says that it dropped frames."""
@@ -255,7 +341,8 @@ class Accounts:
         for track in account.counts:
             settled = found.frames_settled[track - 1]
             for number in range(account.settled[track], settled):
-                account.settled_unacked += (track << 32 | number) not in account.acked
+                key = track << 32 | number
+                account.settled_unacked += key in account.frames and key not in account.acked
             if settled > account.counts[track]:
                 raise Violation("settled frames that were never put", f"{account.name} track {track}: {settled}")
             account.settled[track] = max(account.settled[track], settled)

@@ -11,6 +11,7 @@ from enum import Enum
 
 from kvspic.local.acks import AckError
 from kvspic.local.faults import ANY, PUT_MEDIA, Fault, FaultKind
+from kvspic.local.quotas import Beyond
 from kvspic.testing.sim_random import SimRandom
 from kvspic.types import BackwardPolicy, FullPolicy
 
@@ -61,6 +62,14 @@ class Burst:
     step_hns: int = 0
 
 
+class DtsKind(Enum):
+    """What a source knows of the times of decoding."""
+
+    GIVEN = "given"
+    UNKNOWN = "not known"
+    GUESSED = "guessed"  # wrongly
+
+
 @dataclass(frozen=True)
 class StreamPlan:
     """One stream and its source; what has a default makes it special. ``gop`` counts frames from key frame to key
@@ -92,8 +101,12 @@ class StreamPlan:
     full_policy: FullPolicy = FullPolicy.DROP_FRAGMENT
     backward_policy: BackwardPolicy = BackwardPolicy.SHIFT
     fragment_s: int = 0  # 0: each key frame begins a fragment
+    is_unpaced: bool = False  # each key frame begins a fragment, and a backlog goes out at once
     huge: int = 0  # every so many frames one that needs several slabs; 0: none
     repeats: int = 0  # of 100 frames so many have the time of the one before
+    is_coded: bool = False  # the video is H.264, see sim_coded; else frames without a format
+    dts: DtsKind = DtsKind.GIVEN
+    max_delay_ms: int = 5
 
     @property
     def name(self) -> str:
@@ -103,7 +116,8 @@ class StreamPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run."""
+    """A run. ``sessions_max``: connections of a stream that the service takes at a time; 0: any number. ``beyond``:
+    what it does with fragments beyond the quotas; an unpaced stream is slowed by none."""
 
     seed: int
     duration_hns: int
@@ -116,6 +130,8 @@ class Plan:
     token_life_hns: int = HNS_PER_HOUR
     persist_hns: int = 100 * HNS_PER_MS
     creating_hns: int = 0
+    sessions_max: int = 0
+    beyond: Beyond = Beyond.SLOW
 
 
 def make_plan(seed: int, hours: float = 1.0) -> Plan:
@@ -135,6 +151,8 @@ def make_plan(seed: int, hours: float = 1.0) -> Plan:
         token_life_hns=random.spread(60, 7200) * HNS_PER_S,
         persist_hns=random.spread(1, 3000) * HNS_PER_MS,
         creating_hns=random.choice((0, 0, 800, 8000)) * HNS_PER_MS,
+        sessions_max=SimRandom(seed, "quota").choice((0, 1)),
+        beyond=SimRandom(seed, "beyond").choice((*4 * (Beyond.SLOW,), Beyond.DROP)),
         streams=streams,
         deeds=_deeds(SimRandom(seed, "deeds"), duration, streams),
         faults=_faults(SimRandom(seed, "faults"), duration, streams),
@@ -188,8 +206,12 @@ def _variant(random: SimRandom, plan: StreamPlan) -> StreamPlan:
         full_policy=random.choice(tuple(FullPolicy)) if random.chance(20) else FullPolicy.DROP_FRAGMENT,
         backward_policy=random.choice(tuple(BackwardPolicy)),
         fragment_s=random.between(1, 6) if random.chance(15) else 0,
+        is_unpaced=random.chance(25),
         huge=random.spread(20, 400) if random.chance(10) and not plan.offline else 0,
         repeats=random.between(1, 30) if random.chance(10) else 0,
+        is_coded=bool(plan.video_hns) and random.chance(40),
+        dts=random.choice(tuple(DtsKind)),
+        max_delay_ms=random.choice((0, 5, 100, 1000)),
     )
 
 
@@ -248,13 +270,14 @@ _REFUSALS = (
     (503, ""),
     (504, ""),
 )
-_ERROR_IDS = tuple(int(error) for error in AckError)
+_ERROR_IDS = tuple(int(error) for error in AckError if error is not AckError.MIN_FRAGMENT_DURATION_REACHED)
+_KEY_IDS = tuple(error for error in _ERROR_IDS if 4500 <= error < 4600)
 _OPERATIONS = (
     PUT_MEDIA, PUT_MEDIA, PUT_MEDIA, ANY, "DescribeStream", "CreateStream", "TagStream", "GetDataEndpoint", "GetToken",
 )  # fmt: skip
 _OF_UPLOAD = (
     FaultKind.CUT, FaultKind.CUT, FaultKind.SILENCE, FaultKind.THROTTLE, FaultKind.ERROR_ACK, FaultKind.DELAY_ACKS,
-    FaultKind.REORDER_ACKS, FaultKind.DROP_ACKS,
+    FaultKind.REORDER_ACKS, FaultKind.DROP_ACKS, FaultKind.KMS_KEY,
 )  # fmt: skip
 _OF_ANY = (
     FaultKind.REFUSE, FaultKind.UNREACHABLE, FaultKind.ANSWER, FaultKind.ANSWER, FaultKind.DELAY, FaultKind.SILENCE,
@@ -302,6 +325,8 @@ def _detail(random: SimRandom, fault: Fault) -> Fault:
     if fault.kind is FaultKind.ANSWER:
         status, name = random.choice(_REFUSALS)
         return replace(fault, status=status, error_name=name, retry_after_s=random.choice((0, 0, 1, 7)))
+    if fault.kind is FaultKind.KMS_KEY:
+        return replace(fault, error_id=random.choice(_KEY_IDS), end_hns=max(fault.end_hns, fault.begin_hns + HNS_PER_S))
     if fault.kind is FaultKind.ERROR_ACK:
         return replace(fault, error_id=random.choice(_ERROR_IDS), fragment=random.below(4))
     return fault

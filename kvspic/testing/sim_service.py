@@ -7,17 +7,18 @@ an ERROR is a fault of the producer, which promises to send nothing that the ser
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kvspic.local.acks import Ack, AckError
 from kvspic.local.errors import ServiceError as Refusal
 from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind, FaultScript
-from kvspic.local.mkv_events import Block, ClusterStart, Event
+from kvspic.local.mkv_events import Block, ClusterStart, Event, Header, Tags, ends_fragment
 from kvspic.local.mkv_reader import MkvReader
 from kvspic.local.model import Service
 from kvspic.local.put_session import PutSession
-from kvspic.local.records import CloseSession, Effect, KeepFragment, SendAck
+from kvspic.local.quotas import Beyond
+from kvspic.local.records import CloseSession, Effect, FragmentRecord, KeepFragment, SendAck
 from kvspic.testing.clock import SimClock, Timer
 from kvspic.testing.sim_checks import Accounts, SessionLog
 from kvspic.testing.sim_network import ClientEnd, Connection, Network
@@ -27,6 +28,7 @@ __all__ = ["Answer", "Keys", "SimService", "UploadHead"]
 
 HNS_PER_S = 10_000_000
 READ_TIMEOUT_HNS = 10 * HNS_PER_S
+SHORT = "fragments of a second"
 # What the model may say of a correct producer: a session that grew too old while no other could be opened.
 EXPECTED = frozenset({AckError.MAX_CONNECTION_DURATION_REACHED})
 
@@ -63,10 +65,17 @@ class SimService:
         self.data_endpoint = "http://data-1"
         self.refused_keys = 0  # keys up to this number are refused as expired
         self.sessions = 0
-        self._stores: set[int] = set()
+        model.key_trouble = lambda name: self.script.key_trouble(name, clock.now_hns)
         for at_hns, fault in script.events():
             clock.call_at(at_hns, lambda fault=fault: self._happen(fault))  # type: ignore[misc]
         self.last_keys = 0
+
+    def heal(self) -> None:
+        """End all faults; what leaves fragments out without a word is one."""
+        self.script = FaultScript()
+        quotas = replace(self.model.settings.quotas, beyond=Beyond.SLOW)
+        self.model.settings = replace(self.model.settings, quotas=quotas)
+        self.model.meter.quotas = quotas
 
     def new_keys(self, life_hns: int) -> Keys:
         """Give out credentials."""
@@ -114,7 +123,7 @@ class SimService:
             return Answer(status=403, error_name="ExpiredTokenException")
         try:
             if operation == "GetDataEndpoint":
-                return Answer(self.model.get_data_endpoint(request, self.data_endpoint))
+                return Answer(self.model.get_data_endpoint(request, self.data_endpoint, self.clock.now_hns))
             return Answer(self.model.call(operation, request, self.clock.now_hns))
         except Refusal as refusal:
             return Answer(status=refusal.status, error_name=refusal.name)
@@ -160,6 +169,8 @@ class _Session:
         self._has_answered = self._is_over = False
         self._size = self._fragments = 0
         self._held: Ack | None = None
+        self._unread: list[bytes] = []  # of the body, while the quotas hold the reading back
+        self._has_ended = False
         by_kind = {fault.kind: fault for fault in reversed(faults)}
         self._early = by_kind.get(FaultKind.ANSWER)
         self._late = by_kind.get(FaultKind.DELAY)
@@ -199,19 +210,42 @@ class _Session:
     def body(self, data: bytes) -> None:
         """Bytes of the body are here."""
         self._size += len(data)
-        session = self._session
-        if session is None or self._is_over or self._refuse_early():
+        if self._session is None or self._is_over or self._refuse_early():
             return
         if not self._has_answered and self._early is None:
             self._has_answered = True
             delay_hns = self._late.delay_hns if self._late else 0
             self._connection.answer(lambda client: client.head(200, "", 0), delay_hns)
-        self._apply(session.feed(data, self._clock.now_hns))
+        self._unread.append(data)
+        if len(self._unread) == 1:
+            self._read()
 
     def end_of_body(self) -> None:
         """The producer ended the body."""
-        if self._session is not None and not self._is_over:
+        self._has_ended = True
+        if not self._unread:
+            self._read()
+
+    def _read(self) -> None:
+        """Read what has arrived, no faster than the quotas allow."""
+        while self._session is not None and not self._is_over:
+            if self._session.resume_hns > self._clock.now_hns:
+                self._clock.call_at(self._session.resume_hns, self._read, True)
+                return
+            if not self._unread:
+                break
+            data = self._unread[0]
+            self._apply(self._session.feed(data, self._clock.now_hns))
+            self._unread.pop(0)
+            self._judge_pace()
+        if self._has_ended and self._session is not None and not self._is_over:
             self._apply(self._session.end_of_body(self._clock.now_hns))
+
+    def _judge_pace(self) -> None:
+        """A tail may be short, because nothing follows that it could be joined to; the judge sees to the others."""
+        breaches = self._session.breaches.keys() - {SHORT} if self._session is not None else None
+        if breaches and not self._is_over:
+            self._service.judge.slowed(self._log, ", ".join(breaches))
 
     def cut(self) -> None:
         """Nobody is left at the other end."""
@@ -230,28 +264,29 @@ class _Session:
             if isinstance(effect, SendAck):
                 self._send(effect.ack)
             elif isinstance(effect, KeepFragment):
-                self._keep(effect.fragment.number)
+                self._keep(effect.fragment)
             elif isinstance(effect, CloseSession):
                 self._close()
         self._arm()
 
-    def _keep(self, number: str) -> None:
-        self._service.judge.stored(self._log)
+    def _keep(self, fragment: FragmentRecord) -> None:
+        self._service.judge.stored(self._log, fragment.timecode)
         at_hns = self._clock.now_hns + self._service.store_delay.below(200_000)
-        self._clock.call_at(at_hns, lambda: self._kept(number), True)
+        self._clock.call_at(at_hns, lambda: self._kept(fragment.number), True)
 
     def _kept(self, number: str) -> None:
         if self._session is not None and not self._is_over:
             self._apply(self._session.stored(number, self._clock.now_hns))
 
     def _send(self, ack: Ack) -> None:
-        if ack.event == "ERROR" and ack.error is not None and ack.error not in EXPECTED:
+        if ack.event == "ERROR" and ack.error is not None and not self._is_expected(ack.error):
             self._service.judge.refused(self._log, ack.error)
         fault = self._error
         if fault is not None and ack.event == "BUFFERING":
             self._fragments += 1
             if self._fragments > fault.fragment:
-                self._answer(Ack("ERROR", ack.timecode, ack.number, AckError(fault.error_id)))
+                self._answer(ack)
+                self._answer(Ack("ERROR", ack.timecode, ack.number, fault.ack_error))
                 self._close()
                 return
         if self._drops and ack.event != "ERROR":
@@ -263,6 +298,10 @@ class _Session:
         if self._held is not None:
             held, self._held = self._held, None
             self._answer(held)
+
+    def _is_expected(self, error: AckError) -> bool:
+        key_trouble = self._service.script.key_trouble(self._log.stream_name, self._clock.now_hns)
+        return error in EXPECTED or error is key_trouble
 
     def _answer(self, ack: Ack) -> None:
         line = ack.line()
@@ -311,6 +350,10 @@ class _WatchedReader(MkvReader):
         for event in events:
             if isinstance(event, Block):
                 self._judge.block(self._log, event)
+            elif isinstance(event, Tags) and ends_fragment(event):
+                self._judge.ended(self._log)
+            elif isinstance(event, Header):
+                self._judge.header(self._log, event)
             elif isinstance(event, ClusterStart):
                 self._judge.cluster(self._log, event.offset, event.timecode)
         return events

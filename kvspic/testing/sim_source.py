@@ -6,12 +6,14 @@ frame says in its bytes who it is; an account keeps what was taken.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kvspic import errors
 from kvspic.testing.sim_checks import payload_of
-from kvspic.testing.sim_plan import HNS_PER_MS, Burst, StreamPlan
+from kvspic.testing.sim_coded import Coder
+from kvspic.testing.sim_plan import HNS_PER_MS, Burst, DtsKind, StreamPlan
 from kvspic.testing.sim_random import SimRandom
+from kvspic.types import BackwardPolicy
 
 if TYPE_CHECKING:
     from kvspic.testing.simulation import World
@@ -24,6 +26,16 @@ BATCH = 20  # frames that an offline source puts in one go
 PACE_HNS = 30 * HNS_PER_MS
 
 
+class Made(NamedTuple):
+    """A frame before it is put; ``size`` is what it would have without a codec."""
+
+    track: int
+    size: int
+    flags: int
+    pts_hns: int
+    dts_hns: int | None
+
+
 class SimSource:
     """The frames of one stream plan, through all lives of the stream."""
 
@@ -32,7 +44,9 @@ class SimSource:
         self._plan = plan
         self._random = SimRandom(world.plan.seed, f"source {plan.index}")
         self._audio_track = AUDIO if plan.video_hns else VIDEO
-        self._waiting: tuple[bytes, int, int, int, int] | None = None  # an offline frame that found no room
+        self._waiting: Made | None = None  # an offline frame that found no room
+        self._coder = Coder(SimRandom(world.plan.seed, f"coder {plan.index}")) if plan.is_coded else None
+        self._coder_account = 0  # that the coder gives its frames to
         self._burst: Burst | None = None
         self._at_hns = 0  # of the next frame, in the time of the burst
         self._audio_at_hns = 0
@@ -83,7 +97,7 @@ class SimSource:
         """Put until the store is full or enough is done for now; ``room`` goes on."""
         burst, world = self._burst, self._world
         life = world.lives[self._plan.index]
-        if self._waiting is not None and not self._put(*self._waiting):
+        if self._waiting is not None and not self._put(self._waiting):
             return
         for _ in range(BATCH):
             if burst is None or (self._at_hns >= world.begin_hns + burst.end_hns and self._may_end()):
@@ -174,24 +188,55 @@ class SimSource:
         if self._plan.repeats and self._random.chance(self._plan.repeats):
             pts_hns, dts_hns = self._last.get(track, (pts_hns, dts_hns))
         self._last[track] = (pts_hns, dts_hns)
-        number = account.counts[track]
-        data = payload_of(account.number, track, number, size)
-        self._put(data, track, flags, pts_hns, dts_hns)
+        made = Made(track, size, flags, pts_hns, self._dts(dts_hns))
+        calls: tuple[bytes, ...] = ()
+        if self._coder is not None and track == VIDEO:
+            if self._coder_account != account.number:
+                self._coder.begin()
+            self._coder_account = account.number
+            calls = self._coder.next_group() if flags & KEY else ()
+        self._put_calls(made, calls)
+        self._put(made)
 
-    def _put(self, data: bytes, track: int, flags: int, pts_hns: int, dts_hns: int) -> bool:
+    def _dts(self, dts_hns: int) -> int | None:
+        plan = self._plan
+        if plan.dts is DtsKind.GIVEN or plan.backward_policy is BackwardPolicy.ERROR:
+            return dts_hns
+        return None if plan.dts is DtsKind.UNKNOWN else dts_hns + self._random.between(0, 2000) * HNS_PER_MS
+
+    def _put_calls(self, made: Made, calls: tuple[bytes, ...]) -> None:
+        """Put what holds no picture; the next picture takes it along."""
+        world = self._world
+        life = world.lives[self._plan.index]
+        for data in calls:
+            try:
+                life.core.put_frame(data, made.pts_hns, made.dts_hns, 0, made.track, 0, world.clock.now_hns)
+            except errors.StreamStoppedError:
+                return
+            life.account.counts[made.track] += 1
+            life.account.joined_size += len(data)
+            world.touched[life] = None
+
+    def _put(self, made: Made) -> bool:
         """Put a frame; False when an offline one has to wait for room."""
         world = self._world
         life = world.lives[self._plan.index]
-        account = life.account
+        account, track, flags = life.account, made.track, made.flags
+        coder = self._coder if track == VIDEO else None
+        if coder is not None and self._coder_account != account.number:  # the stream lives another life by now
+            self._coder_account = account.number
+            coder.begin()
+            self._put_calls(made, coder.next_group() if flags & KEY else ())
         number = account.counts[track]
-        if self._waiting is not None:  # the stream may live another life by now
-            data = payload_of(account.number, track, number, len(data))
+        data = payload_of(account.number, track, number, made.size)
+        picture = None if coder is None else coder.picture(data, flags)
+        data = data if picture is None else picture.data
         self._waiting = None
         try:
-            life.core.put_frame(data, pts_hns, dts_hns, 0, track, flags, world.clock.now_hns)
+            life.core.put_frame(data, made.pts_hns, made.dts_hns, 0, track, flags, world.clock.now_hns)
         except errors.StoreFullError:
             if self._plan.offline:  # a source of a realtime stream with the policy to refuse leaves the frame out
-                self._waiting = (data, track, flags, pts_hns, dts_hns)
+                self._waiting = made
                 life.on_room = self.room
             elif track == VIDEO and flags & KEY:
                 self._is_left_out = True
@@ -203,7 +248,12 @@ class SimSource:
             return True
         finally:
             world.touched[life] = None
-        account.frames[track << 32 | number] = (pts_hns, len(data))
+        key = track << 32 | number
+        account.frames[key] = (made.pts_hns, len(data) + account.joined_size * (coder is not None))
+        if picture is not None:
+            account.coded[key] = (made.size, picture.sets)
+            account.joined_size = 0
+        account.note_times(key, life.core)
         if track == VIDEO and self._plan.video_hns:
             account.gops[number | VIDEO << 32] = self._gop
         account.counts[track] += 1

@@ -16,7 +16,7 @@ from kvspic.core import Stream
 from kvspic.driver.rules import CallEnd, OrderRules, Recovery, described
 from kvspic.local.acks import Ack
 from kvspic.provider.results import ServiceResult, classify, classify_transport, is_credential_problem
-from kvspic.provider.session import PutMediaOutcome
+from kvspic.provider.upload import PutMediaOutcome
 from kvspic.retry import Decision, GiveUp
 from kvspic.testing.clock import Timer
 from kvspic.testing.sim_checks import Account, Violation
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["SimStream"]
 
 Take = Callable[[Mapping[str, Any]], dict[str, int]]  # from an answer of the service to the fields for the core
+Done = Callable[["Mapping[str, Any] | None", int], None]  # the answer, or None and the result
 
 HNS_PER_S = 10_000_000
-ORDERS_PER_MINUTE_MAX = 400
+ROUNDS_PER_MINUTE_MAX = 100  # of Describe, GetDataEndpoint, GetToken, PutMedia, and TagStream where there are tags
 RETRIES_MAX = 5
 TRIES_PER_MINUTE_MAX = 10 + 24 + 1  # of the policy: ten at once, then one each 2.5 s
 
@@ -50,6 +51,7 @@ class SimStream:
         self.recovery = Recovery(world.policy, core, self.rules, self._later)
         self.uploads: dict[int, SimUpload] = {}
         self.calls = 0  # outstanding
+        self.endpoint_url = ""  # where the upload goes that begins next
         self.retry_timer: Timer | None = None
         self.is_given_up = self.is_closed = self.is_stopped = self.is_freed = False
         self.on_room: Callable[[], None] = lambda: None
@@ -74,7 +76,6 @@ class SimStream:
             ActionKind.DROPPED: self._dropped,
             ActionKind.ROOM: lambda action: self.on_room(),
             ActionKind.CLOSED: self._closed,
-            ActionKind.TIME_SHIFTED: self._shifted,
         }
 
     def on_action(self, action: Action) -> None:
@@ -98,7 +99,7 @@ class SimStream:
             raise Violation("a retry without a pause", f"{self.plan.name}: {ActionKind(action.kind).name}")
         recent = [at for at in self.account.orders if at > now_hns - 60 * HNS_PER_S]
         self.account.orders = [*recent, now_hns]
-        if len(recent) > ORDERS_PER_MINUTE_MAX:
+        if len(recent) > ROUNDS_PER_MINUTE_MAX * (5 if self.plan.has_tags else 4):
             raise Violation("a storm of calls", f"{self.plan.name}: {len(recent)} in a minute")
 
     def free(self) -> None:
@@ -107,20 +108,31 @@ class SimStream:
         if self.retry_timer is not None:
             self.retry_timer.cancel()
         for upload in tuple(self.uploads.values()):
-            upload.end()
+            upload.handle.end()
         self.core.close()
 
     # ---- the control plane
 
     def _call(self, action: Action, operation: str, request: Mapping[str, Any], take: Take) -> None:
         """Make a call, refresh refused keys once, answer the core once, whatever happens."""
+
+        def done(fields: Mapping[str, Any] | None, result: int) -> None:
+            self.rules.answer(action, self.world.clock.now_hns, {"result": result} if fields is None else take(fields))
+
+        self._ask(operation, request, done)
+
+    def _ask(self, operation: str, request: Mapping[str, Any], done: Done) -> None:
         self.calls += 1
         clock, began = self.world.clock, CallEnd(0)
+
+        def settle(fields: Mapping[str, Any] | None, result: int) -> None:
+            self.calls -= 1
+            done(fields, result)
 
         def replied(answer: Answer, is_repeat: bool) -> None:
             if answer.fields is not None:
                 self.rules.called(replace(began, http_status=200), clock.now_hns)
-                self._reply(action, take(answer.fields))
+                settle(answer.fields, 200)
                 return
             if is_credential_problem(answer.status, answer.error_name) and answer.trouble is None and not is_repeat:
                 ask(True)
@@ -129,29 +141,29 @@ class SimStream:
                 result = classify_transport(answer.trouble)
             else:
                 result = classify(answer.status, answer.error_name)
-            end = CallEnd(began.began_hns, answer.status, answer.error_name, answer.retry_after_s)
+            end = CallEnd(began.began_hns, answer.status, answer.error_name, answer.retry_after_s, operation)
             pause_hns = self.rules.called(end, clock.now_hns)
-            clock.call_later(pause_hns, lambda: self._reply(action, {"result": int(result)}))
+            clock.call_later(pause_hns, lambda: settle(None, int(result)))
 
         def ask(refresh: bool) -> None:
             keys = self.world.credentials(refresh)
             if keys is None:
                 self.rules.called(began, clock.now_hns)
-                no_keys = {"result": int(ServiceResult.NOT_AUTHORIZED)}
-                clock.call_later(HNS_PER_S // 100, lambda: self._reply(action, no_keys))
+                clock.call_later(HNS_PER_S // 100, lambda: settle(None, int(ServiceResult.NOT_AUTHORIZED)))
                 return
+            self.account.called(operation, clock.now_hns)
             self.world.service.call(operation, request, keys, lambda answer: replied(answer, refresh))
 
         def begin() -> None:
             nonlocal began
-            began = CallEnd(clock.now_hns)
+            began = CallEnd(clock.now_hns, operation=operation)
             ask(False)
 
-        self._paced(begin)
+        self._paced(operation, begin)
 
-    def _paced(self, begin: Callable[[], None]) -> None:
+    def _paced(self, operation: str, begin: Callable[[], None]) -> None:
         """Begin a call of the service when it is this stream's turn."""
-        wait_hns = self.rules.wait_hns(self.world.clock.now_hns)
+        wait_hns = self.rules.wait_hns(operation, self.world.clock.now_hns)
         if wait_hns:
             self.world.clock.call_later(wait_hns, begin)
         else:
@@ -205,33 +217,56 @@ class SimStream:
 
     def _put_media(self, action: Action) -> None:
         self.account.uploads_open.add(action.upload)
-        upload = SimUpload(self, action.upload, action.a, lambda outcome: self._upload_done(action, outcome))
+        upload = SimUpload(self, action, lambda outcome: self._upload_done(upload, outcome))
         self.uploads[action.upload] = upload
-        upload.action = action
-        self._paced(upload.begin)
+        self.rules.began(upload.handle)
+        self._begin_in_turn(upload)
 
-    def answered_upload(self, upload: SimUpload) -> None:
-        """The connection of an upload stands."""
-        if upload.action is not None:
-            self.rules.answer(upload.action, self.world.clock.now_hns, {})
+    def _begin_in_turn(self, upload: SimUpload) -> None:
+        """Begin an upload when the ones before it leave it room, and it is known where it goes."""
+        clock = self.world.clock
+        if upload.handle.is_over:
+            upload.begin()
+        elif self.rules.wait_for_elders_hns(upload.handle, clock.now_hns) > 0:
+            clock.call_later(HNS_PER_S // 2, lambda: self._begin_in_turn(upload))
+        elif (url := self.rules.endpoint(clock.now_hns)) is None:
+            self._find_endpoint(upload)
+        else:
+            self.endpoint_url = url
+            self._paced("PutMedia", upload.begin)
 
-    def _upload_done(self, action: Action, outcome: PutMediaOutcome) -> None:
-        upload = self.uploads.pop(action.upload)
+    def _find_endpoint(self, upload: SimUpload) -> None:
+        asked_hns, last = self.world.clock.now_hns, self.rules.last_endpoint()
+
+        def done(fields: Mapping[str, Any] | None, result: int) -> None:
+            if fields is not None:
+                self.rules.learn_endpoint(str(fields["DataEndpoint"]), asked_hns)
+            self.endpoint_url = str(fields["DataEndpoint"]) if fields is not None else last or ""
+            if fields is None and last is None:
+                self._upload_done(upload, PutMediaOutcome(ServiceResult(result)))
+            else:
+                self._paced("PutMedia", upload.begin)
+
+        self._ask("GetDataEndpoint", {"StreamName": self.plan.name, "APIName": "PUT_MEDIA"}, done)
+
+    def _upload_done(self, upload: SimUpload, outcome: PutMediaOutcome) -> None:
+        action, clock = upload.handle.action, self.world.clock
+        self.uploads.pop(action.upload)
         self.account.uploads_open.discard(action.upload)
         self.world.write(self.plan.name, f"upload {action.upload} ended: {outcome.message}")
-        end = CallEnd(upload.began_hns, outcome.http_status, outcome.error_name, outcome.retry_after_s)
-        pause_hns = self.rules.called(end, self.world.clock.now_hns)
-        if outcome.endpoint_is_doubtful:
-            self.rules.doubt_endpoint()
-        if upload.body.is_over or self.is_freed:
+        pause_hns = self.rules.ended(upload.handle, outcome, upload.began_hns, clock.now_hns)
+        for other in tuple(self.uploads.values()):
+            if self.rules.wait_for_elders_hns(other.handle, clock.now_hns) <= 0:
+                other.hurry()
+        if upload.handle.is_over or self.is_freed:
             return
         self.calls += 1
 
         def tell() -> None:
             self.calls -= 1
-            self.rules.upload_ended(action, upload.is_connected, outcome.result, self.world.clock.now_hns)
+            self.rules.upload_ended(upload.handle, outcome.result, clock.now_hns)
 
-        self.world.clock.call_later(pause_hns, tell)
+        clock.call_later(pause_hns, tell)
 
     def told_of_ack(self, ack: Ack) -> None:
         """An ACK has reached the core."""
@@ -246,7 +281,7 @@ class SimStream:
     def _upload_end(self, action: Action) -> None:
         upload = self.uploads.get(action.upload)
         if upload is not None:
-            upload.end()
+            upload.handle.end()
 
     # ---- notices
 
@@ -256,9 +291,6 @@ class SimStream:
     def _dropped(self, action: Action) -> None:
         self.world.accounts.dropped(self.account, action.result, action.b)
         self.recovery.dropped(DropReason(action.result), self.world.clock.now_hns)
-
-    def _shifted(self, action: Action) -> None:
-        self.account.is_shifted = True
 
     def _closed(self, action: Action) -> None:
         self.is_closed = True

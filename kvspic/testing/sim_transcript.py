@@ -58,7 +58,7 @@ class Transcript:
     def _member(self, name: str, value: Any) -> str:
         if isinstance(value, Enum):
             return value.name
-        if name in ("pts_ns", "timecode_ms"):  # shown as the run counts, not since 1970
+        if value is not None and name in ("pts_ns", "timecode_ms"):  # shown as the run counts, not since 1970
             hns = value // 100 if name == "pts_ns" else value * 10_000
             return f"{name.rpartition('_')[0]}={self._seconds(hns)}"
         return f"{name}={value}"

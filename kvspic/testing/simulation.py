@@ -9,18 +9,20 @@ run. ``kvspic simulate --seeds 0..99 --hours 1`` runs many; ``sim_shrink`` makes
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import timedelta
 
 from kvspic import errors
 from kvspic.actions import ORDERS, Action, ActionKind
-from kvspic.core import Client, StreamSetup, UploadReader
+from kvspic.core import TIME_NONE, Client, StreamSetup, UploadReader
+from kvspic.driver.aio import WAKE_SIZE, wake_socket
 from kvspic.driver.turn import Turn
 from kvspic.local.faults import FaultKind, FaultScript
 from kvspic.local.model import Service
+from kvspic.local.quotas import Beyond, Quotas
 from kvspic.local.settings import Settings
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import DefaultRetryPolicy, ThrottleBudget
+from kvspic.retry import CallBudget, DefaultRetryPolicy
 from kvspic.testing.clock import SimClock
 from kvspic.testing.sim_checks import Accounts, Violation
 from kvspic.testing.sim_network import Network
@@ -30,7 +32,7 @@ from kvspic.testing.sim_service import Keys, SimService
 from kvspic.testing.sim_source import SimSource
 from kvspic.testing.sim_stream import SimStream
 from kvspic.testing.sim_transcript import Transcript
-from kvspic.types import BackwardPolicy, DropReason, StreamOptions, Track, TrackType
+from kvspic.types import BackwardPolicy, DropReason, H264Track, StreamOptions, Track, TrackType
 
 __all__ = ["Figures", "World", "run_plan", "run_seed"]
 
@@ -38,10 +40,12 @@ BEGIN_HNS = 17_000_000_000_000_000  # some day in 2023
 WATCH_HNS = 10 * HNS_PER_S
 STUCK_HNS = 240 * HNS_PER_S  # a peer that takes no byte is left after 120 s; and as much again for what comes then
 READ_SIZE = 16384
-FAULT_TAIL_HNS = 45 * HNS_PER_S  # what a fault still delays after its time
+FAULT_TAIL_HNS = 105 * HNS_PER_S  # what a fault still delays after its time: the longest pause is 60 s
 DRAIN_MAX_HNS = 3600 * HNS_PER_S
 LINGER_HNS = 60 * HNS_PER_S  # a connection that the core is done with has ended by then
 EVENTS_MAX = 3_000_000
+HEADS_SIZE = 40  # around a frame, a fragment
+FAULT_BYTES_MAX = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Figures:
     fragments: int
     sessions: int
     events: int
+    bytes_put: int
+    bytes_sent: int
 
     def plus(self, other: Figures) -> Figures:
         """The figures of both runs."""
@@ -68,11 +74,15 @@ class World:
         self.random = SimRandom(plan.seed, "world")
         self.accounts = Accounts(self.clock)
         self.network = Network(self.clock, SimRandom(plan.seed, "network"), plan.latency_hns, plan.bytes_per_s)
-        settings = Settings(creating_hns=plan.creating_hns, persist_delay_hns=plan.persist_hns)
+        settings = Settings(
+            quotas=_quotas(plan),
+            creating_hns=plan.creating_hns,
+            persist_delay_hns=plan.persist_hns,
+        )
         script = FaultScript(plan.faults, BEGIN_HNS)
         self.service = SimService(self.clock, self.network, Service(settings), script, self.accounts)
         self.policy = DefaultRetryPolicy(SimRandom(plan.seed, "policy").unit)
-        self.throttle = ThrottleBudget()
+        self.throttle = CallBudget()
         self.endpoints = EndpointCache()
         self.reader = UploadReader(READ_SIZE)
         self.touched: dict[SimStream, None] = {}
@@ -84,7 +94,8 @@ class World:
         self.client = Client(BEGIN_HNS, store_size=plan.store_size, seed=plan.seed + 1)
         self.turn = Turn(self.client)
         self.turn.handlers[0] = self._on_client_action
-        self.turn.take(BEGIN_HNS)
+        self._wake = wake_socket(self.client.wake_fd)
+        self._due_hns = self.turn.take(BEGIN_HNS)
         self._due = self.clock.call_later(0, lambda: None)
         self._over_hns = 0
         for stream in plan.streams:
@@ -115,17 +126,22 @@ class World:
 
     def _open(self, plan: StreamPlan) -> None:
         account = self.accounts.open(plan.name, plan.offline, plan.want_acks)
-        kinds = {fault.kind for fault in self.plan.faults}
-        account.loses_nothing_refused = FaultKind.ERROR_ACK not in kinds
-        account.is_shifted = bool(plan.repeats) or any(burst.jump_hns or burst.step_hns for burst in plan.bursts)
-        account.mixes_gops = bool(plan.fragment_s)
+        account.loses_nothing_refused = not any(
+            fault.kind is FaultKind.ERROR_ACK
+            and errors.refusal_of(fault.ack_error).about is errors.RefusalClass.FRAGMENT
+            for fault in self.plan.faults
+        )
+        account.mixes_gops = bool(plan.fragment_s) or not plan.is_unpaced
+        account.is_paced = not plan.is_unpaced
+        account.joins_below = (plan.store_size or self.plan.store_size) // 5 if account.is_paced else 0
+        account.is_coded = plan.is_coded
         account.is_relative = plan.relative
         account.may_be_silent = bool(plan.video_hns and plan.audio_hns)
         setup = StreamSetup(plan.name, _tracks(plan), _options(plan), account.number)
         core = self.client.open_stream(setup, self.clock.now_hns)
         life = self.lives[plan.index] = SimStream(self, plan, account, core)
         life.on_closed = lambda: self._closed(life)
-        self.turn.handlers[account.number] = life.on_action
+        self.turn.handlers[account.number] = self.turn.readers[account.number] = life.on_action
 
     def _closed(self, life: SimStream) -> None:
         """A stopped stream is closed: it is checked, and mostly begins anew."""
@@ -147,6 +163,7 @@ class World:
     def _free(self, life: SimStream) -> None:
         life.free()
         self.turn.handlers.pop(life.account.number, None)
+        self.turn.readers.pop(life.account.number, None)
         self.touched.pop(life, None)
 
     # ---- deeds
@@ -175,7 +192,7 @@ class World:
             DeedKind.RESET_CONNECTION: lambda: core.reset_connection(now_hns),
             DeedKind.END_FRAGMENT: lambda: core.end_fragment(now_hns),
             DeedKind.METADATA: lambda: core.put_metadata("name", "value", self.random.chance(30)),
-            DeedKind.CPD: lambda: core.set_cpd(1, self.random.next().to_bytes(8, "big")),
+            DeedKind.CPD: lambda: self._new_cpd(life),
         }
         if kind is DeedKind.END_FRAGMENT:
             life.may_skip()
@@ -184,10 +201,14 @@ class World:
         except (errors.StateError, errors.ResourceError, errors.UsageError) as error:
             self.write(life.plan.name, f"refused: {type(error).__name__}")
 
+    def _new_cpd(self, life: SimStream) -> None:
+        if not life.plan.is_coded:  # a coder's are in what it gives
+            life.core.set_cpd(1, self.random.next().to_bytes(8, "big"))
+
     def _heal(self) -> None:
         """The faults are over: from now on everything has to drain. Half-open connections stay half-open."""
         self._is_healed = True
-        self.service.script = FaultScript()
+        self.service.heal()
         self.write("", "faults are over")
 
     # ---- what the provider gives
@@ -232,18 +253,27 @@ class World:
             self.accounts.step = events = events + 1
             self.clock.step()
             if not self.clock.was_quiet:  # else something happened at the service only
-                self._take_turn()
+                if self._is_woken() or self.clock.now_hns >= self._due_hns:
+                    self._take_turn()
                 self._check_touched()
             if events > EVENTS_MAX:
                 raise Violation("events without end", f"{events}")
         return self._figures(events)
 
+    def _is_woken(self) -> bool:
+        """Whether the core has asked for a turn; without that and a deadline the driver takes none either."""
+        try:
+            return bool(self._wake.recv(WAKE_SIZE))
+        except BlockingIOError:
+            return False
+
     def _take_turn(self) -> None:
-        due_hns = self.turn.take(self.clock.now_hns)
-        if due_hns is None or (self._due.is_pending and self._due.at_hns == due_hns):
+        self._due_hns = due_hns = self.turn.take(self.clock.now_hns)
+        if self._due.is_pending and self._due.at_hns == due_hns:
             return
         self._due.cancel()
-        self._due = self.clock.call_at(due_hns, lambda: None)
+        if due_hns != TIME_NONE:
+            self._due = self.clock.call_at(due_hns, lambda: None)
 
     def _check_touched(self) -> None:
         if not self.touched:
@@ -323,19 +353,45 @@ class World:
                 raise Violation("an upload handle did not end", f"{life.plan.name}: {life.account.uploads_open}")
         accounts = self.accounts.all.values()
         fragments = sum(life.account.metrics.fragments_put for life in self.lives.values())
-        return Figures(sum(len(account.frames) for account in accounts), fragments, self.service.sessions, events)
+        frames = sum(len(account.frames) for account in accounts)
+        bytes_put = sum(account.metrics.bytes_put for account in accounts)
+        bytes_sent = sum(account.metrics.bytes_sent for account in accounts)
+        found = Figures(frames, fragments, self.service.sessions, events, bytes_put, bytes_sent)
+        self._check_bytes(found)
+        return found
+
+    def _check_bytes(self, found: Figures) -> None:
+        """What is sent is little more than the media, a fault costs a megabyte at most."""
+        media = found.bytes_put + HEADS_SIZE * (found.frames + found.fragments + found.sessions)
+        causes = 1 + len(self.plan.faults) + len(self.plan.deeds)
+        if self.plan.beyond is Beyond.DROP and any(stream.is_unpaced for stream in self.plan.streams):
+            return  # without a word of the service all goes out again every 30 s
+        if found.bytes_sent > media * 11 // 10 + causes * FAULT_BYTES_MAX:
+            what = f"{found} with {causes - 1} faults and deeds"
+            raise Violation("more bytes than the media and its faults need", what)
 
     def close(self) -> None:
         """Free everything."""
         for life in self.lives.values():
             if not life.is_freed:
                 self._free(life)
+        self._wake.close()
         self.client.close()
 
 
+def _quotas(plan: Plan) -> Quotas:
+    """All of the service's, but that an unpaced stream would go beyond those of fragments at all times."""
+    quotas = Quotas(sessions_max=plan.sessions_max, beyond=plan.beyond)
+    if plan.beyond is Beyond.SLOW and any(stream.is_unpaced for stream in plan.streams):
+        return replace(quotas, fragments_per_s=0, fragment_duration_min_hns=0)
+    return quotas
+
+
 def _tracks(plan: StreamPlan) -> list[Track]:
-    tracks = []
-    if plan.video_hns:
+    tracks: list[Track] = []
+    if plan.video_hns and plan.is_coded:
+        tracks.append(H264Track())
+    elif plan.video_hns:
         tracks.append(Track("V_MJPEG", "video/mjpeg", name="video", cpd=b"video"))
     if plan.audio_hns:
         tracks.append(Track("A_PCM", "audio/pcm", TrackType.AUDIO, name="audio", cpd=b"audio", sample_rate=8000))
@@ -355,6 +411,8 @@ def _options(plan: StreamPlan) -> StreamOptions:
         full_policy=plan.full_policy,
         backward_policy=plan.backward_policy,
         fragment_duration=timedelta(seconds=plan.fragment_s),
+        max_delay=timedelta(milliseconds=plan.max_delay_ms),
+        fragment_duration_min=timedelta(0) if plan.is_unpaced else None,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kvspic._lib import ffi, lib
+from kvspic.testing._internals import ffi, lib
 from kvspic.testing.vectors_clip import clip_frames
 from kvspic.testing.vectors_decode import decoded_md5
 from kvspic.testing.vectors_forms import data_of, masked

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from kvspic._lib import ffi, lib
+from kvspic.testing._internals import ffi, lib
 from kvspic.testing.vectors_forms import data_of, masked, masked_loss
 from kvspic.testing.vectors_status import status_named
 
