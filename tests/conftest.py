@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 IN_CI = os.environ.get("CI", "").lower() == "true"
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell leaves it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -115,4 +119,4 @@ def _nobody_is_throttled(monkeypatch):
     """What a test's service has throttled slows no other test down."""
     orders = sys.modules.get("kvspic.driver.orders")
     if orders is not None:
-        monkeypatch.setattr(orders, "THROTTLE", orders.ThrottleBudget())
+        monkeypatch.setattr(orders, "BUDGET", orders.CallBudget())

@@ -17,7 +17,7 @@ from kvspic.provider.credentials import CallableCredentials, Credentials, NoCred
 from kvspic.retry import DefaultRetryPolicy
 
 TRACKS = [kvspic.Track("V_TEST", "video/x-test")]
-POLICY = DefaultRetryPolicy(lambda: 0.5, base_s=0.01, cap_s=0.05, settled_s=0.05)
+POLICY = DefaultRetryPolicy(lambda: 0.5, base_s=0.01, cap_s=0.05, settled_s=0.05, held_base_s=0.05, held_cap_s=0.1)
 ONE_ROUND = DefaultRetryPolicy(lambda: 0.5, base_s=600, cap_s=600)  # no call is under way when the endpoint ends
 SECRETS = {"AKIDLATE": "late"}
 
@@ -127,3 +127,22 @@ def test_throttling_slows_all_streams_of_the_process_and_loses_nothing(tmp_path)
             stream.flush(20)
         reports = producer.close(20)
     assert all(report.is_complete for report in reports)
+
+
+@pytest.mark.parametrize("error_id", [4008, 4501, 4503, 5000, 5001, 4000, 4003])
+def test_an_error_ack_about_the_stream_or_the_session_costs_no_frame(tmp_path, error_id):
+    """Ten sessions are refused, then the service is well again."""
+    events = []
+    with (
+        LocalEndpoint.run_in_thread(tmp_path) as endpoint,
+        kvspic.Producer(endpoint_url=endpoint.url, retry_policy=POLICY) as producer,
+    ):
+        endpoint.faults.add(Fault(FaultKind.ERROR_ACK, error_id=error_id, fragment=1, count=10))
+        stream = producer.open_stream("door", TRACKS, offline=True, on_event=events.append)
+        put(stream, 100)
+        stream.flush(30)
+        report = stream.close(20)
+    assert report.is_complete
+    assert report.frames_dropped == 0
+    refusals = [event for event in events if isinstance(event, kvspic.ErrorAck)]
+    assert refusals[0].error_id == error_id

@@ -5,6 +5,7 @@ from unit.local import mkv_bytes as mkv
 from kvspic.local.model import Service
 from kvspic.local.put_session import Phase
 from kvspic.local.records import KeepFragment, SendAck
+from kvspic.local.settings import Settings
 
 NOW = 17_000_000_000_000_000
 HEADS = {
@@ -20,7 +21,7 @@ WHOLE_AT = [len(b"".join(PARTS[:3])), len(b"".join(PARTS[:5])) + CLUSTER_HEAD_SI
 
 
 def test_a_cut_after_each_byte_keeps_what_was_whole_and_acknowledges_nothing_more():
-    service = Service()
+    service = Service(Settings.unlimited())
     service.call("CreateStream", {"StreamName": "cam", "DataRetentionInHours": 1}, NOW)
     for size in range(len(BODY) + 1):
         session = service.open_put(HEADS, NOW)

@@ -14,7 +14,8 @@ from kvspic.local.server import LocalEndpoint
 SERVER = """
 import asyncio, sys
 from kvspic.local.server import LocalEndpoint
-endpoint = LocalEndpoint(data_dir=sys.argv[1], durability=sys.argv[2])
+from kvspic.local.settings import Settings
+endpoint = LocalEndpoint(data_dir=sys.argv[1], durability=sys.argv[2], settings=Settings.unlimited())
 asyncio.run(endpoint.serve_forever(lambda url: print(url, flush=True)))
 """
 UPLOADS = 3

@@ -4,6 +4,7 @@ The real core and policy on simulated time. The network of the simulation is har
 attempt that began without a link times out after 5 s even when the link comes back meanwhile.
 """
 
+import contextlib
 import math
 
 import pytest
@@ -45,7 +46,8 @@ def tries_after_the_return(kind, outage_s, seed):
     world.accounts.acked = watched(world.accounts.acked, fragments)
     # What was under way on connections that stand is not held up by faults of new ones: they are cut with the link.
     world.clock.call_at(world.begin_hns + DOWN_AT_S * HNS_PER_S, lambda: world.network.restart(0))
-    world.run()
+    with contextlib.closing(world):
+        world.run()
     return (min(at for at in seen if at >= 0) / HNS_PER_S for seen in (tries, fragments))
 
 

@@ -13,7 +13,7 @@ from kvspic.testing.sim_checks import Accounts, Violation
 from kvspic.testing.sim_plan import HNS_PER_MS, HNS_PER_S, Burst, Deed, DeedKind, make_plan
 from kvspic.types import BackwardPolicy
 
-SEEDS = 200
+SEEDS = 160
 GROUP = 10
 STORE = 4 * 65536
 TWO_TRACKS = {"audio_hns": 150 * HNS_PER_MS, "gop": 5}
@@ -113,6 +113,21 @@ def test_reconnects_without_acks_wait_longer_each_time():
     """A connection that takes bytes and is cut is no progress, though nobody acknowledges anything."""
     fault = Fault(FaultKind.CUT, PUT_MEDIA, end_hns=90 * HNS_PER_S, after_bytes=1)
     simulation.run_plan(plan(fault, want_acks=False))
+
+
+def test_sound_alone_that_steps_back_after_an_end_of_fragment_is_kept():
+    """The first sound of the new fragment lies before the last of the old one, but not before it began (seed 129)."""
+    back = Burst(9_138_000_000, 9_168_000_000, jump_hns=-24_840_000)
+    bursts = (Burst(9_031_370_000, 9_130_120_000), back)
+    simulation.run_plan(plan(bursts=bursts, video_hns=0, audio_hns=7_990_914, gop=1, offline=True))
+
+
+def test_a_long_group_that_is_split_can_be_decoded_from_its_second_fragment_on():
+    """Its key frame brought a set that the header lacks; a new session begins behind it (seed 151)."""
+    cut = Fault(FaultKind.CUT, PUT_MEDIA, end_hns=90 * HNS_PER_S, after_bytes=2500)
+    bursts = (Burst(2 * HNS_PER_S, 120 * HNS_PER_S),)
+    for seed in range(6):
+        simulation.run_plan(plan(cut, seed=seed, bursts=bursts, video_hns=6_410_585, gop=36, is_coded=True))
 
 
 @pytest.mark.parametrize("policy", [BackwardPolicy.ERROR, BackwardPolicy.DROP])

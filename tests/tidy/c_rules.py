@@ -20,9 +20,9 @@ MAY_INCLUDE = {
     "engine": {"include", "base", *MIDDLE, "engine"},
     "host": {"include", "base", "host"},
     "pic": {"include", "base", *MIDDLE, "engine", "host", "pic"},
-    "examples": {"include"},  # what a user of the library sees
+    "examples": {"include", "examples"},  # what a user of the library sees
 }
-PIC_HEADERS = "csrc/include/pic"  # types of the field's API: condition variables belong to the host's threads
+PIC_HEADERS = ("csrc/include/pic", "csrc/include/com/")  # the field's API: its condition variables are the host's
 CORE_HEADERS = {
     "limits.h", "stdalign.h", "stdarg.h", "stdatomic.h", "stdbool.h", "stddef.h", "stdint.h", "string.h",
     "emmintrin.h", "arm_neon.h", "intrin.h",  # instructions of the processor, chosen at compile time

@@ -170,6 +170,31 @@ def testing(texts: Modules) -> list[str]:
     ]
 
 
+def waits(texts: Modules) -> list[str]:
+    """No wait without a limit but that of kvspic.threads, which comes in pieces: Windows hears Ctrl-C between them."""
+    findings = []
+    for path, module, tree in parsed(texts):
+        inner = ast.Await | ast.Call  # a coroutine that is awaited, or given to asyncio
+        others = {id(part) for node in ast.walk(tree) if isinstance(node, inner) for part in ast.iter_child_nodes(node)}
+        for node in ast.walk(tree):
+            if module == "kvspic.threads" or not is_endless(node) or id(node) in others:
+                continue
+            findings.append(
+                f"{path}:{node.lineno}: {ast.unparse(node)[:60]} blocks Ctrl-C on Windows. Use join, result_of or "
+                "in_pieces of kvspic.threads."
+            )
+    return findings
+
+
+def is_endless(node: ast.AST) -> bool:
+    """Whether ``node`` is ``x.join()``, ``x.wait()``, or ``result()`` of what was given to a loop of another thread."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)) or node.args or node.keywords:
+        return False
+    if node.func.attr == "result":
+        return "run_coroutine_threadsafe" in ast.unparse(node.func.value)
+    return node.func.attr in ("join", "wait")
+
+
 def public_names(texts: Modules) -> list[str]:
     """Each module says in ``__all__``, sorted, what it offers; an empty list where it offers nothing."""
     findings = []

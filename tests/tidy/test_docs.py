@@ -7,12 +7,13 @@ import pytest
 from tidy.project import ROOT, files, report
 
 MAP = "docs/architecture.md"
+BUILT = {"kvspic/_native", "kvspic/testing/_internals"}  # not kept
 PATH = re.compile(r"`((?:\.ci|csrc|docs|kvspic|tests)/[\w./*-]*)`")
 
 
 def missing(text: str, root: Path) -> list[str]:
     """Paths that ``text`` names in backticks and ``root`` does not have."""
-    named = sorted(set(PATH.findall(text)) - {"kvspic/_native"})  # the extension is built, not kept
+    named = sorted(set(PATH.findall(text)) - BUILT)
     gone = [path for path in named if not any(root.glob(path.rstrip("/")))]
     return [f"{MAP} names {path}, which does not exist. Correct the map." for path in gone]
 
@@ -37,21 +38,44 @@ def test_the_map_is_true():
     report(missing(text, ROOT) + unmapped(text, files()))
 
 
-PAGES = [
-    "README.md",
-    "docs/architecture.md",
-    "docs/credentials.md",
-    "docs/dependencies.md",
-    "docs/faults.md",
-    "docs/reliability.md",
-]
+PAGES = [path.as_posix() for path in files() if path.suffix == ".md" and path.parts[0] not in ("tests", "kvspic")]
+OWN_PAGES = re.compile(r"^ +- [^\[\n]*?: ([\w./-]+\.md)$", re.MULTILINE)
+
+
+def headings(text: str) -> set[str]:
+    """The anchors of a page, as forges and the site make them of its headings."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+def broken_links(page: str, text: str) -> list[str]:
+    """Links of ``page`` to files and headings that do not exist."""
+    prose = re.sub(r"^```.*?^```|`[^`\n]+`", "", text, flags=re.MULTILINE | re.DOTALL)
+    findings = []
+    for path, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)", prose):
+        target = (ROOT / page).parent / path if path else ROOT / page
+        if not target.exists():
+            findings.append(f"{page} links to {path}, which does not exist.")
+        elif anchor and anchor not in headings(target.read_text(encoding="utf-8")):
+            findings.append(f"{page} links to {path}#{anchor}, and there is no such heading.")
+    return findings
+
+
+def test_a_broken_link_is_caught():
+    assert broken_links("docs/guide.md", "## Here\n[a](../README.md) [b](https://example.com) `[c](none.md)`") == []
+    assert len(broken_links("docs/guide.md", "[a](none.md) [b](start.md#none) [c](#none)")) == 3
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page):
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
-    folder = (ROOT / page).parent
-    report([f"{page} links to {to}, which does not exist." for to in targets if not (folder / to).exists()])
+    report(broken_links(page, (ROOT / page).read_text(encoding="utf-8")))
+
+
+def test_every_page_stands_in_the_menu_of_the_site():
+    menu = set(OWN_PAGES.findall((ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    pages = {path.name for path in files() if path.parent.as_posix() == "docs" and path.suffix == ".md"}
+    report([f"docs/{page} is in no menu: add it to nav in mkdocs.yml." for page in sorted(pages - menu)])
 
 
 def test_make_commands_named_in_pages_exist():

@@ -40,6 +40,13 @@ BAD = [
     (py_rules.native, module("core", "from kvspic._native import lib\n"), "only kvspic._lib imports"),
     (py_rules.native, module("core", "from kvspic import _native\n"), "only kvspic._lib imports"),
     (py_rules.testing, module("core", "from kvspic import testing\n"), "must not use kvspic.testing"),
+    (
+        py_rules.waits,
+        {"a.py": "import threading\nthreading.Event().wait()\n"},
+        "a.py:2: threading.Event().wait() blocks",
+    ),
+    (py_rules.waits, {"a.py": "thread.join()\n"}, "thread.join() blocks Ctrl-C"),
+    (py_rules.waits, {"a.py": "asyncio.run_coroutine_threadsafe(a, b).result()\n"}, "Use join, result_of or"),
     (py_rules.public_names, {"a.py": "b = 1\n"}, "no __all__"),
     (py_rules.public_names, {"a.py": '__all__ = ["b", "A"]\n'}, "['A', 'b']"),
     (py_rules.public_names, {"a.py": '__all__ = ["b", "b"]\n'}, "['b']"),
@@ -70,6 +77,8 @@ GOOD = [
     (py_rules.apart, module("local/app", "from kvspic.local import a\nfrom . import b\n")),
     (py_rules.native, module("_lib", "from kvspic._native import ffi\n")),
     (py_rules.testing, module("testing/run", "from kvspic.testing import clock\n")),
+    (py_rules.waits, {"a.py": "async def f():\n await x.wait()\n await asyncio.wait_for(x.wait(), 1)\n"}),
+    (py_rules.waits, {"a.py": "y.wait(1)\n''.join(z)\ntask.result()\nthread.join(2)\n"}),
     (py_rules.public_names, {"a.py": '__all__ = ["H9", "H10", "LATE", "Abc", "abc"]\n', "b.py": "__all__: L = []\n"}),
     (py_rules.function_length, {"a.py": "def f():\n" + "    x()\n" * 69}),
     (py_rules.parameters, {"a.py": "def f(self, a, b, c, d, *, e, g, **h): pass\n"}),
@@ -97,7 +106,8 @@ def test_pure_modules_touch_no_world(package):
 
 
 @pytest.mark.parametrize(
-    "rule", [py_rules.order, py_rules.apart, py_rules.testing, py_rules.public_names, py_rules.docstrings]
+    "rule",
+    [py_rules.order, py_rules.apart, py_rules.testing, py_rules.waits, py_rules.public_names, py_rules.docstrings],
 )
 def test_package(rule, package):
     report(rule(package))

@@ -1,4 +1,4 @@
-"""An endpoint in a process of its own, over TLS, that is killed with SIGKILL and started again on the same port."""
+"""An endpoint in a process of its own that is killed with SIGKILL and started again on the same port."""
 
 import contextlib
 import subprocess
@@ -13,21 +13,30 @@ __all__ = ["KillableEndpoint"]
 SERVER = """
 import asyncio, ssl, sys
 from kvspic.local.server import LocalEndpoint
-tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-tls.load_cert_chain(sys.argv[2])
-endpoint = LocalEndpoint(data_dir=sys.argv[1], ssl_context=tls, port=int(sys.argv[3]))
+tls = None
+if sys.argv[2]:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[2])
+keys = dict(pair.split(":") for pair in sys.argv[4:]) or None
+endpoint = LocalEndpoint(
+    data_dir=sys.argv[1], ssl_context=tls, port=int(sys.argv[3]), access_keys=keys, is_insecure=True
+)
 asyncio.run(endpoint.serve_forever(lambda url: print(url, flush=True)))
 """
 
 
 class KillableEndpoint:
-    """``back_at`` is when it served again, on the monotonic clock."""
+    """``back_at`` is when it served again, on the monotonic clock. ``certificate``: of TLS, with its key; empty: none.
 
-    def __init__(self, data_dir, certificate):
+    ``access_keys``: id and secret of those who may call; None: anybody.
+    """
+
+    def __init__(self, data_dir, certificate, access_keys=None):
         self.url = ""
         self.back_at = 0.0
         self._data_dir = data_dir
         self._certificate = certificate
+        self._keys = [f"{name}:{secret}" for name, secret in (access_keys or {}).items()]
         self._thread = None
         self._start("0")
 
@@ -57,7 +66,7 @@ class KillableEndpoint:
         self.back_at = time.monotonic()
 
     def _start(self, port):
-        command = [sys.executable, "-c", SERVER, str(self._data_dir), str(self._certificate), port]
+        command = [sys.executable, "-c", SERVER, str(self._data_dir), str(self._certificate), port, *self._keys]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.url = self._process.stdout.readline().strip()
 

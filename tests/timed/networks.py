@@ -59,6 +59,10 @@ class Chain:
     def __exit__(self, *_):
         self._stack.close()
 
+    def name(self, place):
+        """The namespace of one of the machines."""
+        return self._names[place]
+
     def popen(self, place, command, **options):
         """Start a command on one of the machines."""
         return subprocess.Popen(["ip", "netns", "exec", self._names[place], *map(str, command)], **options)

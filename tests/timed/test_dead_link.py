@@ -19,8 +19,12 @@ pytestmark = [
 
 SERVICE = """
 import asyncio, sys
+from dataclasses import replace
+from kvspic.local.quotas import Quotas
 from kvspic.local.server import LocalEndpoint
-endpoint = LocalEndpoint(data_dir=sys.argv[1], host=sys.argv[2])
+from kvspic.local.settings import Settings
+settings = Settings(quotas=replace(Quotas(), sessions_max=0))  # else the dead connection's place is taken for 30 s
+endpoint = LocalEndpoint(data_dir=sys.argv[1], host=sys.argv[2], is_insecure=True, settings=settings)
 asyncio.run(endpoint.serve_forever(lambda url: print(url, flush=True)))
 """
 CAMERA = """

@@ -14,7 +14,7 @@ import os
 import random
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
@@ -26,10 +26,11 @@ from unit.provider.certificates import make_tls_pair
 
 import kvspic
 from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
+from kvspic.local.quotas import Quotas
 from kvspic.local.server import LocalEndpoint
-from kvspic.provider import clients
+from kvspic.local.settings import Settings
+from kvspic.provider import clients, trust
 from kvspic.provider.credentials import StaticCredentials
-from kvspic.provider.transport import default_ssl_context
 from kvspic.retry import DefaultRetryPolicy
 
 pytestmark = pytest.mark.timed
@@ -141,9 +142,9 @@ def tls(tmp_path, monkeypatch):
     server, _ = make_tls_pair(tmp_path)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "server.pem"))
     monkeypatch.setattr(clients, "CLIENTS_MAX", 1000)  # one that is put out of the cache closes nothing
-    default_ssl_context.cache_clear()
+    trust._context_of.cache_clear()
     yield server
-    default_ssl_context.cache_clear()
+    trust._context_of.cache_clear()
     for key in [key for key in clients._clients if DOMAIN in (key[1].endpoint_url or "")]:
         clients._clients.pop(key).close()
     gc.collect()  # the warnings of sockets that urllib3 leaves to it belong here
@@ -152,8 +153,9 @@ def tls(tmp_path, monkeypatch):
 class Run:
     """All cells at once, each in a thread."""
 
-    def __init__(self, folder, tls, links):
+    def __init__(self, folder, tls, links, sessions_max):
         self.folder = folder
+        self.sessions_max = sessions_max
         self.tls = tls
         self.links = links
         self.cells = cells()
@@ -188,7 +190,11 @@ class Run:
         return None
 
     def endpoint(self, name):
-        made = LocalEndpoint.run_in_thread(data_dir=self.folder / name, ssl_context=self.tls)
+        # A half-open connection counts at the service until it gives it up, after 30 s; the cells are shorter.
+        idle_max_hns = 5 * 10_000_000 if self.sessions_max else Settings.idle_max_hns
+        settings = Settings(quotas=replace(Quotas(), sessions_max=self.sessions_max), idle_max_hns=idle_max_hns)
+        options = {"ssl_context": self.tls, "settings": settings, "is_insecure": True}  # cells have names of their own
+        made = LocalEndpoint.run_in_thread(self.folder / name, **options)
         return self.stack.enter_context(made)
 
     def guarded(self, number, cell):
@@ -329,10 +335,11 @@ def rank(times, share):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_no_outage_hangs_a_call_or_loses_a_frame(tmp_path, tls, capsys):
+@pytest.mark.parametrize("sessions_max", [0, 1])
+def test_no_outage_hangs_a_call_or_loses_a_frame(tmp_path, tls, capsys, sessions_max):
     begin = time.monotonic()
     with Links() as links:
-        run = Run(tmp_path, tls, links)
+        run = Run(tmp_path, tls, links, sessions_max)
         run.go()
     done = [cell for cell in run.cells if cell.is_done]
     with capsys.disabled():

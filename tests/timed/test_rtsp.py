@@ -164,30 +164,31 @@ def test_a_camera_that_falls_silent_is_noticed_and_comes_back(cameras):
 
 
 def test_a_camera_that_comes_back_with_another_size_is_uploaded_in_another_session(cameras, media_dir, tmp_path):
-    with (
-        LocalEndpoint.run_in_thread(tmp_path) as endpoint,
-        kvspic.Producer(endpoint_url=endpoint.url) as producer,
-        cameras.source() as source,
-        producer.open_stream("yard", source.tracks) as stream,
-    ):
-        begin_ns = time.time_ns()
-        timer = None
-        for number, frame in enumerate(source.frames()):
-            if frame.codec_private is not None:
-                stream.set_codec_private(frame.track, frame.codec_private)
-            times = {"pts": begin_ns + frame.pts_ns, "dts": begin_ns + frame.dts_ns, "duration": frame.duration_ns}
-            stream.put_frame(frame.data, track=frame.track, key_frame=frame.key_frame, **times)
-            if number == 30:
-                cameras.kill()
-                cameras.play(media_dir / "h264_baseline_320x240_25fps.mp4")
-                timer = threading.Timer(1.0, cameras.start)
-                timer.start()
-            if source.reconnect_count and source.tracks[0].width == 320 and number > 100:
-                break
-        timer.join()
-        metrics = stream.metrics
+    with LocalEndpoint.run_in_thread(tmp_path) as endpoint:
+        with (
+            kvspic.Producer(endpoint_url=endpoint.url) as producer,
+            cameras.source() as source,
+            producer.open_stream("yard", source.tracks) as stream,
+        ):
+            begin_ns = time.time_ns()
+            timer = None
+            for number, frame in enumerate(source.frames()):
+                if frame.codec_private is not None:
+                    stream.set_codec_private(frame.track, frame.codec_private)
+                times = {"pts": begin_ns + frame.pts_ns, "dts": begin_ns + frame.dts_ns, "duration": frame.duration_ns}
+                stream.put_frame(frame.data, track=frame.track, key_frame=frame.key_frame, **times)
+                if number == 30:
+                    cameras.kill()
+                    cameras.play(media_dir / "h264_baseline_320x240_25fps.mp4")
+                    timer = threading.Timer(1.0, cameras.start)
+                    timer.start()
+                if source.reconnect_count and source.tracks[0].width == 320 and number > 100:
+                    break
+            timer.join()
+        stored = endpoint.fragments("yard")
     assert (source.tracks[0].width, source.tracks[0].height) == (320, 240)
-    assert metrics().sessions == 2
+    sizes = [(track.width, track.height) for one in stored for track in one.tracks]
+    assert list(dict.fromkeys(sizes)) == [(640, 360), (320, 240)]
     assert stream.report.is_complete
 
 

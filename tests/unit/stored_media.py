@@ -94,7 +94,7 @@ def cut_of(videos):
 
 def interleaved(group):
     """Pictures in their order, each sound after the first picture that is decoded no earlier."""
-    return [group[0], *sorted(group[1:], key=lambda frame: frame.dts_ns)]
+    return [group[0], *sorted(group[1:], key=lambda frame: frame.order_ns)]
 
 
 def milliseconds(frame):

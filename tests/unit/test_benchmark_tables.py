@@ -36,6 +36,12 @@ def test_a_cost_is_ok_up_to_its_goal_and_over_it_by_some_percent(tmp_path):
     assert lines[-1].startswith("1 of 2 figures with a goal reach it")
 
 
+def test_a_limit_stands_before_the_goal(tmp_path):
+    assert "uploads 8 % 18 % 20 % over by 11 %" in shown(
+        tmp_path, {"figure": "uploads", "value": 20, "goal": 18, "limit": 8, "unit": "%"}
+    )
+
+
 def test_a_rate_falls_short(tmp_path):
     assert "rate 4 GB/s 3 GB/s short by 25 %" in shown(
         tmp_path, {"figure": "rate", "value": 3, "goal": 4, "unit": "GB/s"}

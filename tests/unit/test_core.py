@@ -1,13 +1,17 @@
 """Client and Stream over C. Goal: arguments reach C as meant, answers move the stream, errors change nothing."""
 
 import array
+import contextlib
 import os
 import select
+from datetime import timedelta
 
 import pytest
 
 from kvspic import core, errors
-from kvspic.actions import ORDERS, Action, ActionKind
+from kvspic._lib import check
+from kvspic.actions import ORDERS, Action, ActionKind, event_of
+from kvspic.driver.watch import Latency
 from kvspic.types import (
     AacTrack,
     ClockPolicy,
@@ -40,6 +44,11 @@ def ready_client(**config) -> core.Client:
             if action.kind in ORDERS:
                 made.answer(action.request, NOW_HNS)
     return made
+
+
+def upload_read(stream: core.Stream, upload: int, reader: core.UploadReader, now_hns: int) -> tuple[int, int]:
+    count = stream.upload_read(upload, reader.c_buffer, reader.size, reader.c_state, now_hns)
+    return check(count), reader.c_state[0]
 
 
 @pytest.fixture
@@ -111,9 +120,69 @@ def test_the_way_to_put_media(client, stream):
     stream.answer(order.request, NOW_HNS)
     assert stream.metrics().state == StreamState.STREAMING
     reader = core.UploadReader(256)
-    count, _ = stream.upload_read(order.upload, reader, NOW_HNS)
+    count, _ = upload_read(stream, order.upload, reader, NOW_HNS)
     assert bytes(reader.view[:4]) == b"\x1a\x45\xdf\xa3"
     assert 4 < count <= 256
+
+
+def test_without_acks_a_rotation_with_a_backlog_loses_no_frame(client):
+    """The reader of the newer upload is ahead: what it took says nothing of the older upload's fragments."""
+    opened = client.open_stream(setup(want_acks=False, fragment_duration_min=timedelta(0)), NOW_HNS)
+    life_hns = 60 * SECOND_HNS
+    answer(client, opened, ActionKind.DESCRIBE_STREAM, status=1, retention_hns=2 * HOUR_HNS)
+    answer(client, opened, ActionKind.GET_DATA_ENDPOINT)
+    answer(client, opened, ActionKind.GET_TOKEN, expires_hns=NOW_HNS + life_hns)
+    uploads: list[int] = []
+    sizes: dict[int, int] = {}
+    reader = core.UploadReader(2000)
+
+    def read_in_turn(now_hns: int) -> None:
+        for action in drain(client):
+            if action.kind in ORDERS:
+                opened.answer(action.request, now_hns, expires_hns=now_hns + life_hns)
+            if action.kind == ActionKind.PUT_MEDIA:
+                uploads.append(action.upload)
+        for upload in reversed(uploads):
+            with contextlib.suppress(errors.UnknownUploadError):
+                count, _ = upload_read(opened, upload, reader, now_hns)
+                sizes[upload] = sizes.get(upload, 0) + count
+
+    for number in range(700):
+        put(opened, at_hns=NOW_HNS + number * 400_000, flags=KEY * (number % 10 == 0))
+        if number == 349:  # the next frame is a key frame: nothing is skipped after the pause
+            read_in_turn(NOW_HNS)
+            client.poke(NOW_HNS + 57 * SECOND_HNS)
+            for _ in range(2):
+                read_in_turn(NOW_HNS + 57 * SECOND_HNS)
+    for _ in range(500):
+        read_in_turn(NOW_HNS + 58 * SECOND_HNS)
+    opened.stop(NOW_HNS + 58 * SECOND_HNS)
+    for _ in range(5):
+        read_in_turn(NOW_HNS + 58 * SECOND_HNS)
+    found = opened.metrics()
+    assert (found.frames_done, sum(found.dropped.values()), found.frames_buffered) == (700, 0, 0)
+    assert len(uploads) == 2
+    assert sum(sizes.values()) > 700 * len(FRAME)  # each frame's bytes left, under one upload or the other
+    opened.close()
+
+
+def test_retry_gives_six_tries(client, stream):
+    def tries_until_it_fails() -> int:
+        tries = 0
+        while True:
+            actions = drain(client)
+            if ActionKind.FAILED in kinds(actions):
+                return tries
+            (order,) = [action for action in actions if action.kind == ActionKind.DESCRIBE_STREAM]
+            tries += 1
+            with contextlib.suppress(errors.DescribeFailedError):  # the sixth answer says so too
+                stream.answer(order.request, NOW_HNS, result=500)
+
+    found = [tries_until_it_fails()]
+    for _ in range(3):
+        stream.retry(NOW_HNS)
+        found.append(tries_until_it_fails())
+    assert found == [6, 6, 6, 6]
 
 
 def test_a_stale_answer_is_refused(client, stream):
@@ -154,7 +223,7 @@ def test_a_refused_frame_changes_nothing(stream, error, arguments):
 def test_a_time_that_cannot_be_true_is_refused_if_asked_for(stream):
     now_hns = core.host_now_hns() + 5 * SECOND_HNS
     stream.set_clock(5 * SECOND_HNS)
-    stream.believe(now_hns - SECOND_HNS, SECOND_HNS)
+    stream.believe(now_hns // SECOND_HNS - 1, 1)
     for dts_hns in (0, now_hns - 2 * SECOND_HNS, now_hns + 60 * SECOND_HNS, (2**63 - 1) // 100):
         status = core.put_whole(stream.gate, FRAME, len(FRAME), dts_hns * 100, dts_hns * 100, 0, 1, KEY)
         assert errors.BY_STATUS[status] is errors.FrameTimestampRangeError
@@ -166,7 +235,7 @@ def test_a_time_that_cannot_be_true_is_refused_if_asked_for(stream):
 
 def test_no_time_passes_a_range_that_is_empty(stream):
     stream.set_clock(-core.host_now_hns())  # the producer believes that it is 1970
-    stream.believe(HOUR_HNS, SECOND_HNS)
+    stream.believe(HOUR_HNS // SECOND_HNS, 1)
     for dts_hns in (0, SECOND_HNS, HOUR_HNS, NOW_HNS):
         assert core.put_plain(stream.gate, FRAME, len(FRAME), dts_hns * 100, KEY) != 0
 
@@ -192,13 +261,26 @@ def test_a_plain_put_writes_what_a_whole_put_writes():
         order = next(action for action in drain(made) if action.kind == ActionKind.PUT_MEDIA)
         opened.answer(order.request, NOW_HNS)
         reader = core.UploadReader()
-        count, _ = opened.upload_read(order.upload, reader, NOW_HNS)
+        count, _ = upload_read(opened, order.upload, reader, NOW_HNS)
         return bytes(reader.view[:count])
 
     def whole(gate, data, size, pts_ns, flags):
         return core.put_whole(gate, data, size, pts_ns, pts_ns, 0, 1, flags)
 
     assert body(core.put_plain) == body(whole)
+
+
+def test_a_decoding_time_that_is_not_known_is_no_time(stream):
+    stream.believe(HOUR_HNS // SECOND_HNS, 2 * NOW_HNS // SECOND_HNS)
+    base_ns = NOW_HNS * 100
+    for pts_ms in (0, 120, 40, 80):
+        data = FRAME if pts_ms == 0 else FRAME[-200:]
+        stream.put_frame_now(data, base_ns + pts_ms * 10**6, None, 0, 1, KEY * (pts_ms == 0))
+    stream.put_frame(FRAME, NOW_HNS + SECOND_HNS, None, 0, 1, KEY, NOW_HNS)
+    assert core.put_whole(stream.gate, FRAME, len(FRAME), 0, core.TIME_NONE, 0, 1, KEY) != 0  # the gate asks the pts
+    found = stream.metrics()
+    assert (found.frames_put, found.times_shifted, found.times_bumped, found.shift_hns) == (5, 0, 0, 0)
+    assert found.newest_hns == NOW_HNS + SECOND_HNS
 
 
 def test_any_time_is_believed_by_default(stream):
@@ -217,7 +299,7 @@ def test_a_stopped_stream_refuses_frames(client, stream):
 def test_a_full_offline_store_refuses_and_the_ledger_holds():
     made = ready_client(store_size=2 * 65536)
     opened = made.open_stream(setup(offline=True), NOW_HNS)
-    big = FRAME + bytes(40_000)
+    big = FRAME + b"\x55" * 40_000
     with pytest.raises(errors.StoreFullError):
         for number in range(10):
             put(opened, big, NOW_HNS + number * SECOND_HNS)
@@ -288,7 +370,7 @@ def test_a_source_that_pauses_for_an_hour_is_no_stall_and_goes_on_with_a_key_fra
     stream.answer(order.request, NOW_HNS)
     client.poke(NOW_HNS + 12 * SECOND_HNS)
     reader = core.UploadReader(65536)
-    stream.upload_read(order.upload, reader, NOW_HNS + 12 * SECOND_HNS)
+    upload_read(stream, order.upload, reader, NOW_HNS + 12 * SECOND_HNS)
     ack = f'{{"EventType":"PERSISTED","FragmentTimecode":{NOW_HNS // 10_000},"FragmentNumber":"1"}}'
     assert stream.ack_bytes(order.upload, ack.encode(), NOW_HNS + 13 * SECOND_HNS) == 1
     later = NOW_HNS + HOUR_HNS
@@ -301,6 +383,49 @@ def test_a_source_that_pauses_for_an_hour_is_no_stall_and_goes_on_with_a_key_fra
         stream.put_frame(FRAME, at_hns, at_hns, 0, 1, flags, at_hns)
     found = stream.metrics()
     assert (found.frames_done, found.dropped[DropReason.SKIPPED], found.frames_buffered) == (2, 2, 2)
+
+
+def test_a_fragment_that_an_error_ack_cut_short_is_none_that_the_media_is_judged_by(client, stream):
+    make_ready(client, stream)
+    put(stream)
+    order = next(action for action in drain(client) if action.kind == ActionKind.PUT_MEDIA)
+    stream.answer(order.request, NOW_HNS)
+    upload_read(stream, order.upload, core.UploadReader(65536), NOW_HNS)
+    refusal = f'{{"EventType":"ERROR","FragmentTimecode":{NOW_HNS // 10_000},"ErrorId":4006}}'
+    assert stream.ack_bytes(order.upload, refusal.encode(), NOW_HNS) == 1
+    put(stream, at_hns=NOW_HNS + SECOND_HNS)
+    assert stream.metrics().fragments_put == 2
+    assert stream.media_counts()[2] == 1
+
+
+def test_an_ack_of_a_fragment_that_is_not_held_has_no_latency(client, stream):
+    make_ready(client, stream)
+    put(stream)
+    order = next(action for action in drain(client) if action.kind == ActionKind.PUT_MEDIA)
+    stream.answer(order.request, NOW_HNS)
+    upload_read(stream, order.upload, core.UploadReader(65536), NOW_HNS)
+    drain(client)
+    stream.ack_bytes(order.upload, b'{"EventType":"PERSISTED","FragmentTimecode":5,"FragmentNumber":"9"}', NOW_HNS)
+    stream.ack_bytes(order.upload, b'{"EventType":"IDLE"}', NOW_HNS)
+    told = [event_of(action, "door") for action in drain(client) if action.kind == ActionKind.ACK]
+    assert [(ack.timecode_ms, ack.pts_ns, ack.latency_ns) for ack in told] == [(5, None, None)]
+    latency = Latency()
+    for ack in told:
+        latency.add(ack)
+    assert latency.quantile_ns(0.5) is None
+    assert stream.metrics().ack_latency_hns == 0
+
+
+def test_metadata_and_events_are_taken_while_the_stream_reconnects(client, stream):
+    make_ready(client, stream)
+    put(stream)
+    order = next(action for action in drain(client) if action.kind == ActionKind.PUT_MEDIA)
+    stream.answer(order.request, NOW_HNS)
+    stream.upload_ended(order.upload, 500, NOW_HNS)
+    assert stream.metrics().state == StreamState.DESCRIBE
+    stream.put_metadata("place", "hall", False)
+    stream.put_event(2, "", [("who", "me")])
+    assert stream.metrics().frames_buffered == 1
 
 
 def test_audio_alone_gets_its_keys_from_the_core():

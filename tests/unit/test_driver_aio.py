@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from kvspic.actions import Action, ActionKind
+from kvspic.core import TIME_NONE
 from kvspic.driver.aio import AioDriver, Clock
 from kvspic.driver.turn import Turn
 
@@ -15,19 +16,15 @@ class Core:
 
     def __init__(self) -> None:
         self.actions: list[Action] = []
-        self.deadline_hns: int | None = None
+        self.deadline_hns = TIME_NONE
         self.poke_count = 0
 
-    def next_actions(self) -> list[Action]:
+    def turn(self, now_hns: int) -> tuple[list[Action], int]:
+        if self.deadline_hns <= now_hns:
+            self.poke_count += 1
+            self.deadline_hns = TIME_NONE
         actions, self.actions = self.actions, []
-        return actions
-
-    def next_deadline_hns(self) -> int | None:
-        return self.deadline_hns
-
-    def poke(self, now_hns: int) -> None:
-        self.poke_count += 1
-        self.deadline_hns = None
+        return actions, self.deadline_hns
 
 
 class Bench:
@@ -129,6 +126,23 @@ def test_a_deadline_that_comes_nearer_gets_another_timer():
             bench.core.deadline_hns = bench.clock.now_hns() + 10_000
             bench.driver.take_turn()
             await bench.until(lambda: bench.core.poke_count)
+
+    asyncio.run(run())
+
+
+def test_who_changes_the_core_on_the_loops_thread_needs_no_round_of_the_loop_for_the_turn():
+    async def run():
+        async with Bench() as bench:
+            before = bench.driver.turn_count
+            bench.driver.woken()  # the core has not asked for a turn
+            assert bench.driver.turn_count == before
+            bench.core.actions.append(notice())
+            bench.ours.send(b"\1")
+            bench.driver.woken()
+            assert len(bench.seen) == 1
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert bench.driver.turn_count == before + 1  # and none is taken for the same byte again
 
     asyncio.run(run())
 

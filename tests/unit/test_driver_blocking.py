@@ -1,11 +1,13 @@
 """The loop in a thread. Goal: results and errors come back, misuse is told instead of waiting for ever."""
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 
 import pytest
 
+from kvspic import threads
 from kvspic.driver.blocking import LoopThread, call_soon
 
 
@@ -28,6 +30,24 @@ async def fail():
 def test_a_result_comes_back(thread):
     assert thread.run(answer(5)) == 5
     assert thread.run(call_soon(threading.current_thread)).daemon
+
+
+def test_no_wait_is_so_long_that_it_blocks_an_interrupt(thread, monkeypatch):
+    limits, real = [], concurrent.futures.wait
+
+    def wait(futures, timeout):
+        limits.append(timeout)
+        return real(futures, timeout)
+
+    async def long():
+        while len(limits) < 3:
+            await asyncio.sleep(0.01)
+        return "done"
+
+    monkeypatch.setattr(threads, "PIECE_S", 0.01)
+    monkeypatch.setattr(concurrent.futures, "wait", wait)
+    assert thread.run(long()) == "done"
+    assert set(limits) == {0.01}
 
 
 def test_an_error_comes_back(thread):

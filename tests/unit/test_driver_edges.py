@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from kvspic.actions import FramesDropped, NoKeyFrame, StreamReady, TimesRepeated, TimesShifted
-from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, RepeatWatch, ShiftRuns
+from kvspic.actions import ErrorAck, FramesDropped, NoKeyFrame, StateChanged, StreamReady, TimesRepeated, TimesShifted
+from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, RefusalWatch, RepeatWatch, Runs, ShownStates
 from kvspic.types import DropReason, StreamMetrics, StreamState
 
 S = 10_000_000
@@ -14,7 +14,7 @@ def shift(ns, track=1):
 
 
 def test_the_first_shift_is_told_and_the_others_of_its_run_in_sum():
-    runs = ShiftRuns()
+    runs = Runs()
     assert runs.tells(shift(100), 0)
     assert not runs.tells(shift(50), 5 * S)
     assert not runs.tells(shift(7), 14 * S)
@@ -24,14 +24,14 @@ def test_the_first_shift_is_told_and_the_others_of_its_run_in_sum():
 
 
 def test_a_run_of_one_is_told_once():
-    runs = ShiftRuns()
+    runs = Runs()
     assert runs.tells(shift(100), 0)
     assert list(runs.over(20 * S)) == []
     assert list(runs.over(None)) == []
 
 
 def test_each_track_has_its_own_run_and_the_end_tells_them_all():
-    runs = ShiftRuns()
+    runs = Runs()
     assert runs.tells(shift(1, track=1), 0)
     assert runs.tells(shift(1, track=2), 0)
     assert not runs.tells(shift(2, track=2), 1)
@@ -39,7 +39,34 @@ def test_each_track_has_its_own_run_and_the_end_tells_them_all():
 
 
 def test_other_events_are_told():
-    assert ShiftRuns().tells(StreamReady("door"), 0)
+    assert Runs().tells(StreamReady("door"), 0)
+
+
+def refusal(error_id, timecode=0):
+    return ErrorAck("door", 1, error_id, -515, timecode, 0, "", f"E{error_id}")
+
+
+def test_the_first_refusal_is_one_event_and_the_others_of_its_id_another():
+    runs = Runs()
+    assert runs.tells(refusal(5000), 0)
+    assert not runs.tells(refusal(5000, 7), S)
+    assert runs.tells(refusal(4501), S)
+    assert not runs.tells(refusal(5000, 9), 2 * S)
+    assert list(runs.over(11 * S)) == []
+    assert list(runs.over(12 * S)) == [dataclasses.replace(refusal(5000, 9), count=2)]
+
+
+def test_refusals_are_counted_until_a_fragment_is_done():
+    watch = RefusalWatch()
+    assert watch.words() == ""
+    watch.refused(4501)
+    assert watch.words() == "KMS_KEY_DISABLED (4501): the stream's KMS key is disabled; enable the key in KMS"
+    watch.refused(4501)
+    assert watch.words().startswith("KMS_KEY_DISABLED (4501, 2 times): ")
+    watch.refused(5002)
+    assert watch.words().startswith("UNKNOWN (5002): ")
+    watch.done()
+    assert watch.words() == ""
 
 
 def test_repeated_times_are_told_at_once_then_every_ten_seconds_and_at_the_end():
@@ -93,3 +120,40 @@ def test_frames_that_are_dropped_for_other_reasons_are_no_wait():
     watch = KeyFrameWatch("door")
     assert not watch.begins(skipped(5, DropReason.STORE_FULL), metrics(0), 0)
     assert not watch.begins(StreamReady("door"), metrics(0), 0)
+
+
+def moved(old, new):
+    return StateChanged("door", old, new)
+
+
+def test_streaming_is_shown_once_the_service_has_accepted():
+    shown, real = ShownStates(), StreamState.STREAMING
+    put = moved(StreamState.READY, StreamState.PUT_STREAM)
+    streaming = moved(StreamState.PUT_STREAM, StreamState.STREAMING)
+    assert shown.of(put, False, False) == [put]
+    assert shown.of(streaming, False, False) == []
+    assert shown.state(real) == StreamState.PUT_STREAM
+    assert shown.accepted() == [streaming]
+    assert shown.state(real) == real
+    assert shown.accepted() == []
+
+
+def test_a_refusal_before_that_leaves_no_streaming_behind():
+    shown = ShownStates()
+    shown.of(moved(StreamState.PUT_STREAM, StreamState.STREAMING), False, False)
+    told = shown.of(moved(StreamState.STREAMING, StreamState.DESCRIBE), False, False)
+    assert told == [moved(StreamState.PUT_STREAM, StreamState.DESCRIBE)]
+    assert shown.accepted() == []
+
+
+def test_an_upload_that_is_accepted_already_is_shown_at_once():
+    streaming = moved(StreamState.PUT_STREAM, StreamState.STREAMING)
+    assert ShownStates().of(streaming, True, False) == [streaming]
+
+
+def test_ready_is_told_at_once_the_first_time_and_later_with_the_upload_that_follows():
+    shown, ready = ShownStates(), StreamReady("door")
+    assert shown.of(ready, False, True) == [ready]
+    assert shown.of(ready, False, True) == []
+    assert shown.accepted() == [ready]
+    assert shown.of(ready, False, False) == [ready]  # nothing waits, so no upload follows

@@ -7,7 +7,7 @@ import pytest
 
 from kvspic import errors
 from kvspic.actions import Action, ActionKind
-from kvspic.core import TIME_NONE
+from kvspic.core import TIME_NONE, UploadReader
 from kvspic.driver import orders as driver_orders
 from kvspic.driver.aio import Clock
 from kvspic.driver.orders import OrderSettings, StreamOrders
@@ -25,7 +25,7 @@ KEYS = Credentials("AK", "SK")
 class Core:
     """A stream that writes down what it is told."""
 
-    reader = None
+    reader = UploadReader(16)
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, int]]] = []
@@ -153,6 +153,19 @@ def test_a_call_that_fails_is_a_result(kind):
     assert bench.orders.last_error.startswith("It failed (HTTP 404)")
 
 
+@pytest.mark.parametrize("kind", [*CALLS, ActionKind.GET_TOKEN])
+def test_an_answer_that_makes_no_sense_is_a_result_too(kind):
+    assert Bench(failure=ValueError("'x' is no number")).carry_out(order(kind)) == [{"result": 10006}]
+
+
+def test_an_exception_that_nobody_expected_is_given_to_the_stream():
+    bench, faults = Bench(), []
+    bench.orders.on_fault = faults.append
+    bench.core.refusal = ZeroDivisionError("a bug")
+    bench.carry_out(order(ActionKind.DESCRIBE_STREAM))
+    assert [str(fault) for fault in faults] == ["a bug"]
+
+
 def test_an_answer_waits_as_long_as_the_service_asked_and_so_does_the_next_call_when_it_throttled(monkeypatch):
     waits = []
 
@@ -165,7 +178,8 @@ def test_an_answer_waits_as_long_as_the_service_asked_and_so_does_the_next_call_
     bench.carry_out(order(ActionKind.DESCRIBE_STREAM))
     bench.plane.failure = None
     bench.carry_out(order(ActionKind.TAG_STREAM))
-    assert waits == [0, 3, 3]
+    bench.carry_out(order(ActionKind.DESCRIBE_STREAM))
+    assert waits == [0, 3, 0, 3]
 
 
 def test_keys_that_never_expire_are_answered_so():
@@ -211,7 +225,8 @@ def test_an_upload_that_cannot_start_is_answered_and_forgotten():
     bench = Bench()
     assert bench.carry_out(order(ActionKind.PUT_MEDIA, upload=5)) == [{"result": 406}]
     assert bench.core.ended == []
-    bench.carry_out(order(ActionKind.DATA, upload=5), order(ActionKind.UPLOAD_END, upload=5))
+    bench.orders.data(order(ActionKind.DATA, upload=5))
+    bench.carry_out(order(ActionKind.UPLOAD_END, upload=5))
 
 
 def test_stopping_cancels_what_is_under_way():

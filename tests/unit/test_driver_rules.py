@@ -5,12 +5,15 @@ import pytest
 from kvspic import errors
 from kvspic.actions import Action, ActionKind
 from kvspic.core import UploadReader
-from kvspic.driver.rules import CallEnd, OrderRules, Recovery, UploadBody, described
+from kvspic.driver.rules import CallEnd, OrderRules, Recovery, UploadHandle, described
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, ThrottleBudget, Trouble
+from kvspic.provider.results import ServiceResult
+from kvspic.provider.upload import EndedBy, PutMediaOutcome
+from kvspic.retry import CallBudget, GiveUp, Keep, ResetConnection, RetryStream, Trouble
 from kvspic.types import DropReason, StreamState
 
 NOW = 1000
+CALL = "DescribeStream"
 HNS_PER_S = 10_000_000
 
 
@@ -26,9 +29,15 @@ class Core:
     def metrics(self) -> "Core":
         return self
 
-    def upload_read(self, upload, reader, now_hns):
-        self.note("read", upload)
-        return self.pieces.pop(0)
+    def upload_read(self, upload, buffer, size, state, now_hns):
+        try:
+            self.note("read", upload, size)
+        except errors.KvsError as refusal:
+            return refusal.status
+        count, state[0] = self.pieces.pop(0)
+        for index in range(count):
+            buffer[index] = ord("a")
+        return count
 
     def ack_bytes(self, upload, data, now_hns):
         self.note("acks", upload, data)
@@ -55,8 +64,8 @@ def order(kind: ActionKind = ActionKind.GET_DATA_ENDPOINT, **fields: int) -> Act
     return Action(kind, 0, 0, 0, 1, 77, 5, 0, 0, 0, 0, b"")._replace(**fields)
 
 
-def rules_of(core: Core, fresh_hns: int = 1000, throttle: ThrottleBudget | None = None) -> OrderRules:
-    return OrderRules("door", core, EndpointCache(fresh_hns=fresh_hns), throttle or ThrottleBudget())
+def rules_of(core: Core, fresh_hns: int = 1000, throttle: CallBudget | None = None) -> OrderRules:
+    return OrderRules("door", core, EndpointCache(fresh_hns=fresh_hns), throttle or CallBudget())
 
 
 @pytest.mark.parametrize(("asked_s", "waited_s"), [(None, 0.0), (0, 0.0), (7.5, 7.5), (86400.0, 30.0)])
@@ -65,22 +74,22 @@ def test_the_service_may_ask_for_a_pause_within_reason(asked_s, waited_s):
 
 
 def test_streams_that_are_throttled_wait_for_each_other_until_calls_are_accepted_again():
-    throttle = ThrottleBudget()
+    throttle = CallBudget()
     first, second = rules_of(Core(), throttle=throttle), rules_of(Core(), throttle=throttle)
-    assert [first.wait_hns(NOW), second.wait_hns(NOW)] == [0, 0]
-    first.called(CallEnd(NOW, 400, "ThrottlingException", retry_after_s=2.0), NOW + 5)
-    waits = [rules.wait_hns(NOW + 5) / HNS_PER_S for rules in (second, first, second)]
+    assert [first.wait_hns(CALL, NOW), second.wait_hns(CALL, NOW)] == [0, 0]
+    first.called(CallEnd(NOW, 400, "ThrottlingException", 2.0, CALL), NOW + 5)
+    waits = [rules.wait_hns(CALL, NOW + 5) / HNS_PER_S for rules in (second, first, second)]
     assert waits == pytest.approx([2.0, 2.05, 2.1])
     for _ in range(30):
-        second.called(CallEnd(NOW + 6, 200), NOW + 7)
+        second.called(CallEnd(NOW + 6, 200, operation=CALL), NOW + 7)
     later = NOW + 5 * HNS_PER_S
-    assert [first.wait_hns(later), second.wait_hns(later)] == [0, 0]
+    assert [first.wait_hns(CALL, later), second.wait_hns(CALL, later)] == [0, 0]
 
 
 def test_a_refusal_that_is_no_throttling_concerns_its_stream_alone():
-    throttle = ThrottleBudget()
-    rules_of(Core(), throttle=throttle).called(CallEnd(NOW, 503, "", retry_after_s=20.0), NOW)
-    assert rules_of(Core(), throttle=throttle).wait_hns(NOW) == 0
+    throttle = CallBudget()
+    rules_of(Core(), throttle=throttle).called(CallEnd(NOW, 503, "", 20.0, CALL), NOW)
+    assert rules_of(Core(), throttle=throttle).wait_hns(CALL, NOW) == 0
 
 
 def test_a_description_becomes_the_cores_numbers():
@@ -92,13 +101,35 @@ def test_an_endpoint_is_known_until_it_is_doubted_old_or_the_order_is_repeated()
     assert not rules.has_endpoint(order(), NOW)
     rules.learn_endpoint("https://a.example", NOW)
     assert rules.has_endpoint(order(), NOW + 99)
-    assert rules.endpoint_url == "https://a.example"
+    assert rules.endpoint(NOW) == "https://a.example"
     assert not rules.has_endpoint(order(), NOW + 100)
     rules.learn_endpoint("https://a.example", NOW)
     assert not rules.has_endpoint(order(attempt=1), NOW)
+    assert rules.last_endpoint() == "https://a.example"
+
+
+@pytest.mark.parametrize("ended_by, status, is_doubtful", [
+    (EndedBy.NETWORK, 0, True), (EndedBy.TIMEOUT, 0, True), (EndedBy.REFUSED, 404, True), (EndedBy.REFUSED, 403, True),
+    (EndedBy.NETWORK, 200, False), (EndedBy.REFUSED, 500, False), (EndedBy.BODY, 200, False),
+])  # fmt: skip
+def test_an_endpoint_that_gave_no_answer_is_doubted_at_once(ended_by, status, is_doubtful):
+    rules = rules_of(Core())
+    upload = handle_of(rules)
+    rules.began(upload)
     rules.learn_endpoint("https://a.example", NOW)
-    rules.doubt_endpoint()
-    assert not rules.has_endpoint(order(), NOW)
+    outcome = PutMediaOutcome(ServiceResult.UNKNOWN, http_status=status, ended_by=ended_by)
+    rules.ended(upload, outcome, NOW, NOW)
+    assert (rules.endpoint(NOW) is None) == is_doubtful
+    assert rules.uploads == {}
+
+
+def test_an_invalid_endpoint_is_doubted_at_once():
+    rules = rules_of(Core())
+    rules.learn_endpoint("https://a.example", NOW)
+    result = ServiceResult.NETWORK_CONNECTION_TIMEOUT
+    outcome = PutMediaOutcome(result, "InvalidEndpointException", http_status=400, ended_by=EndedBy.REFUSED)
+    rules.ended(handle_of(rules), outcome, NOW, NOW)
+    assert rules.endpoint(NOW) is None
 
 
 def test_other_keys_are_wanted_once_after_a_refusal_and_when_getting_them_failed():
@@ -120,48 +151,106 @@ def test_an_answer_that_the_core_does_not_want_hurts_nobody(name):
 def test_an_upload_that_never_stood_is_an_order_that_failed():
     core = Core()
     rules = rules_of(core)
-    rules.upload_ended(order(), False, 599, NOW)
-    rules.upload_ended(order(), True, 200, NOW)
+    upload = handle_of(rules)
+    rules.upload_ended(upload, 599, NOW)
+    upload.connected()
+    rules.upload_ended(upload, 200, NOW)
     core.refusal = errors.named("UNKNOWN_UPLOAD")
-    rules.upload_ended(order(), True, 200, NOW)
-    assert core.calls == [("answer", 77, {"result": 599}), ("ended", 5, 200), ("ended", 5, 200)]
+    rules.upload_ended(upload, 200, NOW)
+    assert core.calls == [("answer", 77, {"result": 599}), ("answer", 77, {}), ("ended", 5, 200), ("ended", 5, 200)]
 
 
 # ---- bytes
 
 
-def test_a_body_goes_on_until_the_core_says_its_end():
-    core = Core()
-    core.pieces = [(3, 0), (0, 1), (4, 3)]
-    body = UploadBody(core, 5, UploadReader(16))
-    sizes = [None if piece is None else len(piece) for piece in (body.read(NOW) for _ in range(5))]
-    assert sizes == [3, 0, 4, None, None]
-    assert len(core.calls) == 3
+def handle_of(rules: OrderRules, upload: int = 5, clock=lambda: NOW) -> UploadHandle:
+    return UploadHandle(rules, order(ActionKind.PUT_MEDIA, upload=upload), UploadReader(16), clock)
 
 
-def test_a_body_that_ends_without_a_byte_is_over_at_once():
+def test_a_body_is_read_as_the_core_gives_it():
     core = Core()
-    core.pieces = [(0, 3)]
-    assert UploadBody(core, 5, UploadReader()).read(NOW) is None
+    core.pieces = [(3, 0), (0, 1), (4, 2), (0, 3)]
+    upload = handle_of(rules_of(core))
+    read = [(bytes(chunk), size, state) for chunk, size, state in (upload.read(9) for _ in range(4))]
+    assert read == [(b"3\r\naaa\r\n", 3, 0), (b"", 0, 1), (b"4\r\naaaa\r\n", 4, 2), (b"", 0, 3)]
+    assert core.calls[0] == ("read", 5, 9)
+    assert upload.read_over_hns == NOW
+    assert not upload.is_over
 
 
 @pytest.mark.parametrize("name", ["UNKNOWN_UPLOAD", "NULL_ARG"])
 def test_a_handle_that_the_core_has_given_up_is_over(name):
-    core = Core()
+    core, ended = Core(), []
     core.refusal = errors.named(name)
-    reading, hearing = UploadBody(core, 5, UploadReader()), UploadBody(core, 5, UploadReader())
-    assert reading.read(NOW) is None
-    hearing.take_acks(b"{}", NOW)
+    reading, hearing = handle_of(rules_of(core)), handle_of(rules_of(core))
+    reading.on_over = hearing.on_over = lambda: ended.append(1)
+    assert reading.read(9) == (b"", 0, 3)
+    hearing.take(b"{}")
+    hearing.take(b"{}")
     assert reading.is_over
     assert hearing.is_over
+    assert ended == [1, 1]
 
 
 def test_an_ack_that_makes_no_sense_does_not_end_the_upload():
     core = Core()
     core.refusal = errors.named("ACK_KEY_START")
-    body = UploadBody(core, 5, UploadReader())
-    body.take_acks(b"}{", NOW)
-    assert not body.is_over
+    upload = handle_of(rules_of(core))
+    upload.take(b"}{")
+    assert not upload.is_over
+
+
+# ---- several uploads of one stream
+
+
+def test_an_upload_waits_for_the_ones_before_it():
+    now, told = [NOW], []
+    core = Core()
+    core.pieces = [(0, 2)]
+    rules = rules_of(core)
+    elder, younger = (handle_of(rules, number, lambda: now[0]) for number in (5, 6))
+    for upload in (elder, younger):
+        rules.began(upload)
+        upload.on_busy = told.append
+    assert rules.wait_for_elders_hns(younger, NOW) == 30 * HNS_PER_S
+    assert younger.busy("one at a time") == 30.0  # at the most: until the elder has been read to its end
+    assert younger.busy("one at a time") == 30.0
+    assert told == ["one at a time"]
+    now[0] += HNS_PER_S
+    elder.read(9)
+    assert younger.busy("one at a time") == 5.0
+    assert rules.wait_for_elders_hns(elder, now[0]) == 0
+    now[0] += 2 * HNS_PER_S
+    assert rules.wait_for_elders_hns(younger, now[0]) == 3 * HNS_PER_S
+    rules.ended(elder, PutMediaOutcome(ServiceResult.OK, ended_by=EndedBy.BODY), now[0], now[0])
+    assert rules.wait_for_elders_hns(younger, now[0]) == 0
+
+
+@pytest.mark.parametrize("ended_by, was_accepted, is_careful", [
+    (EndedBy.REFUSED, False, True), (EndedBy.NETWORK, False, True), (EndedBy.TIMEOUT, False, True),
+    (EndedBy.NETWORK, True, False), (EndedBy.BODY, True, False), (EndedBy.STOPPED, False, False),
+])  # fmt: skip
+def test_the_next_upload_is_careful_where_the_last_one_was_not_accepted(ended_by, was_accepted, is_careful):
+    rules = rules_of(Core())
+    upload = handle_of(rules)
+    rules.began(upload)
+    upload.is_accepted = was_accepted
+    rules.ended(upload, PutMediaOutcome(ServiceResult.OK, ended_by=ended_by), NOW, NOW)
+    assert handle_of(rules, 6).is_careful == is_careful
+
+
+def test_the_service_has_an_upload_when_it_has_accepted_it():
+    rules = rules_of(Core())
+    elder, younger = handle_of(rules, 5), handle_of(rules, 6)
+    assert not rules.is_uploading
+    assert not rules.is_newest_accepted
+    rules.began(elder)
+    elder.accepted()
+    assert rules.is_uploading
+    assert rules.is_newest_accepted
+    rules.began(younger)
+    assert rules.is_uploading
+    assert not rules.is_newest_accepted
 
 
 # ---- troubles
@@ -211,6 +300,18 @@ def test_a_stall_may_reset_the_connection_and_a_stream_stopped_meanwhile_is_left
     bench.recovery.stale(NOW)
     bench.core.refusal = errors.named("STREAM_STOPPED")
     assert bench.run() == [("reset connection", NOW)]
+
+
+def test_a_policy_that_resets_the_connection_of_a_failed_stream_has_it_tried_again():
+    bench = Bench(ResetConnection())
+    bench.fail()
+    assert bench.run() == [("retry", NOW)]
+
+
+@pytest.mark.parametrize("hours", [-1, 10**9])
+def test_a_retention_that_cannot_be_is_no_description(hours):
+    with pytest.raises(ValueError, match="retention"):
+        described("ACTIVE", hours)
 
 
 @pytest.mark.parametrize("decision", [Keep(), GiveUp("NOT_FOUND")])

@@ -11,7 +11,7 @@ from kvspic.actions import Action, ActionKind
 from kvspic.driver.rules import OrderRules
 from kvspic.driver.stream import StreamParts, StreamWork
 from kvspic.provider.endpoints import EndpointCache
-from kvspic.retry import GiveUp, Keep, ResetConnection, RetryStream, ThrottleBudget, Trouble
+from kvspic.retry import CallBudget, GiveUp, Keep, ResetConnection, RetryStream, Trouble
 from kvspic.types import DropReason, StreamMetrics, StreamState
 
 
@@ -38,6 +38,9 @@ class Core:
     def close(self) -> None:
         self.is_open = False
 
+    def media_counts(self):
+        return self.found.times_bumped, 0, 0, 0, ()
+
     def __getattr__(self, name: str):
         return lambda *args: self.calls.append(name)
 
@@ -46,7 +49,7 @@ class Orders:
     def __init__(self, core) -> None:
         self.table = {}
         self.last_error = ""
-        self.rules = OrderRules("door", core, EndpointCache(), ThrottleBudget())
+        self.rules = OrderRules("door", core, EndpointCache(), CallBudget())
         self.is_stopped = False
 
     def stop(self) -> None:
@@ -230,6 +233,55 @@ def test_events_of_other_threads_reach_the_watchers_on_the_loop():
     assert bench.events == [actions.Paused("door")]
 
 
+def test_an_exception_that_nobody_expected_stops_its_own_stream_with_the_cause():
+    bench = Bench()
+
+    def fail(action):
+        raise ZeroDivisionError("a bug")
+
+    bench.work._table[ActionKind.ROOM] = fail
+    bench.say(ActionKind.ROOM)
+    assert isinstance(bench.work.failure, errors.InternalError)
+    assert isinstance(bench.work.failure.__cause__, ZeroDivisionError)
+    assert "a bug" in bench.work.health(None).reason
+    assert bench.orders.is_stopped
+    assert isinstance(bench.events[-1], actions.StreamFailed)
+    assert bench.events[-1].is_final
+    bench.work.retry()
+    assert bench.work.failure is None
+
+
+def test_a_policy_that_raises_stops_its_own_stream():
+    bench = Bench()
+    bench.policy.decide = lambda situation: 1 / 0
+    bench.fail()
+    assert isinstance(bench.work.failure, errors.InternalError)
+
+
+@pytest.mark.parametrize("answer", [None, "again", RetryStream, RetryStream(-1), RetryStream(float("nan")), Trouble()])
+@pytest.mark.parametrize("trouble", ["failed", "late"])
+def test_a_policy_that_answers_what_is_no_decision_stops_its_own_stream_with_a_sentence(answer, trouble):
+    bench = Bench()
+    bench.policy.decision = answer
+    if trouble == "failed":
+        bench.fail()
+    else:
+        bench.say(ActionKind.DROPPED, result=DropReason.STORE_FULL)
+    assert "the retry policy answered" in str(bench.work.failure)
+    assert bench.driver.later == []
+
+
+def test_closing_takes_no_more_frames_before_anything_else():
+    async def story():
+        bench = Bench()
+        closing = await settle(bench.work.close(5))
+        assert bench.core.calls[0] == "close_gate"
+        bench.say(ActionKind.CLOSED)
+        await closing
+
+    asyncio.run(story())
+
+
 def test_trying_again_is_for_open_streams():
     bench = Bench(GiveUp("x"))
     bench.fail()
@@ -248,6 +300,35 @@ def test_health_says_why_a_stream_is_not_up():
     found = bench.work.health(7)
     assert (found.is_healthy, found.reason) == (False, "DescribeStream failed; check the endpoint.")
     assert found.next_deadline_ns == 700
+
+
+def refused(bench, error_id):
+    bench.say(ActionKind.ERROR_ACK, result=error_id, status=errors.named("ERROR_ACK").status)
+
+
+def test_health_names_the_error_ack_and_how_often_it_came_whatever_state_follows():
+    bench = Bench(RetryStream(0))
+    bench.core.found = metrics(state=StreamState.DESCRIBE)
+    refused(bench, 4501)
+    assert bench.work.health(None).reason == (
+        "the service refused a fragment: KMS_KEY_DISABLED (4501): the stream's KMS key is disabled; enable the key in "
+        "KMS"
+    )
+    for _ in range(6):
+        refused(bench, 4501)
+    assert "KMS_KEY_DISABLED (4501, 7 times)" in bench.work.health(None).reason
+    bench.say(ActionKind.FAILED, status=errors.named("ERROR_ACK").status, result=4501, a=StreamState.STREAMING)
+    assert "KMS_KEY_DISABLED (4501, 7 times)" in bench.work.health(None).reason
+    assert bench.policy.asked[-1].result == 4501
+    bench.core.found = metrics()
+    bench.say(ActionKind.FRAGMENT_DONE, b=1)
+    assert (bench.work.health(None).is_healthy, bench.work.health(None).reason) == (True, "")
+    assert [type(event).__name__ for event in bench.events] == [
+        "ErrorAck", "StreamFailed", "Recovered", "FragmentPersisted",
+    ]  # fmt: skip
+    bench.work.shut()
+    assert bench.events[-1].error_name == "KMS_KEY_DISABLED"
+    assert bench.events[-1].count == 6
 
 
 def test_flush_waits_for_what_was_buffered_at_the_call():
@@ -308,7 +389,7 @@ def test_closing_waits_for_the_drain_and_keeps_the_ledger():
     async def run():
         bench = Bench()
         task = await settle(bench.work.close(60))
-        assert bench.core.calls == ["stop"]
+        assert bench.core.calls == ["close_gate", "stop"]
         bench.core.found = metrics(frames_put=3, frames_done=3, state=StreamState.STOPPED)
         bench.say(ActionKind.CLOSED)
         report = await task

@@ -3,30 +3,27 @@
 from collections import deque
 
 from kvspic.actions import Action, ActionKind
+from kvspic.core import ACTIONS_PER_READ, TIME_NONE
 from kvspic.driver.turn import BATCHES_MAX, Turn
 
 
-def action(user: int, after_hns: int = 0, request: int = 0) -> Action:
-    return Action(ActionKind.DESCRIBE_STREAM, 0, 0, 0, user, request, 0, after_hns, 0, 0, 0, b"")
+def action(user: int, after_hns: int = 0, request: int = 0, kind: int = ActionKind.DESCRIBE_STREAM) -> Action:
+    return Action(kind, 0, 0, 0, user, request, 0, after_hns, 0, 0, 0, b"")
 
 
 class Core:
     """A client that says what it is told to say."""
 
-    def __init__(self, *batches: list[Action], deadline_hns: int | None = None) -> None:
+    def __init__(self, *batches: list[Action], deadline_hns: int = TIME_NONE) -> None:
         self.batches = deque(batches)
         self.deadline_hns = deadline_hns
-        self.pokes: list[int] = []
+        self.moments_hns: list[int] = []
 
-    def next_actions(self) -> list[Action]:
-        return self.batches.popleft() if self.batches else []
-
-    def next_deadline_hns(self) -> int | None:
-        return self.deadline_hns
-
-    def poke(self, now_hns: int) -> None:
-        self.pokes.append(now_hns)
-        self.deadline_hns = None
+    def turn(self, now_hns: int) -> tuple[list[Action], int]:
+        self.moments_hns.append(now_hns)
+        if self.deadline_hns <= now_hns:
+            self.deadline_hns = TIME_NONE
+        return self.batches.popleft() if self.batches else [], self.deadline_hns
 
 
 def turn_of(core: Core, *users: int) -> tuple[Turn, list[Action]]:
@@ -38,7 +35,7 @@ def turn_of(core: Core, *users: int) -> tuple[Turn, list[Action]]:
 
 def test_all_batches_are_drained_in_order():
     turn, seen = turn_of(Core([action(1, request=1), action(2, request=2)], [action(1, request=3)]), 1, 2)
-    assert turn.take(100) is None
+    assert turn.take(100) == TIME_NONE
     assert [one.request for one in seen] == [1, 2, 3]
 
 
@@ -48,13 +45,30 @@ def test_actions_of_a_stream_that_left_are_dropped():
     assert seen == []
 
 
-def test_a_deadline_that_passed_is_poked_once():
+def test_the_core_is_given_the_time_of_each_turn_whether_something_is_due_or_not():
     core = Core(deadline_hns=100)
     turn, _ = turn_of(core)
     assert turn.take(99) == 100
-    assert core.pokes == []
-    assert turn.take(100) is None
-    assert core.pokes == [100]
+    assert turn.take(100) == TIME_NONE
+    assert core.moments_hns == [99, 100]
+
+
+def test_data_goes_to_its_reader_and_is_not_looked_for_twice():
+    core = Core([action(1, request=1, kind=ActionKind.DATA), action(2, kind=ActionKind.DATA)], deadline_hns=300)
+    turn, seen = turn_of(core, 1)
+    turn.readers[1] = lambda one: seen.append(one._replace(user=99))
+    assert turn.take(100) == 300
+    assert [(one.user, one.request) for one in seen] == [(99, 1)]
+    assert core.moments_hns == [100]
+
+
+def test_a_full_batch_of_data_is_followed_by_another_look():
+    one = action(1, kind=ActionKind.DATA)
+    core = Core([one] * ACTIONS_PER_READ, [one])
+    turn, seen = turn_of(core)
+    turn.readers[1] = seen.append
+    turn.take(100)
+    assert len(seen) == ACTIONS_PER_READ + 1
 
 
 def test_an_order_waits_until_it_may_be_sent():
@@ -62,7 +76,7 @@ def test_an_order_waits_until_it_may_be_sent():
     assert turn.take(100) == 500
     assert seen == []
     assert turn.take(499) == 500
-    assert turn.take(500) is None
+    assert turn.take(500) == TIME_NONE
     assert [one.request for one in seen] == [9]
 
 
@@ -88,7 +102,7 @@ def test_what_a_handler_caused_is_drained_in_the_same_turn():
 
 def test_a_flood_ends_the_turn_and_asks_for_another():
     core = Core()
-    core.next_actions = lambda: [action(1)]
+    core.turn = lambda now_hns: ([action(1)], TIME_NONE)
     turn, seen = turn_of(core, 1)
     assert turn.take(100) == 100
     assert len(seen) == BATCHES_MAX

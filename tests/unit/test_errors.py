@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvspic import _lib, errors
+from kvspic.local.acks import AckError
 
 TABLE = Path(__file__).parents[2] / "csrc" / "include" / "kvspic_status.h"
 ROWS = re.findall(r'X\((\w+), (-\d+), (\w+), "([^"]*)"\)', TABLE.read_text(encoding="utf-8"))
@@ -66,3 +67,21 @@ def test_an_error_survives_pickling():
     error = pickle.loads(pickle.dumps(errors.named("STORE_FULL")))
     assert isinstance(error, errors.StoreFullError)
     assert error.status == errors.named("STORE_FULL").status
+
+
+def test_the_table_of_error_acks_is_the_librarys():
+    table = (TABLE.parent / "kvspic_acks.h").read_text(encoding="utf-8")
+    rows = re.findall(r'X\((\d+), (\w+), (\w+), "([^"]*)",[ \\\n]*"([^"]*)"\)', table)
+    found = [(str(row.error_id), row.name, row.about.name, row.text, row.remedy) for row in errors.REFUSALS.values()]
+    assert len(found) == 25
+    assert found == rows
+
+
+def test_the_table_of_error_acks_knows_all_that_the_endpoint_can_say():
+    for error in AckError:
+        assert errors.refusal_of(int(error)).name == error.name
+
+
+def test_an_error_ack_of_an_unknown_id_is_about_the_session():
+    found = errors.refusal_of(5002)
+    assert (found.error_id, found.name, found.about) == (5002, "UNKNOWN", errors.RefusalClass.SESSION)

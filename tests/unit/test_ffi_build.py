@@ -1,9 +1,12 @@
 """The build of the extension. Goal: every C file of the core goes in, and the flags fit compiler and Python."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+
+from kvspic import _lib
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,15 +45,20 @@ def test_windows_gets_its_own_flags(build):
     assert all(flag.startswith("/") for flag in flags)
 
 
+def test_no_debug_information_is_shipped(build):
+    options = build.compile_options(is_windows=False)
+    assert "-g0" in options["extra_compile_args"]
+    assert options["extra_link_args"] == [build.STRIP]
+
+
 def test_sanitizers_are_compiled_and_linked(build):
     options = build.compile_options(is_windows=False, sanitize="address,undefined")
     assert "-fsanitize=address,undefined" in options["extra_compile_args"]
     assert options["extra_link_args"] == ["-fsanitize=address,undefined"]
 
 
-def test_internal_functions_are_declared_where_they_exist(build, tmp_path):
-    (tmp_path / "kvspic").mkdir()
-    (tmp_path / "kvspic" / "_cdef.h").write_text("int a(void);\n")
-    assert build.declarations(tmp_path) == "int a(void);\n"
-    (tmp_path / "kvspic" / "_cdef_test.h").write_text("int b(void);\n")
-    assert build.declarations(tmp_path) == "int a(void);\nint b(void);\n"
+def test_the_extension_has_no_functions_for_tests(build):
+    internal = set(re.findall(r"\b(kvs_\w+)\(", (ROOT / "kvspic" / "_cdef_test.h").read_text(encoding="utf-8")))
+    assert len(internal) > 20
+    assert not internal & set(dir(_lib.lib))
+    assert set(build.sources(folders=build.TEST_FOLDERS)) < set(build.sources())

@@ -29,7 +29,7 @@ def test_type_checkers_see_the_same_names():
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {(node.module, alias.name) for node in block.body for alias in node.names}
     assert seen == {(module, name) for name, module in kvspic.HOME_OF.items()}
-    assert sorted(kvspic.__all__) == sorted([*kvspic.HOME_OF, "__version__"])
+    assert sorted(kvspic.__all__) == sorted(kvspic.HOME_OF)
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -146,3 +146,8 @@ def test_any_bytes_give_a_description(data, place):
     found = inspect_bytes([GOOD[:place] + data])
     assert render(found)
     assert inspect_bytes([GOOD[:place], data]) == found
+
+
+def test_one_of_a_kind_has_no_plural():
+    text = render(inspect_bytes([one_document(cluster(0, picture(0, key=True)))]))
+    assert ", 1 track, 1 cluster, 1 frame\n" in text

@@ -94,6 +94,16 @@ def test_times_that_can_be_true_go_out_as_they_are():
     assert not core.intake.is_needed
 
 
+def test_a_decoding_time_that_is_not_known_stays_so_and_the_time_to_show_is_placed():
+    core = Core(keeps_clock=True)
+    core.intake.put(b"x", 0, None, 0, 1, KEY)
+    core.intake.put(b"y", 120 * S // 1000, None, 0, 1, 0)
+    core.intake.put(b"z", 40 * S // 1000, None, 0, 1, 0)
+    offset = core.events[0].offset_ns
+    shown = [pts - offset for _, pts, _, _ in core.frames]
+    assert (shown, [dts for _, _, dts, _ in core.frames]) == ([0, S * 12 / 100, S / 25], [None] * 3)
+
+
 @pytest.mark.parametrize("first", [0, 5 * S, 946_684_000 * S, 1_262_304_000 * S, NOW + 2 * DAY, NOW + 50 * 366 * DAY])
 def test_a_first_frame_whose_time_cannot_be_true_is_now_and_the_others_keep_their_distance(first):
     core = Core(keeps_clock=True)
@@ -315,7 +325,7 @@ def test_the_end_lets_go_of_the_ring_and_later_frames_meet_the_core():
     st.integers(1, 2000),
 )
 def test_the_ring_keeps_within_its_bounds_and_begins_with_a_key_frame(frames, seconds, size_max):
-    ring, now = PreRoll(seconds * S, size_max), 0
+    ring, now = PreRoll(seconds * S, size_max, lambda frame: False), 0
     for number, (opens, size, passed) in enumerate(frames):
         now += passed * S
         frame = (bytes(size), number, number, 0, 1, KEY * opens)

@@ -4,6 +4,7 @@ import datetime
 import io
 import itertools
 import shutil
+import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit import stored_media
-from unit.sources.clips import CLIPS, MEDIA, OPEN_GOP, SOUND_AND_PICTURE, decoded, packets
+from unit.sources.clips import CLIPS, MEDIA, OPEN_GOP, SOUND_AND_PICTURE, decoded, decodes_as, packets
 from unit.stored_media import BASE_MS, document, fragments, stored
 
 from kvspic.inspect import inspect_file
@@ -69,7 +70,7 @@ def test_a_stored_clip_comes_back_whole_and_decodes_the_same(tmp_path, name):
         answer, tracks, frames, count = stored(source)
     report = join(out, *chunked(answer))
     assert [(part.fragments, part.frames) for part in report.parts] == [(count, len(frames))]
-    assert (report.notices, report.errors, report.replaced) == ((), (), 0)
+    assert (report.notices, report.errors, report.left_out) == ((), (), ())
     first = min(frame.pts_ns // 1_000_000 for frame in frames)
     for track in tracks:
         back = [packet for packet in packets(out) if packet.kind == track.kind]
@@ -84,7 +85,7 @@ def test_sound_decodes_the_same_although_its_priming_came_along(tmp_path):
     out = tmp_path / "out.mkv"
     with open_source(SOUND_AND_PICTURE) as source:
         join(out, stored(source)[0])
-    assert decoded(out, "audio") == decoded(SOUND_AND_PICTURE, "audio")
+    assert decodes_as(out, SOUND_AND_PICTURE, "audio")
     early = [block for block in blocks(out) if block.discard_padding_ns]
     assert [(block.track, block.timecode, block.discard_padding_ns) for block in early] == [(2, 0, -23219955)]
 
@@ -162,7 +163,7 @@ def joined(pieces):
 def test_of_two_fragments_with_the_same_time_and_tracks_the_later_one_counts(tmp_path):
     out = tmp_path / "out.mkv"
     report = join(out, fragment(0, 1), fragment(2000, 2, mark=b"A"), fragment(2000, 3, mark=b"B"), fragment(4000, 4))
-    assert (report.replaced, report.parts[0].fragments, report.parts[0].frames) == (1, 3, 6)
+    assert (report.left_out, report.parts[0].fragments, report.parts[0].frames) == (("2",), 3, 6)
     assert [data for _, data in times_and_data(out)] == [b"key", b"next", b"keyB", b"nextB", b"key", b"next"]
     assert inspect_file(out).findings == ()
 
@@ -181,7 +182,7 @@ def test_a_replay_after_a_lost_connection_leaves_each_fragment_once(tmp_path):
     out = tmp_path / "out.mkv"
     times = [0, 2000, 4000, 2000, 4000, 6000]
     report = join(out, *(fragment(time, 10 + place) for place, time in enumerate(times)))
-    assert report.replaced == 2
+    assert report.left_out == ("11", "12")
     assert report.notices == ()
     assert [time for time, _ in times_and_data(out)][::2] == [0, 2000, 4000, 6000]
 
@@ -192,10 +193,48 @@ def test_the_tags_of_a_replayed_fragment_are_written_once(tmp_path):
     assert out.read_bytes().count(b"door") == 1
 
 
-def test_fragments_of_the_same_time_with_other_tracks_both_count(tmp_path):
+def test_fragments_of_the_same_time_without_a_track_in_common_both_count(tmp_path):
     out = tmp_path / "out.mkv"
-    report = join(out, fragment(0, 1, (VIDEO, SOUND)), fragment(0, 2))
-    assert (report.replaced, report.parts[0].fragments) == (0, 2)
+    report = join(out, fragment(0, 1), document([SOUND], BASE_MS, [sound(0)], 2))
+    assert (report.left_out, report.parts[0].fragments) == ((), 2)
+
+
+def test_of_one_producer_the_fragment_with_more_tracks_counts(tmp_path):
+    out = tmp_path / "out.mkv"
+    report = join(out, fragment(0, 1), fragment(0, 2, (VIDEO, SOUND)), fragment(0, 3))
+    assert (report.left_out, report.parts[0].fragments, report.parts[0].frames) == (("1", "3"), 1, 3)
+
+
+@pytest.mark.parametrize("place", ["before the cluster", "after it"])
+@pytest.mark.parametrize("epochs,left_out", [((1, 2), "10"), ((2, 1), "11"), ((10, 9), "11"), ((0, 3), "10")])
+def test_of_two_producers_the_later_one_counts_in_whatever_order_they_were_stored(tmp_path, epochs, left_out, place):
+    def of_producer(epoch, number):
+        users = [("kvspic-epoch", str(epoch))] if epoch else []
+        if place == "after it":
+            return fragment(0, number, user_tags=users, mark=b"%d" % epoch)
+        plain = fragment(0, number, mark=b"%d" % epoch)
+        cut = plain.index(bytes.fromhex("1F43B675"))
+        return plain[:cut] + (stored_media.tags(users) if users else b"") + plain[cut:]
+
+    out = tmp_path / "out.mkv"
+    report = join(out, *(of_producer(epoch, 10 + place) for place, epoch in enumerate(epochs)), fragment(2000, 20))
+    assert report.left_out == (left_out,)
+    assert times_and_data(out)[0] == (0, b"key%d" % max(epochs))
+    assert inspect_file(out).findings == ()
+
+
+def test_pictures_that_are_only_decoded_stay_hidden(tmp_path):
+    out = tmp_path / "out.mkv"
+    hidden = document([VIDEO], BASE_MS, [picture(0, b"key", key=True), picture(40), picture(80)], 1)
+    for time in (0, 40):
+        place = hidden.index(struct.pack(">BhB", 0x81, time, 0x80 if time == 0 else 0)) + 3
+        hidden = hidden[:place] + bytes((hidden[place] | 0x08,)) + hidden[place + 1 :]
+    report = join(out, hidden, fragment(2000, 2))
+    assert [block.is_invisible for block in blocks(out)] == [True, True, False, False, False]
+    assert report.parts[0].hidden_ms == 80
+    with av.open(str(out)) as container:
+        assert [(chapter["start"], chapter["end"]) for chapter in container.chapters()] == [(80_000_000, 2_080_000_000)]
+    assert inspect_file(out).findings == ()
 
 
 @pytest.mark.parametrize("change", [{"codec_private": b"other"}, {"codec_id": "V_AV1"}])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kvspic.machines import core_machines, states_page
+from kvspic.machines import PYTHON_MACHINES, core_machines, states_page
 from kvspic.statechart import Profile
 from kvspic.statechart.lift import lift
 from kvspic.types import StreamState
@@ -46,3 +46,9 @@ def test_a_state_that_calls_the_service_has_a_budget_and_a_status():
 def test_the_page_is_the_one_that_the_tables_give():
     remedy = "run: python -m kvspic states --format page > docs/states.md"
     assert PAGE.read_text(encoding="utf-8") == states_page(), remedy
+
+
+def test_the_page_has_the_machines_that_are_written_in_python():
+    page = PAGE.read_text(encoding="utf-8")
+    assert len(PYTHON_MACHINES) == 4
+    assert [title for title, _, _ in PYTHON_MACHINES if f"\n## {title}\n" not in page] == []

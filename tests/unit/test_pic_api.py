@@ -16,9 +16,33 @@ API = json.loads((ROOT / "tests" / "vectors" / "pic_api.json").read_text(encodin
 STATUSES = json.loads((ROOT / "tests" / "vectors" / "pic_status.json").read_text(encoding="utf-8"))
 EXTRA = ["STATUS", "PPStreamInfo", "PUINT32", "PUINT64", "PRetryStrategy", "PRetryStrategyConfig"]
 EXTRA += ["KVS_RETRY_STRATEGY_TYPE", "CreateRetryStrategyFn", "GetCurrentRetryAttemptNumberFn"]
-EXTRA += ["FreeRetryStrategyFn", "ExecuteRetryStrategyFn"]
+EXTRA += ["FreeRetryStrategyFn", "ExecuteRetryStrategyFn", "PAUDIO_CODEC_ID", "PVIDEO_CODEC_ID"]
+PLATFORM = {  # what stands for a NULL callback, with the type of its place in ClientCallbacks
+    "GetCurrentTime": "GetCurrentTimeFunc", "GetRandomNumber": "GetRandomNumberFunc", "CreateMutex": "CreateMutexFunc",
+    "LockMutex": "LockMutexFunc", "UnlockMutex": "UnlockMutexFunc", "TryLockMutex": "TryLockMutexFunc",
+    "FreeMutex": "FreeMutexFunc", "CreateConditionVariable": "CreateConditionVariableFunc",
+    "SignalConditionVariable": "SignalConditionVariableFunc",
+    "BroadcastConditionVariable": "BroadcastConditionVariableFunc",
+    "WaitConditionVariable": "WaitConditionVariableFunc", "FreeConditionVariable": "FreeConditionVariableFunc",
+    "StreamReady": "StreamReadyFunc", "EndOfStream": "StreamClosedFunc", "ClientReady": "ClientReadyFunc",
+    "StreamDataAvailable": "StreamDataAvailableFunc", "ClientShutdown": "ClientShutdownFunc",
+    "StreamShutdown": "StreamShutdownFunc",
+}  # fmt: skip
+TEXTS = {
+    "MKV_H264_CONTENT_TYPE": "video/h264", "MKV_H265_CONTENT_TYPE": "video/h265", "MKV_AAC_CONTENT_TYPE": "audio/aac",
+    "MKV_ALAW_CONTENT_TYPE": "audio/alaw", "MKV_MULAW_CONTENT_TYPE": "audio/mulaw",
+    "MKV_H264_AVC_CODEC_ID": "V_MPEG4/ISO/AVC", "MKV_H265_HEVC_CODEC_ID": "V_MPEGH/ISO/HEVC",
+    "MKV_AAC_CODEC_ID": "A_AAC", "MKV_PCM_CODEC_ID": "A_MS/ACM",
+    "GET_STREAMING_TYPE_STR(STREAMING_TYPE_REALTIME)": "STREAMING_TYPE_REALTIME",
+    "GET_STREAMING_TYPE_STR(STREAMING_TYPE_NEAR_REALTIME)": "STREAMING_TYPE_NEAR_REALTIME",
+    "GET_STREAMING_TYPE_STR(STREAMING_TYPE_OFFLINE)": "STREAMING_TYPE_OFFLINE",
+}  # fmt: skip
+RECOVERABLE = [0x17, 0x31, 0x32, 0x37, 0x47, 0x4D, 0x4E, 0x4F, 0x50, 0x5C, 0x5D, 0x5E, 0x5F, 0x60, 0x62, 0x6D, 0x6E]
+RECOVERABLE += [0x6F, 0x75, 0x7D, 0x88]
+RETRIABLE = [0x11, 0x19, 0x2A, 0x2B, 0x2D, 0x49]
 LEVELS = ["VERBOSE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "SILENT"]
-DIALECTS = [("gcc", "c11"), ("clang", "c11"), ("g++", "c++17"), ("clang++", "c++17")]
+DIALECTS = [("gcc", "c11"), ("clang", "c11")]
+DIALECTS += [(compiler, standard) for compiler in ("g++", "clang++") for standard in ("c++14", "c++17", "c++20")]
 START = '#include "pic.h"\n#include <stddef.h>\n#ifdef __cplusplus\n#define _Static_assert static_assert\n#endif\n'
 
 
@@ -100,6 +124,19 @@ def additions() -> list[str]:
     lines += [holds(f"LOG_LEVEL_{level} == {value}") for value, level in enumerate(LEVELS, 1)]
     lines += [holds("TRUE && !FALSE"), holds("STATUS_SUCCEEDED(STATUS_SUCCESS) && STATUS_FAILED(STATUS_NULL_ARG)")]
     lines.append("Frame end = EOFR_FRAME_INITIALIZER;")
+    lines += [f"{kind} d_{name} = kinesisVideoStreamDefault{name};" for name, kind in PLATFORM.items()]
+    lines += [holds("KVS_AAC_CPD_SIZE_BYTE == 2 && KVS_PCM_CPD_SIZE_BYTE == 18")]
+    lines.append("STATUS (*u_aac)(KVS_MPEG4_AUDIO_OBJECT_TYPES, UINT32, UINT16, PBYTE, UINT32) = mkvgenGenerateAacCpd;")
+    lines.append("STATUS (*u_pcm)(KVS_PCM_FORMAT_CODE, UINT32, UINT16, PBYTE, UINT32) = mkvgenGeneratePcmCpd;")
+    lines.append("UINT64 *r_strategy = (PRetryStrategy)NULL, *r_config = (PRetryStrategyConfig)NULL;")
+    lines += [holds("IS_OFFLINE_STREAMING_MODE(STREAMING_TYPE_OFFLINE)")]
+    lines += [holds("!IS_OFFLINE_STREAMING_MODE(STREAMING_TYPE_REALTIME)")]
+    for kind, bits in (("IMAGE_GENERATION", 1), ("NOTIFICATION", 2), ("LAST", 4)):
+        lines += [holds(f"CHECK_STREAM_EVENT_TYPE_{kind}({types}) == {int(types & bits > 0)}") for types in range(8)]
+    for check, named in (("IS_RECOVERABLE_ERROR", RECOVERABLE), ("IS_RETRIABLE_ERROR", RETRIABLE)):
+        codes = range(0x52000000, 0x520000A0)
+        passing = {0x52000000 + code for code in named}
+        lines += [holds(f"{check}(0x{code:08x}) == {int(code in passing)}") for code in codes]
     lines.append("STATUS (*u_next)(CLIENT_HANDLE, PUINT64) = kvsNextDeadline;")
     lines.append("STATUS (*u_poke)(CLIENT_HANDLE) = kvsPoke;")
     return lines
@@ -115,6 +152,16 @@ def test_the_header_has_every_name_of_the_field(tmp_path, require_tool, compiler
     command = [require_tool(compiler), f"-std={standard}", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/csrc/include"]
     done = subprocess.run([*command, "-fsyntax-only", str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:4000]
+
+
+def test_the_texts_are_those_of_the_field(tmp_path, require_tool):
+    calls = "".join(f"puts({name});" for name in TEXTS)
+    source = tmp_path / "a.c"
+    source.write_text(f'#include <stdio.h>\n#include "pic.h"\nint main(void) {{ {calls} return 0; }}\n')
+    command = [require_tool("gcc"), "-std=c11", f"-I{ROOT}/csrc/include", str(source), "-o", str(tmp_path / "a")]
+    subprocess.run(command, check=True)
+    done = subprocess.run([str(tmp_path / "a")], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == list(TEXTS.values())
 
 
 def test_a_wrong_type_would_be_noticed(tmp_path, require_tool):

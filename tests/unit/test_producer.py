@@ -87,6 +87,8 @@ def test_an_outage_of_the_service_loses_nothing(tmp_path):
         stream.flush(10)
         put_fragments(stream, 2, first=3)
     put_fragments(stream, 2, first=5)
+    stream.put_metadata("during", "the outage")
+    stream.put_event(notification=True)
     with LocalEndpoint.run_in_thread(data_dir=tmp_path, port=port):
         put_fragments(stream, 1, first=7)
         report = stream.close(20)
@@ -200,6 +202,35 @@ def test_closing_does_not_wait_for_a_service_that_never_answers():
             producer.close(timeout=0.05)
             assert time.monotonic() - start < 3
     assert stream.report.frames_buffered == 5
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["until refused", "for ever"])
+@pytest.mark.parametrize("of", ["stream", "producer"])
+def test_closing_returns_by_its_limit_while_threads_put_without_a_pause(url, of, stops):
+    over = threading.Event()
+
+    def put_on(stream, number):
+        while not over.is_set():
+            try:
+                stream.put_frame(b"x" * 100, pts=BASE_NS + number, key_frame=True)
+                number += 1_000_000
+            except errors.KvsError:
+                if stops:
+                    return
+
+    with kvspic.Producer(endpoint_url=url, store_size=4_000_000) as producer:
+        stream = producer.open_stream(f"busy-{of}", TRACKS, fragment_duration=timedelta(seconds=1))
+        threads = [threading.Thread(target=put_on, args=(stream, number)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        start = time.monotonic()
+        (stream if of == "stream" else producer).close(1.0)
+        took_s = time.monotonic() - start
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert took_s < 4
+    assert stream.report.adds_up
 
 
 def test_a_closed_stream_refuses_frames_and_keeps_its_report(producer):
@@ -354,3 +385,17 @@ def test_opening_that_fails_leaves_nothing_open(url):
             return producer.reports
 
     assert asyncio.run(run()) == []
+
+
+def test_what_the_service_would_refuse_later_is_refused_at_the_call(url):
+    with kvspic.Producer(endpoint_url=url) as producer:
+        for options in ({"fragment_duration": timedelta(seconds=21)}, {"tags": {"aws:a": "b"}}):
+            with pytest.raises(kvspic.UsageError):
+                producer.open_stream("limits", TRACKS, wait=False, **options)
+        with producer.open_stream("limits", TRACKS) as stream:
+            stream.put_frame(b"frame", pts=BASE_NS, key_frame=True)
+            with pytest.raises(kvspic.UsageError, match="AWS"):
+                stream.put_metadata("aws-place", "hall")
+            with pytest.raises(kvspic.UsageError, match="AWS"):
+                stream.put_event(image=True, pairs={"awsome": "1"})
+        assert stream.report.frames_done == 1

@@ -5,8 +5,12 @@ import re
 import pytest
 from tidy.project import ROOT
 
+import kvspic
+from kvspic import errors
 from kvspic.errors import StatusClass
 from kvspic.retry import (
+    CallBudget,
+    CallRates,
     DefaultRetryPolicy,
     GiveUp,
     Keep,
@@ -14,7 +18,6 @@ from kvspic.retry import (
     RetryBudget,
     RetryStream,
     Situation,
-    ThrottleBudget,
     Trouble,
 )
 
@@ -27,6 +30,17 @@ def policy(fraction: float = 0.5) -> DefaultRetryPolicy:
 
 def failed(status_name: str, **more) -> Situation:
     return Situation(Trouble.FAILED, -500, status_name, StatusClass.SERVICE, **{"http_status": 403, **more})
+
+
+class Awaited:
+    async def decide(self, situation):
+        return Keep()
+
+
+@pytest.mark.parametrize("wrong", ["default", lambda situation: Keep(), DefaultRetryPolicy, Awaited(), object()])
+def test_what_is_no_policy_is_refused_when_it_is_set(wrong):
+    with pytest.raises(errors.InvalidArgError, match=r"decide\(situation\)"):
+        kvspic.Producer(endpoint_url="http://127.0.0.1:9", retry_policy=wrong)
 
 
 @pytest.mark.parametrize("attempt", [0, 1, 5, 100, 10_000])
@@ -53,6 +67,26 @@ def test_refused_keys_are_refreshed_once_before_giving_up():
     assert first.refresh_credentials
     second = policy().decide(failed("NOT_AUTHORIZED", attempt=1, credentials_were_refreshed=True))
     assert second == GiveUp("NOT_AUTHORIZED")
+
+
+@pytest.mark.parametrize("error_id", [4008, 4500, 4501, 4503, 4507, 5000, 5001])
+def test_an_error_of_the_stream_is_tried_again_slowly_for_ever(error_id):
+    for attempt in (0, 1, 5, 10_000):
+        for fraction in (0.0, 0.5, 0.999999):
+            decision = policy(fraction).decide(failed("ERROR_ACK", result=error_id, attempt=attempt))
+            assert isinstance(decision, RetryStream)
+            assert 5 <= decision.after_hns / HNS_PER_S <= 60
+    longest = [
+        policy(0.999999).decide(failed("ERROR_ACK", result=error_id, attempt=n)).after_hns / HNS_PER_S for n in range(5)
+    ]
+    assert longest == pytest.approx([10, 20, 40, 60, 60], rel=1e-3)
+
+
+@pytest.mark.parametrize("error_id", [4000, 4002, 4003, 4006, 9999])
+def test_an_error_of_a_session_or_a_fragment_is_tried_again_as_any_other(error_id):
+    decision = policy(0.999999).decide(failed("ERROR_ACK", result=error_id, attempt=0))
+    assert isinstance(decision, RetryStream)
+    assert decision.after_hns < HNS_PER_S
 
 
 @pytest.mark.parametrize("was_streaming", [False, True])
@@ -101,31 +135,74 @@ def test_a_budget_never_waits_longer_than_a_try_takes_to_come_back():
         now_hns += wait_hns
 
 
+CALL = "DescribeStream"
+
+
+def taken(budget: CallBudget, count: int, rate: float, now_hns: int = 0) -> list[float]:
+    interval_hns = int(HNS_PER_S / rate) if rate else 0
+    return [budget.take_hns(CALL, interval_hns, now_hns) / HNS_PER_S for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    "operation, rate", [("CreateStream", 50), ("DescribeStream", 300), ("GetDataEndpoint", 300), ("TagStream", 50)]
+)
+def test_calls_of_an_api_stay_under_what_an_account_may_do(operation, rate):
+    interval_hns = CallRates().interval_hns(operation)
+    budget = CallBudget()
+    waits = [budget.take_hns(operation, interval_hns, 0) / HNS_PER_S for _ in range(20 * rate)]
+    for begin in range(0, 15):
+        assert sum(begin <= wait < begin + 1 for wait in waits) <= 0.9 * rate
+    assert sum(wait < 10 for wait in waits) >= 10 * 0.8 * rate
+
+
+def test_apis_have_buckets_of_their_own():
+    budget = CallBudget()
+    taken(budget, 1000, 40)
+    assert budget.take_hns("GetDataEndpoint", 1, 0) == 0
+
+
+def test_a_rate_is_a_setting_and_a_wrong_one_is_refused():
+    assert CallRates(describe_stream=10).interval_hns("DescribeStream") == HNS_PER_S // 10
+    assert CallRates(describe_stream=0).interval_hns("DescribeStream") == 0
+    assert CallRates().interval_hns("PutMedia") == 0
+    with pytest.raises(ValueError, match="tag_stream"):
+        CallRates(tag_stream=-1)
+
+
+def test_a_throttled_api_has_no_calls_at_once_and_its_bucket_fills_again_by_accepted_ones():
+    budget = CallBudget()
+    assert taken(budget, 3, 40) == [0, 0, 0]
+    budget.throttled(CALL, 0, 0, 0)
+    assert budget.take_hns(CALL, 0, HNS_PER_S) == 0
+    assert budget.take_hns(CALL, 0, HNS_PER_S) == HNS_PER_S // 20
+    for _ in range(20):
+        budget.accepted(CALL, 5)
+    assert taken(budget, 3, 40, 10 * HNS_PER_S) == [0, 0, 0]
+
+
 def test_throttled_calls_double_the_distance_up_to_a_second():
-    throttle, now_hns, waits = ThrottleBudget(), 0, []
+    budget, now_hns, waits = CallBudget(), 0, []
     for _ in range(7):
-        throttle.throttled(now_hns, now_hns + 1, 0)
+        budget.throttled(CALL, now_hns, now_hns + 1, 0)
         now_hns += 10 * HNS_PER_S
-        throttle.take_hns(now_hns)
-        waits.append(throttle.take_hns(now_hns) / HNS_PER_S)
+        waits.append(taken(budget, 2, 0, now_hns)[1])
     assert waits == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
 def test_calls_that_were_under_way_count_once():
-    throttle = ThrottleBudget()
+    budget = CallBudget()
     for _ in range(100):
-        throttle.throttled(0, 5, 0)
-    throttle.take_hns(HNS_PER_S)
-    assert throttle.take_hns(HNS_PER_S) == HNS_PER_S // 20
+        budget.throttled(CALL, 0, 5, 0)
+    assert taken(budget, 2, 0, HNS_PER_S)[1] == 0.05
 
 
 def test_nothing_is_limited_until_something_is_throttled_and_soon_after_nothing_is():
-    throttle = ThrottleBudget()
-    assert [throttle.take_hns(0) for _ in range(100)] == [0] * 100
-    throttle.throttled(0, 1, 0)
+    budget = CallBudget()
+    assert taken(budget, 100, 0) == [0] * 100
+    budget.throttled(CALL, 0, 1, 0)
     for _ in range(20):
-        throttle.accepted(2)
-    assert [throttle.take_hns(HNS_PER_S) for _ in range(100)] == [0] * 100
+        budget.accepted(CALL, 2)
+    assert taken(budget, 100, 0, HNS_PER_S) == [0] * 100
 
 
 def test_the_policy_of_the_guide_works():

@@ -98,9 +98,9 @@ def test_a_camera_without_a_clock_is_placed_now(producer, url, base):
 
 
 def test_a_camera_whose_clock_is_set_while_it_runs_goes_on_with_the_right_time(producer, url):
-    now = time.time_ns()
-    with opened(producer, "set") as (stream, events):
+    with opened(producer, "set", fragment_duration_min=timedelta(0)) as (stream, events):
         put(stream, 10, base=0)
+        now = time.time_ns()
         put(stream, 10, base=now, first=10)
         events.wait(kvspic.TimesAnchored)
     assert stream.report.frames_done == 20
@@ -120,7 +120,7 @@ def test_one_glimpse_of_the_future_does_not_spoil_what_follows(producer, url):
 
 def test_times_are_given_as_they_are_where_that_is_asked_for_and_offline(producer, url):
     for name, options in (("given", {"clock": kvspic.ClockPolicy.GIVEN}), ("offline", {"offline": True})):
-        with opened(producer, name, **options) as (stream, events):
+        with opened(producer, name, fragment_duration_min=timedelta(0), **options) as (stream, events):
             put(stream, 10, base=100_000 * S)
         assert stream.report.frames_done == 10
         assert events.of(kvspic.TimesAnchored) == []
@@ -272,7 +272,7 @@ def test_whatever_many_threads_do_each_frame_offered_is_somewhere(producer):
 
 def test_what_came_before_a_pause_is_persisted_and_what_came_meanwhile_is_counted(producer, url):
     now = time.time_ns()
-    with opened(producer, "pause") as (stream, events):
+    with opened(producer, "pause", fragment_duration_min=timedelta(0)) as (stream, events):
         put(stream, 7, base=now)
         stream.pause()
         events.wait(kvspic.Paused)
@@ -378,6 +378,7 @@ def test_the_asynchronous_stream_pauses_too(url):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_is_refused_whatever_the_stream_waits_for(producer):
     with opened(producer, "forked", pre_roll=timedelta(hours=1)) as (stream, _):
         child = os.fork()

@@ -1,5 +1,6 @@
 """Runs commands inside the test's process, or as processes of their own where that is the point."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -43,8 +44,18 @@ class Runner:
         return Ran(code, out, err)
 
 
-def start(*words, **variables):
+def start(*words, text=True, **variables):
     """Start ``python -m kvspic`` with pipes."""
     command = [sys.executable, "-m", "kvspic", *map(str, words)]
     env = {**os.environ, **variables}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=text, env=env)
+
+
+@contextlib.contextmanager
+def started(*words, text=True, **variables):
+    """The same for the length of a ``with``: a test that fails leaves no process behind."""
+    with start(*words, text=text, **variables) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -2,9 +2,10 @@
 
 import signal
 import socket
+import urllib.request
 
 import pytest
-from unit.cli.commands import KEYS, start
+from unit.cli.commands import KEYS, start, started
 from unit.sources.clips import MEDIA
 
 import kvspic
@@ -129,10 +130,53 @@ def test_right_keys(run, guarded, monkeypatch):
     assert run("put", CLIP, "--stream", "signed", "--endpoint", guarded.url).code == 0
 
 
-def test_a_data_directory_that_another_process_holds(run, tmp_path):
-    with LocalEndpoint.run_in_thread(tmp_path):
-        assert_failed(run("put", CLIP, "--stream", "a", "--data-dir", tmp_path), 6, "is in use", "another directory")
-        assert_failed(run("serve", "--port", "0", "--data-dir", tmp_path), 6, "is in use")
+def test_a_data_directory_that_another_command_holds(run, tmp_path):
+    with LocalEndpoint.run_in_thread(tmp_path) as other:
+        put = run("put", CLIP, "--stream", "a", "--data-dir", tmp_path)
+        assert_failed(put, 6, "by another command", "wait for that one", "kvspic serve")
+        serve = run("serve", "--port", "0", "--data-dir", tmp_path)
+        assert_failed(serve, 6, f"in use by another endpoint at {other.url}")
+
+
+def test_commands_use_the_endpoint_that_serves_their_data_directory(run, tmp_path):
+    data, out = tmp_path / "data", tmp_path / "back.mkv"
+    serving = start("serve", "--port", "0", "--data-dir", data)
+    try:
+        url = serving.stdout.readline().split()[-1]
+        put = run("put", CLIP, "--stream", "a", "--data-dir", data)
+        got = run("get", "a", "-o", out, "--data-dir", data)
+        demo = run("demo", CLIP, "-o", tmp_path / "demo.mkv", "--speed", "0", "--data-dir", data)
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=20)
+    assert (put.code, got.code, demo.code) == (0, 0, 0), put.err + got.err + demo.err
+    said = f"kvspic: {data} is served at {url}; that endpoint is used.\n"
+    assert (put.err, got.err, demo.err) == (said, said, said)
+    assert "200 frames" in got.out
+
+
+def test_what_a_put_stores_can_be_fetched_while_it_runs(run, tmp_path):
+    with LocalEndpoint.run_in_thread(tmp_path) as other:
+        assert run("put", CLIP, "--stream", "a", "--endpoint", other.url).code == 0
+        got = run("get", "a", "-o", tmp_path / "a.mkv", "--data-dir", tmp_path)
+    assert (got.code, "200 frames" in got.out) == (0, True)
+
+
+def test_an_endpoint_that_was_killed_is_not_asked(run, tmp_path):
+    (tmp_path / "endpoint").write_text("http://127.0.0.1:9\nuntil it is stopped\n")
+    put = run("put", CLIP, "--stream", "a", "--data-dir", tmp_path)
+    assert (put.code, put.err) == (0, "")
+    assert not (tmp_path / "endpoint").exists()
+
+
+def test_variables_set_endpoint_and_data_directory(run, endpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("KVSPIC_ENDPOINT", endpoint.url)
+    assert run("put", CLIP, "--stream", "by-variable").code == 0
+    assert sum(len(fragment.blocks) for fragment in endpoint.fragments("by-variable")) == 200
+    monkeypatch.setenv("KVSPIC_ENDPOINT", "local")
+    monkeypatch.setenv("KVSPIC_DATA_DIR", str(tmp_path / "data"))
+    assert run("put", CLIP, "--stream", "by-variable").code == 0
+    assert (tmp_path / "data" / "index.sqlite3").exists()
 
 
 def test_a_data_directory_that_cannot_be_made(run, tmp_path):
@@ -214,7 +258,7 @@ def test_a_missing_extra_is_named(run, monkeypatch, missing):
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
-    assert_failed(run("--version"), 2, missing, "pip install kvspic[cli]")
+    assert_failed(run("--version"), 2, missing, "pip install 'kvspic[cli]'")
 
 
 def test_the_version(run):
@@ -238,19 +282,61 @@ def test_inspect_tells_what_is_in_a_file(run, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_says_its_url_and_ends_cleanly(number, tmp_path):
-    process = start("serve", "--port", "0", "--data-dir", tmp_path)
-    line = process.stdout.readline()
-    process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    with started("serve", "--port", "0", "--data-dir", tmp_path) as process:
+        line = process.stdout.readline()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
     assert line.startswith("kvspic endpoint at http://127.0.0.1:")
     assert (process.returncode, out, err.strip()) == (130 if number == signal.SIGINT else 0, "", "")
 
 
 def test_an_interrupted_put_keeps_what_was_put(endpoint):
     words = ("--stream", "interrupted", "--duration", "60", "--endpoint", endpoint.url)
-    process = start("put", "testsrc:width=64,height=48", *words)
-    assert process.stdout.readline().startswith(("STREAMING", "READY", "PUT_STREAM"))
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    with started("put", "testsrc:width=64,height=48", *words) as process:
+        while not (line := process.stdout.readline()).startswith("STREAMING"):  # a slow machine shows what comes before
+            assert line, process.communicate()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "kvspic: The upload was interrupted.\n")
     assert " 0 dropped + 0 buffered" in out
+
+
+def test_a_quiet_put_prints_nothing(run, endpoint):
+    ran = run("put", CLIP, "--stream", "quiet", "--quiet", "--endpoint", endpoint.url)
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_giving_up_is_for_cameras(run, endpoint):
+    words = ("--stream", "a", "--give-up", "5", "--endpoint", endpoint.url)
+    assert_failed(run("put", CLIP, *words), 2, "is no live source")
+    assert_failed(run("put", "/dev/video98", *words), 3, "does not exist")
+
+
+def test_figures_of_a_put_for_prometheus(endpoint, unused_port):
+    words = ("--stream", "measured", "--duration", "60", "--endpoint", endpoint.url, "--metrics", unused_port)
+    with started("put", "testsrc:width=64,height=48", *words) as process:
+        while not process.stdout.readline().startswith("STREAMING"):
+            assert process.poll() is None
+        text = urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/metrics", timeout=10).read().decode()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert 'kvspic_stream_state{state="streaming",stream="measured"} 1.0' in text
+
+
+def test_a_port_for_figures_that_is_in_use(run, endpoint):
+    port = endpoint.url.rpartition(":")[2]
+    ran = run("put", CLIP, "--stream", "a", "--endpoint", endpoint.url, "--metrics", port)
+    assert_failed(ran, 4, f"The port {port} for --metrics cannot be used")
+
+
+@pytest.fixture
+def unused_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_name_alone_shows_what_there_is(run):
+    ran = run()
+    assert (ran.code, ran.err) == (0, "")
+    assert "kvspic put clip.mp4 --stream front-door" in ran.out

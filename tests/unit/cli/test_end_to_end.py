@@ -1,12 +1,14 @@
 """The whole way by commands. Goal: what was put comes back, every frame, its bytes and its time, whoever else puts."""
 
 import concurrent.futures
+import contextlib
+from datetime import datetime, timedelta, timezone
 
 import av
 import pytest
 from unit import stored_media
-from unit.cli.commands import KEYS, start
-from unit.sources.clips import MEDIA, decoded, packets
+from unit.cli.commands import KEYS, started
+from unit.sources.clips import MEDIA, decodes_as, packets
 
 import kvspic
 from kvspic.commands import options
@@ -67,7 +69,7 @@ def test_a_clip_comes_back_as_it_was_put(run, endpoint, tmp_path, name):
     assert put.json["frames_put"] == put.json["frames_persisted"] > 0
     assert_same(clip, out)
     for kind in ["video"] * (name not in AUDIO) + ["audio"] * (name in BOTH):
-        assert decoded(out, kind) == decoded(clip, kind)
+        assert decodes_as(out, clip, kind)
 
 
 def test_put_and_get_share_a_data_directory_without_an_endpoint_running(run, tmp_path):
@@ -75,14 +77,14 @@ def test_put_and_get_share_a_data_directory_without_an_endpoint_running(run, tmp
     got = run("get", "cam", "-o", tmp_path / "back.mkv", "--data-dir", tmp_path / "data")
     assert (put.code, got.code) == (0, 0)
     assert "200 frames put = 200 persisted + 0 dropped + 0 buffered" in put.out
-    assert "200 frames in 4 fragments" in got.out
+    assert "200 frames in 2 fragments" in got.out
     assert_same(BASELINE, tmp_path / "back.mkv")
 
 
 def test_put_prints_one_json_object_with_these_keys(run, endpoint):
     ran = run("put", BASELINE, "--stream", "json", "--json", "--endpoint", endpoint.url)
     assert list(ran.json) == KEYS
-    assert ran.json["fragments_persisted"] == 4
+    assert ran.json["fragments_persisted"] == 2
     assert ran.json["state"] == "STOPPED"
     assert ran.json["frames_dropped"] == ran.json["frames_buffered"] == 0
     assert 0 < ran.json["put_ns_p50"] <= ran.json["put_ns_p99"]
@@ -99,7 +101,7 @@ def test_the_buffer_stays_within_its_size(run, endpoint):
 def test_a_retention_of_a_day_is_given_to_a_new_stream(run, tmp_path):
     with LocalEndpoint.run_in_thread(tmp_path / "data") as endpoint:
         assert run("put", BASELINE, "--stream", "kept", "--endpoint", endpoint.url).code == 0
-        stream = endpoint._hub.service.streams.find({"StreamName": "kept"})
+        stream = endpoint._hub.service.streams.find({"StreamName": "kept"}, 0)
     assert stream.retention_hours == 24
 
 
@@ -151,15 +153,17 @@ def test_what_a_camera_is_noticed_to_do_is_said_as_it_comes(run, endpoint, monke
     ran = run("put", "rtsp://cam/1", "--stream", "noticed", "--offline", "--json", "--endpoint", endpoint.url)
     assert ran.code == 3
     assert "kvspic: cam came back with 640x360 instead of 320x240" in ran.err
-    assert "kvspic: cam ended; it is connected again" in ran.err
+    assert "kvspic: cam ended; it is being connected to again." in ran.err
+    assert "kvspic: cam is connected again" in ran.err
     assert ran.json["frames_persisted"] == ran.json["frames_put"] > 200
 
 
 def test_two_processes_put_at_once(endpoint):
     words = [("--stream", f"process-{number}", "--json", "--endpoint", endpoint.url) for number in range(2)]
-    started = [start("put", BASELINE, *more) for more in words]
-    ended = [process.communicate(timeout=60) for process in started]
-    assert [process.returncode for process in started] == [0, 0], ended
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(started("put", BASELINE, *more)) for more in words]
+        ended = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
     for number in range(2):
         assert sum(len(fragment.blocks) for fragment in endpoint.fragments(f"process-{number}")) == 200
 
@@ -172,7 +176,7 @@ def test_twenty_streams_of_one_process(endpoint):
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         results = list(pool.map(upload, range(20)))
     assert all(result.is_complete and result.frames_persisted == 200 for result in results)
-    assert all(len(endpoint.fragments(f"twenty-{number}")) == 4 for number in range(20))
+    assert all(len(endpoint.fragments(f"twenty-{number}")) == 2 for number in range(20))
 
 
 def test_get_follows_until_nothing_comes(run, tmp_path):
@@ -185,8 +189,9 @@ def test_get_follows_until_nothing_comes(run, tmp_path):
 
 
 def test_a_changed_codec_starts_a_second_file(run, endpoint, tmp_path):
-    for name in ("h264_baseline_320x240_25fps.mp4", "vp9_320x240_25fps.webm"):
-        assert run("put", MEDIA / name, "--stream", "two", "--endpoint", endpoint.url).code == 0
+    for minute, name in enumerate(("h264_baseline_320x240_25fps.mp4", "vp9_320x240_25fps.webm")):
+        words = ["--stream", "two", "--start", f"2026-05-01T12:0{minute}:00Z", "--endpoint", endpoint.url]
+        assert run("put", MEDIA / name, *words).code == 0
     ran = run("get", "two", "-o", tmp_path / "out.mkv", "--endpoint", endpoint.url)
     assert ran.code == 0
     assert "Part 2 begins" in ran.err
@@ -208,4 +213,51 @@ def test_the_demo_makes_its_own_clip(run, tmp_path):
     pattern = "testsrc:width=64,height=48,duration=3,gop=25,audio=1"
     ran = run("demo", pattern, "-o", tmp_path / "demo.mkv", "--speed", "0", "--data-dir", tmp_path / "data")
     assert ran.code == 0, ran.err
-    assert "frames are equal; 3 fragments" in ran.out
+    assert "frames are equal; 1 fragment" in ran.out
+
+
+def test_get_to_standard_output_is_a_live_file(run, endpoint, tmp_path):
+    assert run("put", BASELINE, "--stream", "piped", "--endpoint", endpoint.url).code == 0
+    out = tmp_path / "live.mkv"
+    with started("get", "piped", "-o", "-", "--endpoint", endpoint.url, text=False) as process:
+        data, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    out.write_bytes(data)
+    assert_same(BASELINE, out)
+
+
+def test_get_to_standard_output_ends_where_the_codec_changes(run, endpoint):
+    for name in ("h264_baseline_320x240_25fps.mp4", "vp9_320x240_25fps.webm"):
+        assert run("put", MEDIA / name, "--stream", "piped-two", "--endpoint", endpoint.url).code == 0
+    with started("get", "piped-two", "-o", "-", "--endpoint", endpoint.url, text=False) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"The codec changes here" in err
+
+
+def test_get_writes_a_clip_of_a_range(run, endpoint, tmp_path):
+    run("put", BASELINE, "--stream", "clipped", "--offline", "--endpoint", endpoint.url)
+    begin = datetime.fromtimestamp(endpoint.fragments("clipped")[0].producer_hns / 1e7, timezone.utc)
+    span = f"{begin.isoformat()}..{(begin + timedelta(hours=1)).isoformat().replace('+00:00', 'Z')}"
+    got = run("get", "clipped", "--clip", span, "-o", tmp_path / "clip.mp4", "--endpoint", endpoint.url)
+    assert got.code == 0, got.err
+    assert decodes_as(tmp_path / "clip.mp4", BASELINE, "video")
+    span = "2020-01-01T10:00..2020-01-01T11:00"
+    past = run("get", "clipped", "--clip", span, "-o", tmp_path / "no.mp4", "--endpoint", endpoint.url)
+    assert past.code == 5
+    assert "no fragment" in past.err
+    assert not (tmp_path / "no.mp4").exists()
+
+
+def test_get_prints_the_address_of_a_session(run, endpoint):
+    run("put", BASELINE, "--stream", "shown", "--offline", "--endpoint", endpoint.url)
+    got = run("get", "shown", "--hls", "--endpoint", endpoint.url)
+    assert got.code == 0, got.err
+    assert got.out.startswith(f"{endpoint.url}/hls/v1/getHLSMasterPlaylist.m3u8?SessionToken=")
+
+
+@pytest.mark.parametrize("span", ["yesterday..today", "2026-11-29", "2026-11-29..2026-11-28"])
+def test_a_range_that_is_none_is_a_usage_error(run, span):
+    got = run("get", "cam", "--clip", span, "-o", "clip.mp4")
+    assert got.code == 2
+    assert "--clip" in got.err

@@ -51,6 +51,36 @@ def test_a_problem_comes_before_what_it_led_to():
     assert replace(DONE, frames_persisted=0, problem=problem).failure() is problem
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dropped": {"skipped": 3}, "frames_dropped": 3}, "3 came without the key frame that they need"),
+        ({"dropped": {"store_full": 3}, "frames_dropped": 3}, "--offline, or give a larger --store-size"),
+        ({"dropped": {"buffer_duration": 3}, "frames_dropped": 3}, "put the input with --offline"),
+        ({"dropped": {"error_ack": 3}, "frames_dropped": 3}, "refused by the service"),
+        ({"frames_offered": 13, "frames_persisted": 10}, "3 were refused or never put"),
+    ],
+)
+def test_the_remedy_fits_the_reason(changes, words):
+    failure = replace(DONE, **({"frames_persisted": 7} | changes)).failure()
+    assert words in str(failure)
+    assert "again" not in str(failure)
+
+
+def test_frames_that_were_still_to_be_sent_are_put_again():
+    assert "put the input again" in str(replace(DONE, frames_persisted=7, frames_buffered=3).failure())
+
+
+def test_media_that_cannot_be_decoded_wins_over_what_is_missing():
+    problem = CliError(ExitCode.INCOMPLETE, "Nothing moved.")
+    for changes in ({}, {"frames_persisted": 9}, {"problem": problem}):
+        failure = replace(DONE, undecodable="the frames are JPEG", **changes).failure()
+        assert failure.code == ExitCode.MEDIA
+        assert "cannot be decoded: the frames are JPEG." in str(failure)
+    unreachable = CliError(ExitCode.UNREACHABLE, "Nothing was there.")
+    assert replace(DONE, undecodable="JPEG", problem=unreachable).failure() is unreachable
+
+
 def test_the_lines_show_the_ledger_and_why_frames_were_dropped():
     lines = replace(DONE, frames_persisted=9, frames_dropped=1, dropped={"store_full": 1, "late": 0}).lines()
     assert "10 frames put = 9 persisted + 1 dropped (store_full 1) + 0 buffered" in lines[0]

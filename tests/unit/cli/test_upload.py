@@ -161,7 +161,9 @@ def test_sixty_megabytes_of_one_group_come_back_as_they_were_put(endpoint, tmp_p
 def test_key_frames_that_are_far_apart_are_said_once(endpoint):
     frames = [SourceFrame(1, b"x", number * 5 * NS, number * 5 * NS, 0, number == 0) for number in range(20)]
     said = []
-    plan = UploadPlan(Camera(frames), "far-apart", endpoint_url=endpoint.url, say=said.append)
+    camera = Camera(frames)
+    camera.duration_ns = 100 * NS  # it ends now
+    plan = UploadPlan(camera, "far-apart", endpoint_url=endpoint.url, say=said.append)
     assert Upload(plan).run().is_complete
     assert len(said) == 1
     assert "more than 20 s or 48 MB apart" in said[0]

@@ -51,6 +51,9 @@ def _write(folder, name, issuer=None):
         .not_valid_after(datetime.datetime(2120, 1, 1))
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .add_extension(_usage(x509, is_authority=issuer is None), critical=True)
         .sign(issuer_key, hashes.SHA256())
     )
     encoding = serialization.Encoding.PEM
@@ -60,6 +63,18 @@ def _write(folder, name, issuer=None):
     locked = serialization.BestAvailableEncryption(b"passphrase")
     (folder / f"{name}.locked").write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, locked))
     return subject, key
+
+
+def _usage(x509, is_authority):
+    """What the key may do (RFC 5280, 4.2.1.3); Python 3.13 and later refuse an authority that may not sign."""
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        decipher_only=False,
+        **dict.fromkeys(others, False),
+    )
 
 
 @dataclass

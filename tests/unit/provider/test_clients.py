@@ -1,34 +1,39 @@
 """boto3's clients. Goal: one client per endpoint, signed by us with the keys of the call, and errors told safely."""
 
+import http.client
 import io
+import socket
 from types import SimpleNamespace
 
+import botocore.exceptions
 import pytest
+import urllib3
 from unit.provider.servers import run_watched
 
+from kvspic.loopback import is_loopback_url
 from kvspic.provider import clients
-from kvspic.provider.clients import Plane, configured_region, is_loopback_http, read_piece, translate
-from kvspic.provider.results import ServiceResult
-from kvspic.provider.threads import in_thread
+from kvspic.provider.clients import Plane, configured_region, read_piece, translate
+from kvspic.provider.results import ServiceError, ServiceResult
+from kvspic.threads import in_thread
 
 
 @pytest.mark.parametrize(
-    "url, is_loopback",
+    "url, is_here",
     [
         ("http://127.0.0.1:4567", True),
         ("http://127.8.8.8", True),
         ("http://[::1]:80", True),
         ("http://localhost:1", True),
         ("http://kvs.localhost", True),
-        ("https://127.0.0.1", False),
+        ("https://127.0.0.1", True),
         ("http://192.168.1.5", False),
         ("http://localhost.example", False),
         ("http://", False),
         (None, False),
     ],
 )
-def test_only_plain_http_to_this_machine_needs_no_configuration(url, is_loopback):
-    assert is_loopback_http(url) is is_loopback
+def test_only_an_endpoint_of_this_machine_needs_no_configuration(url, is_here):
+    assert is_loopback_url(url) is is_here
 
 
 def test_there_is_one_client_per_plane():
@@ -80,7 +85,26 @@ def test_the_region_comes_from_the_environment(monkeypatch, tmp_path):
     assert configured_region() == "eu-north-1"
 
 
-def test_an_error_of_an_unknown_kind_is_told_by_its_kind_only():
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (botocore.exceptions.ProfileNotFound(profile="yard"), "correct AWS_PROFILE"),
+        (botocore.exceptions.InvalidRegionError(region_name="yard"), "pass region"),
+        (botocore.exceptions.ConfigParseError(path="yard"), "correct that file"),
+    ],
+)
+def test_a_setting_that_botocore_refuses_is_named_with_its_own_remedy(error, remedy):
+    text = str(translate("DescribeStream", "AWS", error))
+    assert "yard" in text
+    assert f"; {remedy}" in text
+
+
+def test_a_client_that_cannot_be_made_is_an_error_of_ours():
+    with pytest.raises(ServiceError, match=r"eu central.*AWS_REGION"):
+        clients.endpoint_of(Plane("kinesisvideo", "eu central"))
+
+
+def test_an_error_of_an_unknown_kind_shows_its_kind_only():
     error = translate("DescribeStream", "the credential source", RuntimeError("SECRET"))
     assert "SECRET" not in str(error)
     assert "RuntimeError" in str(error)
@@ -94,3 +118,22 @@ def test_a_piece_is_read_without_waiting_for_more():
     assert read_piece(Payload()) == b"abc"
     assert read_piece(Payload()) == b""
     assert read_piece(io.BytesIO(b"older urllib3")) == b"older urllib3"
+
+
+def test_a_piece_has_all_that_has_arrived():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        theirs.sendall(b"".join(b"3e8\r\n" + bytes([number]) * 1000 + b"\r\n" for number in range(40)))
+        answer = http.client.HTTPResponse(ours)
+        answer.begin()
+        raw = urllib3.HTTPResponse(answer, preload_content=False)
+
+        class Payload:
+            _raw_stream = raw
+
+        first = read_piece(Payload())
+        assert len(first) == 40_000
+        theirs.sendall(b"0\r\n\r\n")
+        rest = list(iter(lambda: read_piece(Payload()), b""))
+        assert first + b"".join(rest) == b"".join(bytes([number]) * 1000 for number in range(40))

@@ -18,6 +18,17 @@ def test_no_time_is_learned_from_nonsense(date):
     assert server_time(date, "Signature expired: 20231107T044734Z") is None
 
 
+def test_a_moment_that_does_not_exist_is_no_time():
+    assert server_time("", EXPIRED.replace("20231107T045805Z", "99999999T999999Z")) is None
+
+
+def test_a_time_that_cannot_be_now_is_not_learned():
+    clock = ServiceClock(lambda: 1000.0)
+    clock.learn(253_402_300_799.0)
+    assert clock.now() == 1000.0
+    assert not clock.is_known
+
+
 def test_a_wrong_clock_is_corrected_and_a_right_one_left_alone():
     wall = [1000.0]
     clock = ServiceClock(lambda: wall[0])

@@ -268,6 +268,14 @@ def test_loopback_needs_no_configuration(monkeypatch, tmp_path):
     assert "Credential=local/" in service.calls[0][2]["authorization"]
 
 
+@pytest.mark.parametrize("url", ["http://localhost:1", "https://localhost:1", "https://127.0.0.1:1"])
+def test_loopback_has_a_region_with_tls_too(url, monkeypatch, tmp_path):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    assert ControlPlane(endpoint_url=url)._region == "us-east-1"
+
+
 def test_the_endpoint_variable_of_the_control_plane_is_used(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2")
     assert ControlPlane().endpoint_url == "http://127.0.0.1:2"

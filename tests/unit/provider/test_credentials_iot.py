@@ -160,7 +160,7 @@ def test_keys_that_came_expired_are_refused(double, files, wall):
         ({"private_key": "stranger.key"}, "belong together"),
         ({"private_key": "device.locked"}, "has a passphrase"),
         ({"certificate": "gone.pem"}, r"certificate .*gone.pem cannot be read"),
-        ({"ca": "other-ca.pem"}, "check the CA file"),
+        ({"ca": "other-ca.pem"}, r"is not trusted \(self.signed certificate in certificate chain\): check the CA file"),
     ],
     ids=["stranger", "not a pair", "passphrase", "missing", "other authority"],
 )

@@ -6,6 +6,7 @@ milliseconds and no timer of a real stream is skipped.
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 from unit.provider.iot_double import ALIAS, THING, iot_double, make_files
@@ -17,7 +18,9 @@ from kvspic.provider.credentials_file import FileCredentials
 from kvspic.provider.credentials_iot import IotCredentials, IotRole
 
 pytest.importorskip("aiohttp")
+from kvspic.local.quotas import Quotas
 from kvspic.local.server import LocalEndpoint
+from kvspic.local.settings import Settings
 
 SECOND_HNS = 10_000_000
 FRAGMENT_S = 2
@@ -82,10 +85,11 @@ class Events(list):
         self.news.set()
 
 
-async def record(folder, keys, fragment_count):
+async def record(folder, keys, fragment_count, sessions_max):
     """Upload fragments under rotating keys; return the stored fragments, the events and the report."""
+    settings = Settings(quotas=replace(Quotas(), sessions_max=sessions_max))
     events = Events()
-    async with LocalEndpoint(folder, access_keys=keys.secrets) as endpoint:
+    async with LocalEndpoint(folder, access_keys=keys.secrets, settings=settings) as endpoint:
         async with kvspic.AsyncProducer(endpoint_url=endpoint.url, credentials=CallableCredentials(keys)) as producer:
             stream = await producer.open_stream("door", TRACKS, on_event=events.take)
             camera = Camera(producer, stream, events)
@@ -95,10 +99,11 @@ async def record(folder, keys, fragment_count):
         return endpoint.fragments("door"), events, report
 
 
-def test_rotation_of_minute_keys_leaves_no_gap_and_no_duplicate(tmp_path):
+@pytest.mark.parametrize("sessions_max", [0, 1])
+def test_rotation_of_minute_keys_leaves_no_gap_and_no_duplicate(tmp_path, sessions_max):
     keys = MinuteKeys()
     count = 5 * LIFE_S // FRAGMENT_S
-    stored, events, report = run_watched(record(tmp_path, keys, count), seconds=60)
+    stored, events, report = run_watched(record(tmp_path, keys, count, sessions_max), seconds=60)
     payloads = [int.from_bytes(block.payload, "big") for fragment in stored for block in fragment.blocks]
     assert payloads == list(range(count * FRAMES))
     assert len(stored) == count

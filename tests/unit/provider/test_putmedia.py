@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.provider.servers import ACCEPTED, LAST_CHUNK, ack, chunk, json_answer
 
-from kvspic.provider.putmedia import AckBytes, End, Head, PutMediaConnection, PutMediaHead, host_header, put_media_url
+from kvspic.provider.putmedia import (
+    End,
+    Head,
+    PutMediaConnection,
+    PutMediaHead,
+    chunk_of,
+    host_header,
+    put_media_url,
+)
 
 ANSWERS = {
     "accepted": ACCEPTED + chunk(ack("BUFFERING")) + chunk(ack("PERSISTED") * 3) + LAST_CHUNK,
@@ -39,8 +47,8 @@ def events_of(*pieces):
     connection, events, acks = upload(), [], b""
     for piece in [*[piece for piece in pieces if piece], b"", b""]:
         for event in connection.receive(piece):
-            if isinstance(event, AckBytes):
-                acks += event.data
+            if isinstance(event, bytes):
+                acks += event
             else:
                 events.append(event)
     return events, acks
@@ -116,7 +124,7 @@ def test_the_body_arrives_as_it_was_given(pieces):
     connection, server, received = PutMediaConnection(), h11.Connection(h11.SERVER), b""
     sent = connection.request(PutMediaHead("door", 5).headers("http://127.0.0.1:1"))
     for piece in pieces:
-        sent += connection.body(memoryview(piece))
+        sent += chunk_of(memoryview(piece))
     server.receive_data(sent + connection.end_of_body())
     while not isinstance(event := server.next_event(), h11.EndOfMessage):
         received += bytes(event.data) if isinstance(event, h11.Data) else b""
@@ -126,12 +134,12 @@ def test_the_body_arrives_as_it_was_given(pieces):
 def test_the_body_goes_on_after_a_refusal_was_read():
     connection = upload()
     connection.receive(ANSWERS["refused"])
-    assert connection.body(b"abc") == b"3\r\nabc\r\n"
+    assert chunk_of(b"abc") == b"3\r\nabc\r\n"
 
 
 def test_the_coded_body_is_a_copy():
     piece = bytearray(b"x" * 1000)
-    coded = upload().body(memoryview(piece))
+    coded = chunk_of(memoryview(piece))
     piece[:] = bytes(1000)
     assert coded == b"3e8\r\n" + b"x" * 1000 + b"\r\n"
 

@@ -9,8 +9,10 @@ import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.service_models import modelled_errors
 
 from kvspic.provider.results import (
+    BY_NAME,
     ServiceError,
     ServiceResult,
     classify,
@@ -23,6 +25,11 @@ from kvspic.provider.results import (
 from kvspic.provider.transport import ConnectTimeout, UnsupportedProtocol
 
 R = ServiceResult
+
+
+def test_every_error_of_the_services_models_has_a_result():
+    unknown = [name for name in modelled_errors() if name.lower().removesuffix("exception") not in BY_NAME]
+    assert unknown == []
 
 
 @pytest.mark.parametrize(
@@ -166,3 +173,15 @@ def test_safe_text_is_one_short_printable_line(text):
 
 def test_a_url_is_shown_without_user_path_and_query():
     assert safe_url("https://me:pw@host:1/a/b?token=t") == "https://host:1"
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[", "", "://", "\0"])
+def test_anything_may_be_shown_as_a_url(url):
+    assert isinstance(safe_url(url), str)
+
+
+@pytest.mark.parametrize("operation", ["GetHLSStreamingSessionURL", "GetClip"])
+def test_a_time_without_media_does_not_ask_for_another_stream(operation):
+    error = ServiceError(operation, R.RESOURCE_NOT_FOUND, http_status=404, detail="There is no fragment of that time")
+    assert "name a time that has media" in str(error)
+    assert "create the stream" not in str(error)

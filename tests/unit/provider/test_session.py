@@ -7,9 +7,10 @@ from dataclasses import replace
 from unit.provider.servers import ACCEPTED, LAST_CHUNK, ack, chunk, loopback_server, run_watched
 from unit.provider.uploads import make_upload
 
+from kvspic.provider.putmedia import chunk_of
 from kvspic.provider.results import ServiceResult
-from kvspic.provider.session import EndedBy, SessionTimeouts
-from kvspic.provider.transport import open_put_media
+from kvspic.provider.route import open_put_media
+from kvspic.provider.upload import EndedBy, ReadState, SessionTimeouts
 
 
 def test_acks_arrive_while_the_body_is_still_going_up(wire):
@@ -77,9 +78,10 @@ def test_megabytes_go_up_unchanged_while_acks_flow(wire):
         await peer.say(ACCEPTED)
         received = 0
         while data := await peer.read_chunk():
-            assert data == piece
+            assert data == (piece * 2)[received % len(piece) :][: len(data)]
             received += len(data)
             await peer.say(chunk(ack("RECEIVED", received)))
+        assert received == 32 * len(piece)
         await peer.say(LAST_CHUNK)
 
     async def story():
@@ -91,47 +93,50 @@ def test_megabytes_go_up_unchanged_while_acks_flow(wire):
     upload, outcome = run_watched(story())
     assert outcome.ended_by is EndedBy.BODY
     assert outcome.bytes_sent == 32 * len(piece)
-    assert upload.acks.count(b"RECEIVED") == 32
+    assert upload.acks.count(b"RECEIVED") >= 32
 
 
 def test_uploads_that_share_one_buffer_never_mix_or_change_their_bytes(wire):
     """The kernel takes little at once, so pieces are sent in parts; the buffer is filled anew meanwhile."""
     server_tls, client_tls = wire
-    shared = bytearray(50_000)
+    shared, size = bytearray(50_100), 50_000
     count, bodies, waits = 100, {}, []
 
     def piece_of(stream, number):
-        return bytes([stream, number, stream ^ number, 255 - number]) * (len(shared) // 4)
+        return bytes([stream, number, stream ^ number, 255 - number]) * (size // 4)
 
     async def script(peer):
         await peer.read_head()
+        await peer.say(ACCEPTED)
         body = await peer.read_chunks()
         bodies[body[0]] = body
-        await peer.say(ACCEPTED + LAST_CHUNK)
+        await peer.say(LAST_CHUNK)
 
     def filler(stream):
         numbers = iter(range(count))
 
-        def next_body():
-            number = next(numbers, None)
-            if number is None:
-                return None
-            shared[:] = piece_of(stream, number)
-            return memoryview(shared)
+        left = b""
 
-        return next_body
+        def read(size_max):
+            nonlocal left
+            if not left:
+                number = next(numbers, None)
+                if number is None:
+                    return b"", 0, ReadState.END
+                left = piece_of(stream, number)
+            size = min(size_max, len(left))
+            chunk, left = chunk_of(left[:size]), left[size:]
+            shared[: len(chunk)] = chunk
+            return memoryview(shared)[: len(chunk)], size, ReadState.MORE
+
+        return read
 
     def narrow(url, tls):
         async def connect():
             transport = await open_put_media(url, ssl_context=tls)
             transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            send_rest = transport.send_rest
-
-            async def counted():
-                waits.append(1)
-                await send_rest()
-
-            transport.send_rest = counted
+            when_sent = transport.when_sent
+            transport.when_sent = lambda call: waits.append(1) or when_sent(call)
             return transport
 
         return connect
@@ -140,7 +145,7 @@ def test_uploads_that_share_one_buffer_never_mix_or_change_their_bytes(wire):
         async with loopback_server(script, server_tls) as url:
             uploads = [make_upload(url, tls=client_tls, linger_s=5, timeouts=SessionTimeouts()) for _ in (1, 2)]
             for stream, upload in enumerate(uploads, 1):
-                upload.session.next_body = filler(stream)
+                upload.read = filler(stream)
                 upload.session.target = replace(upload.session.target, open_transport=narrow(url, client_tls))
             return await asyncio.gather(*(upload.session.run() for upload in uploads))
 
@@ -148,7 +153,7 @@ def test_uploads_that_share_one_buffer_never_mix_or_change_their_bytes(wire):
     assert len(waits) >= 10  # the kernel took a part of a piece, and the rest was waited for
     for outcome in outcomes:
         assert outcome.ended_by is EndedBy.BODY
-        assert outcome.bytes_sent == count * len(shared)
+        assert outcome.bytes_sent == count * size
     for stream in (1, 2):
         assert bodies[stream] == b"".join(piece_of(stream, number) for number in range(count))
 
@@ -167,14 +172,18 @@ def test_what_comes_while_the_session_waits_is_with_the_kernel_before_more_retur
             upload = make_upload(url, tls=client_tls)
             running = asyncio.ensure_future(upload.session.run())
             upload.put(b"first")
-            while upload.session.bytes_sent != 5:
+            while not upload.accepted_count:
                 await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            sent = []
+            transport = upload.session._transport
+            send_now = transport.send_now
+            transport.send_now = lambda view: sent.append(len(view)) or send_now(view)
             upload.put(b"second")
-            sent = upload.session.bytes_sent
+            assert len(sent) == 1
+            assert not transport._rest
             upload.put(None)
-            return sent, await running
+            return await running
 
-    sent, outcome = run_watched(story())
-    assert sent == 11
+    outcome = run_watched(story())
+    assert outcome.bytes_sent == 11
     assert outcome.ended_by is EndedBy.BODY

@@ -10,10 +10,11 @@ from unit.provider.uploads import make_upload
 from kvspic.provider.control import ControlPlane
 from kvspic.provider.credentials import StaticCredentials
 from kvspic.provider.results import ServiceError, ServiceResult
-from kvspic.provider.session import EndedBy
+from kvspic.provider.upload import EndedBy
 
 pytest.importorskip("aiohttp")
 from kvspic.local.server import LocalEndpoint
+from kvspic.local.settings import Settings
 
 KEYS = StaticCredentials("AKIDLOCAL", "local-secret", "local-token")
 
@@ -23,6 +24,7 @@ def with_endpoint(folder, story, stream="front-door", **options):
 
     async def run():
         secrets = {"AKIDLOCAL": "local-secret"}
+        options.setdefault("settings", Settings.unlimited())
         async with LocalEndpoint(folder, access_keys=secrets, live_wait_seconds=0.1, **options) as endpoint:
             control = ControlPlane(endpoint_url=endpoint.url, credentials=KEYS)
             await control.create_stream(stream, retention_hours=24, media_type="video/h264")

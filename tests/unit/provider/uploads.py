@@ -5,8 +5,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from kvspic.provider.credentials import StaticCredentials
-from kvspic.provider.putmedia import PutMediaHead
-from kvspic.provider.session import PutMediaSession, PutMediaTarget, SessionTimeouts
+from kvspic.provider.putmedia import PutMediaHead, chunk_of
+from kvspic.provider.session import PutMediaSession, PutMediaTarget
+from kvspic.provider.upload import ReadState, SessionTimeouts
 
 __all__ = ["HEAD", "KEYS", "QUICK", "Upload", "make_upload"]
 
@@ -17,11 +18,15 @@ QUICK = SessionTimeouts(head_s=0.2, refusal_s=0.2)
 
 @dataclass
 class Upload:
-    """A session whose body comes from :meth:`put`; ``acks`` holds what came back so far."""
+    """The owner of a session whose body comes from :meth:`put`; ``acks`` holds what came back so far."""
 
     pieces: deque = field(default_factory=deque)
     acks: bytearray = field(default_factory=bytearray)
     connected_count: int = 0
+    accepted_count: int = 0
+    is_careful: bool = False
+    busy_messages: list = field(default_factory=list)
+    endless: bytes = b""  # comes again and again when there is nothing else
     session: PutMediaSession | None = None
     acks_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -30,12 +35,20 @@ class Upload:
         self.pieces.extend(pieces)
         self.session.more()
 
-    def next_body(self):
-        piece = self.pieces.popleft() if self.pieces else b""
-        return memoryview(piece) if piece else piece
+    def read(self, size_max):
+        if not self.pieces:
+            piece = self.endless[:size_max]
+            return chunk_of(piece), len(piece), ReadState.MORE if self.endless else ReadState.WAIT
+        piece = self.pieces.popleft()
+        if piece is None:
+            return b"", 0, ReadState.END
+        if len(piece) > size_max:
+            self.pieces.appendleft(piece[size_max:])
+        piece = memoryview(piece)[:size_max]
+        return chunk_of(piece), len(piece), ReadState.MORE
 
-    def on_ack_bytes(self, data):
-        self.acks += data
+    def take(self, acks):
+        self.acks += acks
         self.acks_changed.set()
 
     async def wait_for_ack(self, text):
@@ -43,18 +56,26 @@ class Upload:
             self.acks_changed.clear()
             await self.acks_changed.wait()
 
-    def on_connected(self):
+    def connected(self):
         self.connected_count += 1
 
+    def accepted(self):
+        self.accepted_count += 1
 
-def make_upload(url, *, tls=None, credentials=KEYS, timeouts=QUICK, linger_s=0.3):
+    def busy(self, message):
+        self.busy_messages.append(message)
+        return 0.0
+
+    def pace(self):
+        return 0.0
+
+
+def make_upload(url, *, tls=None, credentials=KEYS, timeouts=QUICK, linger_s=0.3, **target):
     upload = Upload()
     upload.session = PutMediaSession(
-        target=PutMediaTarget(url, "us-east-1", credentials, ssl_context=tls, timeouts=timeouts),
+        target=PutMediaTarget(url, "us-east-1", credentials, ssl_context=tls, timeouts=timeouts, **target),
         head=HEAD,
-        next_body=upload.next_body,
-        on_ack_bytes=upload.on_ack_bytes,
-        on_connected=upload.on_connected,
+        owner=upload,
         linger_s=linger_s,
     )
     return upload

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+import numpy as np
 
 MEDIA = Path(__file__).resolve().parents[2] / "media"
 CLIPS = sorted(path.name for path in MEDIA.iterdir() if path.suffix != ".md")
@@ -66,3 +67,17 @@ def decoded(path, kind="video"):
             digest.update(frame.to_ndarray().tobytes())
             count += 1 if kind == "video" else frame.samples
     return count, digest.hexdigest()
+
+
+def decodes_as(path, clip, kind="video"):
+    """Whether a file decodes to what ``clip`` does. Newer FFmpeg ends the sound of an MP4 where its edit list
+    does, a part of an AAC frame early; the padding at the end of the last frame is then left out on both sides."""
+    (count, digest), (goal_count, goal_digest) = decoded(path, kind), decoded(clip, kind)
+    if kind == "video" or count == goal_count:
+        return (count, digest) == (goal_count, goal_digest)
+    return 0 < count - goal_count < 1024 and np.array_equal(_samples(path)[..., :goal_count], _samples(clip))
+
+
+def _samples(path):
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(container.streams.audio[0])], axis=-1)

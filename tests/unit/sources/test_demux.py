@@ -35,7 +35,9 @@ def test_every_packet_of_a_container_comes_out_with_its_bytes_and_times(name):
     assert len(frames) == len(wanted)
     for frame, packet in zip(frames, wanted):
         assert bytes(frame.data) == packet.data
-        for ns, ticks in ((frame.pts_ns, packet.pts), (frame.dts_ns, packet.dts), (frame.duration_ns, packet.duration)):
+        times = [(frame.pts_ns, packet.pts), (frame.duration_ns, packet.duration)]
+        times += [] if name.endswith((".mkv", ".webm")) else [(frame.dts_ns, packet.dts)]
+        for ns, ticks in times:
             assert ns == ticks * packet.time_base.numerator * 10**7 // packet.time_base.denominator * 100
         assert tracks[frame.track - 1].kind == packet.kind
         assert frame.discard == packet.is_discard
@@ -136,11 +138,12 @@ def test_b_frames_of_a_container_without_presentation_times_are_refused_too(tmp_
         open_source(remux(B_FRAMES, tmp_path / "b.avi", "avi", "h264_mp4toannexb"))
 
 
-def test_decoding_times_rise_where_matroska_does_not_keep_them(tmp_path):
+def test_matroska_keeps_no_decoding_times_so_none_are_given(tmp_path):
     _, frames = frames_of(remux(B_FRAMES, tmp_path / "b.mkv"))
-    times = [frame.dts_ns for frame in frames]
-    assert times == sorted(set(times))
-    assert all(frame.dts_ns <= frame.pts_ns for frame in frames)
+    _, wanted = frames_of(B_FRAMES)
+    assert {frame.dts_ns for frame in frames} == {None}
+    first = wanted[0].pts_ns - frames[0].pts_ns
+    assert all(abs(one.pts_ns - other.pts_ns - first) <= 1_000_000 for one, other in zip(wanted, frames))
 
 
 def test_a_transport_stream_begins_at_zero_as_annex_b_and_without_adts(tmp_path):
@@ -179,8 +182,13 @@ def test_a_file_that_was_cut_is_read_as_far_as_it_goes_and_that_is_said(tmp_path
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(B_FRAMES.read_bytes()[:100_000])
     with open_source(cut) as source:
-        assert "it was cut" in source.notices[0]
-        assert 0 < len(list(source.frames())) < 200
+        count = len(list(source.frames()))
+        assert 0 < count < 200
+        missing = (200 - count) / 25
+        assert source.notices == (
+            f"{cut} was cut: its last {missing:.1f} s are missing, and the rest is read.",
+            f"{cut} is damaged: 1 of its frames is left out.",
+        )
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -234,4 +242,4 @@ def test_a_raw_stream_without_timing_takes_the_rate_it_is_given(tmp_path, fps, r
     with open_source(silent, fps=fps) as source:
         assert bool(source.notices) == (fps is None)
         assert source.duration_ns == 200 / rate * 10**9
-        assert [frame.pts_ns for frame in source.frames()][:3] == [0, 10**9 / rate, 2 * 10**9 / rate]
+        assert [frame.pts_ns for frame in source.frames()] == [place * 10**9 / rate for place in range(200)]

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from unit.sources.clips import MEDIA
 
+import kvspic
+from kvspic.local.server import LocalEndpoint
 from kvspic.sources import NumpyEncoder, SourceError, SourceOptionError, TestPattern, encode_frames, open_source
+
+
+@pytest.fixture
+def endpoint(tmp_path):
+    with LocalEndpoint.run_in_thread(data_dir=tmp_path / "data") as running:
+        yield running
 
 
 def pictures(count, height=48, width=64):
@@ -121,3 +129,21 @@ def test_an_option_that_makes_no_sense_is_refused_with_what_would(text):
 
 def test_no_clip_is_needed_for_any_of_this():
     assert not (MEDIA / "testsrc").exists()
+
+
+def test_a_cut_of_the_scene_makes_no_fragment_of_its_own():
+    encoder = NumpyEncoder(64, 48, fps=25)
+    cuts = [np.full((48, 64, 3), 255 * (place // 7 % 2), dtype=np.uint8) for place in range(100)]
+    frames = [frame for picture in cuts for frame in encoder.encode(picture)]
+    assert [place for place, frame in enumerate(frames) if frame.key_frame] == [0, 50]
+
+
+def test_put_takes_frames_of_an_encoder_by_its_track(endpoint):
+    encoder = NumpyEncoder(64, 48, fps=25)
+    with kvspic.Producer(endpoint_url=endpoint.url) as producer:
+        with producer.open_stream("numpy", encoder.track) as stream:
+            for picture in pictures(50):
+                for frame in encoder.encode(picture):
+                    stream.put_frame(frame.data, **frame.put_options(1_700_000_000_000_000_000))
+        assert stream.report.frames_done == 50
+        assert stream.report.media_problems == 0

@@ -8,7 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("av")
@@ -17,6 +17,8 @@ import av
 from kvspic.sources import open_source
 from kvspic.sources.base import SourceError, SourceFrame, SourceOptionError
 from kvspic.sources.live import LiveSettings, LiveSource, LiveWorld, _PacketClock, _Times, is_device, is_rtsp
+from kvspic.sources.pictures import Pictures
+from kvspic.sources.readers import TimedReader, Timing
 
 CLIP = "h264_baseline_320x240_25fps.mp4"
 OTHER = "h265_main_opengop_320x240_25fps.mp4"
@@ -99,7 +101,10 @@ def test_a_camera_that_ends_is_connected_to_again_and_times_go_on(media_dir, wor
     assert after[0].dts_ns == before[-1].dts_ns + round(gap_s * SECOND_NS)
     assert after[1].dts_ns - after[0].dts_ns == before[1].dts_ns - before[0].dts_ns
     assert world.waits == [0.5, 1.0, 2.0, 4.0]
-    assert source.notices == ("cam ended; it is connected again after 7.5 s and 4 tries.",)
+    assert source.notices == (
+        "cam ended; it is being connected to again.",
+        "cam is connected again after 7.5 s and 4 tries.",
+    )
     assert source.reconnect_count == 1
     assert "connected again" in caplog.text
 
@@ -244,7 +249,7 @@ def test_a_camera_that_comes_back_with_another_size_says_so_in_its_first_frame(m
     assert [frame.codec_private for frame in frames if frame.codec_private] == [new.codec_private]
     assert frames[clip_length].codec_private == new.codec_private
     assert frames[clip_length].key_frame
-    assert "640x360 instead of 320x240" in source.notices[0]
+    assert "640x360 instead of 320x240" in source.notices[1]
 
 
 def test_a_camera_that_changes_its_size_without_a_break_says_so_too(media_dir, world, tmp_path):
@@ -295,6 +300,7 @@ def test_times_of_odd_cameras(arrivals, expected):
     assert place_all(arrivals) == pytest.approx(expected)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a slow machine
 @given(
     st.lists(
         st.tuples(st.integers(0, 10**5), st.integers(-(10**13), 10**13) | st.integers(0, 500), st.integers(1, 3)),
@@ -322,8 +328,8 @@ def packet(pts, dts, duration=3600):
 
 
 def test_packets_without_times_get_those_that_fit():
-    track = SimpleNamespace(number=1, kind="video")
-    clock = _PacketClock(track, 0)
+    track = SimpleNamespace(number=1, kind="video", codec_private=None)
+    clock = _PacketClock(track, TimedReader(track, Timing(), Pictures(None)), 0)
     seen = [clock.read(packet(*times)).dts_ns // MS_NS for times in [(None, None), (3600, 3600), (None, None)]]
     assert seen == [0, 40, 80]
 
@@ -376,3 +382,23 @@ def test_a_device_is_asked_for_h264_first_and_then_for_motion_jpeg(media_dir, mo
 def test_settings_that_cannot_be_are_refused(settings):
     with pytest.raises(SourceOptionError):
         LiveSettings(**settings)
+
+
+def test_a_camera_that_goes_away_is_reported_before_it_is_back(media_dir, world, clip_length):
+    source = LiveSource(Camera(media_dir, CLIP, *away(3), CLIP), "cam", world=world)
+    said = []
+    source.on_notice = said.append
+    world.during_wait = lambda: said.append("waits")
+    with source:
+        take(source, clip_length + 1)
+    assert said[:2] == ["cam ended; it is being connected to again.", "waits"]
+    assert said[-1].startswith("cam is connected again")
+
+
+def test_settings_are_for_cameras(media_dir):
+    for name in (str(media_dir / CLIP), "testsrc", "http://user:secret@camera/clip.mp4"):
+        with pytest.raises(SourceOptionError, match="is no live source") as caught:
+            open_source(name, live=LiveSettings())
+        assert "secret" not in str(caught.value)
+    with pytest.raises(SourceError, match="does not exist"):
+        open_source("/dev/video98", live=LiveSettings(give_up_s=1))

@@ -195,3 +195,17 @@ def test_a_file_may_have_the_name_of_something_else(tmp_path, monkeypatch):
         shutil.copy(BASELINE, name)
         with open_file(name) as source:
             assert source.tracks[0].width == 320
+
+
+def test_a_title_that_is_no_text_is_no_reason_to_refuse_a_file(tmp_path):
+    named, broken = tmp_path / "named.mkv", tmp_path / "broken.mkv"
+    with av.open(str(BASELINE)) as clip, av.open(str(named), "w") as out:
+        out.metadata["title"] = "QQQQ"
+        stream = out.add_stream_from_template(clip.streams.video[0])
+        for packet in clip.demux(clip.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    broken.write_bytes(named.read_bytes().replace(b"QQQQ", b"\xff\xfe\xfdQ"))
+    with open_source(broken) as source:
+        assert sum(1 for _ in source.frames()) == 200

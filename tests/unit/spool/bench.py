@@ -30,11 +30,13 @@ class Core:
         self.room = room
         self.said = []
         self.frames = []
+        self.times = []  # pts, dts
         self.settled = [0, 0, 0]
         self.refused = ()
+        self.is_ready = True
 
     def put_frame_now(self, data, pts_ns, dts_ns, duration_ns, track, flags):
-        self.put_frame(data, pts_ns // 100, dts_ns // 100, duration_ns // 100, track, flags, 0)
+        self.put_frame(data, pts_ns // 100, dts_ns and dts_ns // 100, duration_ns // 100, track, flags, 0)
 
     def put_frame(self, data, *rest):
         track = rest[3]
@@ -44,6 +46,7 @@ class Core:
             raise errors.named("STORE_FULL")
         self.room -= 1
         self.frames.append((track, bytes(data)))
+        self.times.append(rest[:2])
         self.said.append(bytes(data))
 
     def done(self, count, *, tracks=(1,)):
@@ -56,6 +59,8 @@ class Core:
         self.said.append("end")
 
     def put_metadata(self, name, value, persistent):
+        if not self.is_ready:
+            raise errors.named("STREAM_STATE")
         self.said.append((name, value, persistent))
 
     def put_event(self, types, image_prefix, pairs):
@@ -92,14 +97,15 @@ def setup_of(tracks=(VIDEO,), size=MIB, cpd=(b"", b"")):
     return JournalSetup(tracks, cpd[: len(tracks)], size, is_disk_durable=False, lead=0, is_sparse=False)
 
 
-def open_spool(path, core=None, *, offline=False, begin=True, **setup):
+def open_spool(path, core=None, *, offline=False, begin=True, tags=None, **setup):
     """A spool with its core, and what the test may want to look at; ``setup`` as for :func:`setup_of`."""
     core = core or Core()
     directory = BrokenDir(path)
     OPEN.append(directory)
     made = setup_of(**setup)
     journal = Journal(directory, made)
-    plan = SpoolPlan("door", tuple(track["number"] for track in made.tracks), tuple(made.cpd), offline, True)
+    numbers = tuple(track["number"] for track in made.tracks)
+    plan = SpoolPlan("door", numbers, tuple(made.cpd), offline, True, tags or {})
     spool = Spool(plan, journal)
     spool.attach(core, lambda: 5)
     if begin:

@@ -7,7 +7,7 @@ import pytest
 from unit.spool.bench import OPEN
 
 from kvspic import errors
-from kvspic.spool.files import SpoolDir, sync_and_close
+from kvspic.spool.files import SpoolDir, stream_folder, sync_and_close
 
 
 @pytest.fixture
@@ -90,3 +90,20 @@ def test_the_lock_is_given_back(folder, tmp_path):
     folder.close()
     folder.close()
     SpoolDir(tmp_path / "door").close()
+
+
+def test_each_stream_has_a_folder_of_its_own_on_every_file_system(tmp_path):
+    names = ["door", "Door", "DOOR", "CON", "con", "con.h264", "a" * 256, "a" * 255 + "b", ".hidden", "end.", "a.b-c_1"]
+    folders = [stream_folder(tmp_path, name) for name in names]
+    assert len({folder.name.lower() for folder in folders}) == len(names)
+    assert all(folder.parent == tmp_path and len(folder.name) <= 120 for folder in folders)
+    assert all(folder.name.strip(".") == folder.name for folder in folders)
+    assert not any(folder.name.lower().partition(".")[0] == "con" for folder in folders)
+    assert (folders[0].name, folders[-1].name) == ("door", "a.b-c_1")
+
+
+def test_a_folder_of_an_earlier_version_is_found(tmp_path):
+    (tmp_path / "Front-Door").mkdir()
+    assert stream_folder(tmp_path, "Front-Door") == tmp_path / "Front-Door"
+    assert stream_folder(tmp_path, "front-door") == tmp_path / "front-door"
+    assert stream_folder(tmp_path, "FRONT-DOOR").name.startswith("~front-door~")

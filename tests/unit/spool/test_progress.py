@@ -7,6 +7,7 @@ from kvspic.spool.progress import (
     FragmentStarts,
     StoredFragment,
     TrackProgress,
+    as_stored,
     latest_note,
     pack_note,
     spans,
@@ -114,6 +115,31 @@ def test_the_last_one_is_whole_when_its_size_says_so():
     assert prefix([0, 200], lambda span: True) == (10, 10)
     assert prefix([0, 200, 400], lambda span: True) == (15, None)
     assert prefix([0, 200, 400]) == (10, 10)
+
+
+def joined(stored):
+    """The fragments (begin in ms, end, frames, bytes) as a service has them with {begin in ms: length in ms}."""
+    service = {begin: StoredFragment(1, length) for begin, length in stored.items()}
+    found = list(as_stored(video_spans(VIDEO), service))
+    last, following = stored_prefix(found, service, lambda span: False)
+    seen = [(span.start_ns // MS, span.ends[0], span.frames, span.payload) for span in found]
+    return seen, last and last.ends[0], following and following.start_number
+
+
+def test_fragments_that_were_joined_on_the_way_are_recognised():
+    apart = [(0, 5, 5, 500), (200, 10, 5, 500), (400, 15, 5, 500)]
+    assert joined({0: 200, 200: 200, 400: 200}) == (apart, 10, 10)
+    assert joined({0: 400, 400: 200}) == ([(0, 10, 10, 1000), (400, 15, 5, 500)], 10, 10)
+    assert joined({0: 600}) == ([(0, 15, 15, 1500)], None, 0)  # whether it has its end, its size says
+    assert joined({0: 200, 200: 400}) == ([(0, 5, 5, 500), (200, 15, 10, 1000)], 5, 5)
+
+
+def test_what_only_lies_behind_a_stored_fragment_is_not_joined_to_it():
+    apart = [(0, 5, 5, 500), (200, 10, 5, 500), (400, 15, 5, 500)]
+    assert joined({}) == (apart, None, None)
+    assert joined({0: 200}) == (apart, None, 0)
+    assert joined({0: 201, 200: 200}) == (apart, 5, 5)  # the service has it as a fragment of its own
+    assert joined({0: 401}) == ([(0, 15, 15, 1500)], None, 0)
 
 
 def test_sound_around_a_key_frame_belongs_to_the_fragment_of_its_time():

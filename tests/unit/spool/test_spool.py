@@ -22,6 +22,7 @@ from unit.spool.bench import (
 )
 
 from kvspic import actions, errors
+from kvspic.spool import records
 from kvspic.spool.progress import StoredFragment
 from kvspic.types import DropReason
 
@@ -55,6 +56,16 @@ def test_what_a_killed_process_left_is_fed_before_new_frames(tmp_path):
     assert (found.frames_put, found.frames_recovered, found.frames_buffered) == (12, 7, 12)
     assert found.adds_up
     assert bench.spool.take_events() == [actions.SpoolRecovered("door", 7, 7 * 104, 0, 0, True)]
+
+
+def test_a_decoding_time_that_is_not_known_stays_so_on_disk(tmp_path):
+    bench = open_spool(tmp_path)
+    for pts_ns in (1000, 1200, 1100):
+        bench.spool.put_frame_now(b"x", pts_ns, None, 0, 1, 1)
+    assert bench.core.times == [(10, None), (12, None), (11, None)]
+    bench = again(bench)
+    feed(bench.spool)
+    assert bench.core.times == [(10, None), (12, None), (11, None)]
 
 
 def test_what_was_settled_is_not_fed_again(tmp_path):
@@ -220,9 +231,9 @@ def test_what_the_core_refuses_when_it_is_fed_is_counted(tmp_path):
     assert segments(tmp_path) == []
 
 
-def flip(path, offset):
+def flip(path, offset, bits=0xFF):
     data = bytearray(path.read_bytes())
-    data[offset] ^= 0xFF
+    data[offset] ^= bits
     path.write_bytes(data)
 
 
@@ -257,6 +268,77 @@ def test_a_damaged_segment_head_costs_no_frame(tmp_path, which):
     feed(bench.spool)
     assert numbers(bench.core) == list(range(60))
     assert bench.spool.metrics().dropped[DropReason.SPOOL_LOST] == 0
+
+
+@pytest.mark.parametrize("bit", range(32))
+def test_a_wrong_size_of_a_segment_head_costs_no_frame(tmp_path, bit):
+    bench = open_spool(tmp_path)
+    put(bench.spool, *range(3))
+    bench.spool.leave()
+    flip(tmp_path / segments(tmp_path)[0], 8 + bit // 8, 1 << bit % 8)
+    bench = open_spool(tmp_path)
+    feed(bench.spool)
+    assert numbers(bench.core) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("size", [0, 1, 11, 15, 16, 17, 100])
+def test_a_segment_that_was_cut_while_its_head_was_written_is_no_damage(tmp_path, size):
+    bench = open_spool(tmp_path)
+    put(bench.spool, 0)
+    bench.spool.leave()
+    name = tmp_path / segments(tmp_path)[0]
+    name.write_bytes(name.read_bytes()[:size])
+    bench = open_spool(tmp_path)
+    put(bench.spool, 1)
+    assert bench.spool.metrics().spool_damages == 0
+    assert numbers(bench.core) == [1]
+
+
+@pytest.mark.parametrize("which", [0, 1, -1])
+@pytest.mark.parametrize("span", [(7, 16), (0, 16), (0, 4096), (0, None)], ids=["size", "head", "page", "file"])
+def test_zeros_in_a_segment_are_counted_and_the_rest_is_fed(tmp_path, which, span):
+    """A power cut leaves pages of zeros; a size of 0 with a checksum of 0 once passed for a whole head."""
+    bench = open_spool(tmp_path)
+    put(bench.spool, *range(60), size=5000)
+    bench.spool.leave()
+    name = tmp_path / segments(tmp_path)[which]
+    content = bytearray(name.read_bytes())
+    start, end = span[0], span[1] or len(content)
+    content[start:end] = bytes(end - start)
+    name.write_bytes(content)
+    bench = open_spool(tmp_path)
+    feed(bench.spool)
+    found = bench.spool.metrics()
+    assert found.spool_damages >= 1
+    assert any(isinstance(event, actions.SpoolDamaged) for event in bench.spool.take_events())
+    assert len(bench.core.frames) >= 45
+    assert numbers(bench.core) == sorted(numbers(bench.core))
+    assert found.frames_put == len(bench.core.frames) + found.dropped[DropReason.SPOOL_LOST]
+    assert found.adds_up
+
+
+def test_a_spool_of_nothing_but_zeros_is_counted_as_damage(tmp_path):
+    bench = open_spool(tmp_path)
+    put(bench.spool, *range(3))
+    bench.spool.leave()
+    name = tmp_path / segments(tmp_path)[0]
+    name.write_bytes(bytes(name.stat().st_size))
+    bench = open_spool(tmp_path)
+    put(bench.spool, *range(3))
+    assert bench.spool.metrics().spool_damages == 1
+    assert actions.SpoolDamaged("door", 0) in bench.spool.take_events()
+    assert numbers(bench.core) == [0, 1, 2]
+
+
+def test_a_spool_of_another_format_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "FORMAT", 2)
+    bench = open_spool(tmp_path)
+    put(bench.spool, *range(3))
+    bench.spool.leave()
+    monkeypatch.undo()
+    with pytest.raises(errors.UsageError, match=r"format 2.*reads format 1"):
+        open_spool(tmp_path)
+    assert len(segments(tmp_path)) == 1
 
 
 def test_a_file_that_is_gone_is_missed_and_the_rest_is_fed(tmp_path):

@@ -8,7 +8,46 @@ import threading
 import pytest
 from unit.provider.servers import run_watched
 
-from kvspic.provider.threads import DaemonExecutor, in_thread, shared_executor
+from kvspic.threads import PIECE_S, DaemonExecutor, in_pieces, in_thread, join, result_of, shared_executor
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 0.1, 0.5])
+def test_a_wait_comes_in_pieces_that_add_up_to_its_limit(limit_s, monkeypatch):
+    now_s, pieces = [100.0], []
+
+    def wait(seconds):
+        pieces.append(seconds)
+        now_s[0] += seconds
+
+    monkeypatch.setattr("time.monotonic", lambda: now_s[0])
+    assert not in_pieces(wait, limit_s)
+    assert sum(pieces) == pytest.approx(limit_s)
+    assert max(pieces) <= PIECE_S
+
+
+def test_a_wait_without_a_limit_ends_with_what_it_waits_for_and_hears_an_interrupt_before():
+    answers = iter([False, False, True])
+    assert in_pieces(lambda seconds: next(answers))
+
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_pieces(interrupted)
+
+
+def test_a_future_gives_its_result_or_its_error_and_a_thread_has_ended():
+    executor = DaemonExecutor(1)
+    gate = threading.Event()
+    thread = threading.Thread(target=gate.wait, args=(60,))
+    thread.start()
+    assert result_of(executor.submit(lambda: "answer")) == "answer"
+    with pytest.raises(ZeroDivisionError):
+        result_of(executor.submit(lambda: 1 / 0))
+    gate.set()
+    join(thread)
+    assert not thread.is_alive()
+    executor.shutdown()
 
 
 def test_calls_give_their_answer_or_their_error():
@@ -77,7 +116,7 @@ def test_a_cancelled_wait_does_not_wait():
 def test_a_hanging_call_holds_neither_the_loop_nor_the_process():
     program = """
 import asyncio, threading
-from kvspic.provider.threads import in_thread
+from kvspic.threads import in_thread
 async def main():
     asyncio.ensure_future(in_thread(threading.Event().wait))
     await asyncio.sleep(0)
