@@ -22,8 +22,9 @@ __all__ = ["kvspic_endpoint"]
 def kvspic_endpoint(tmp_path: Path) -> Iterator[LocalEndpoint]:
     """A Kinesis Video Streams endpoint on loopback, with a fresh data directory.
 
-    ``.url`` is the ``endpoint_url`` for producers and boto3, ``.fragments(name)`` what a stream has stored,
-    ``.faults.add(Fault(...))`` and ``.faults.clear()`` make things go wrong (``kvspic.local.faults``).
+    It keeps the service's quotas (``docs/endpoint.md``). ``.url`` is the ``endpoint_url`` for producers and boto3,
+    ``.fragments(name)`` what a stream has stored, ``.faults.add(Fault(...))`` and ``.faults.clear()`` make things go
+    wrong (``kvspic.local.faults``).
     """
     try:
         from kvspic.local.server import LocalEndpoint

@@ -52,7 +52,8 @@ class Service:
     def read(self) -> None:
         """All that there is, so that the next frame is news again."""
         for user, upload in self.uploads.items():
-            self.streams[user].upload_read(upload, self.reader, self.now_hns)
+            reader = self.reader
+            self.streams[user].upload_read(upload, reader.c_buffer, reader.size, reader.c_state, self.now_hns)
 
     def _act(self, action: Action) -> None:
         if action.kind in CLIENT_ORDERS:

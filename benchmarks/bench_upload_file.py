@@ -1,6 +1,7 @@
 """As fast as the link takes it: an offline stream fed with large frames, and ``kvspic put --offline`` of a file.
 
-The endpoint is a process of its own and writes to disk; rates count payload from the first put to the last PERSISTED.
+The endpoint is a process of its own and writes to disk; rates count payload from the first put to the last PERSISTED,
+and processor seconds are the producer's own in that time.
 The file is a clip of the tests, repeated by PyAV until it has 20,000 packets, so its rate is one of small frames.
 """
 
@@ -30,18 +31,27 @@ PACKETS = 20_000
 CLIP = Path(__file__).parents[1] / "tests" / "media" / "h264_high_640x360_25fps.h264"
 
 
-def put_frames(url: str, name: str) -> float:
-    """MB/s of an offline stream."""
+def put_frames(url: str, name: str) -> tuple[float, float]:
+    """MB/s of an offline stream, and processor seconds a GB."""
     with kvspic.Producer(endpoint_url=url) as producer:
         track = kvspic.Track("V_TEST", "video/x-test")
         stream = producer.open_stream(name, [track], offline=True, retention=timedelta(hours=1))
         begin, base_ns = time.monotonic(), time.time_ns() - 3600 * 1_000_000_000
+        cpu_s = time.process_time()
         for number in range(FRAMES):
             stream.put_frame(FRAME, pts=base_ns + number * 1_000_000_000 // FPS, key_frame=number % FPS == 0)
         report = stream.close(60)
-        spent_s = time.monotonic() - begin
+        spent_s, cpu_s = time.monotonic() - begin, time.process_time() - cpu_s
     assert report.frames_done == FRAMES, report
-    return FRAMES * len(FRAME) / 1e6 / spent_s
+    size = FRAMES * len(FRAME)
+    return size / 1e6 / spent_s, cpu_s / (size / 1e9)
+
+
+def measure(url: str, kind: str) -> None:
+    """Print both figures."""
+    rate, cpu_s = put_frames(url, kind.lower())
+    say(f"offline stream, 50 KB frames, {kind}", rate, "MB/s")
+    say(f"offline stream, 50 KB frames, {kind}, processor", cpu_s, "s/GB", 1.6)
 
 
 def make_file(path: Path) -> int:
@@ -75,7 +85,7 @@ def put_file(url: str, path: Path) -> dict[str, float]:
 def main() -> None:
     os.environ["PYTHONUNBUFFERED"] = "1"
     with running(tls=False) as endpoint:
-        say("offline stream, 50 KB frames, plain", put_frames(endpoint.url, "plain"), "MB/s")
+        measure(endpoint.url, "plain")
         with tempfile.TemporaryDirectory(prefix="kvspic-bench-") as folder, contextlib.suppress(ImportError):
             path = Path(folder) / "long.mkv"
             size = make_file(path)
@@ -83,7 +93,7 @@ def main() -> None:
             seconds, frames = found["seconds"], found["frames_persisted"]
             say("kvspic put --offline", size / 1e6 / seconds, "MB/s", frames_per_s=frames / seconds, mb=size / 1e6)
     with running(tls=True) as endpoint:
-        say("offline stream, 50 KB frames, TLS", put_frames(endpoint.url, "tls"), "MB/s")
+        measure(endpoint.url, "TLS")
 
 
 if __name__ == "__main__":

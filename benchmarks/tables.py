@@ -1,7 +1,8 @@
 """Figures as tables for a terminal: goal beside measured, and growth with the backlog, the streams, the threads (pure).
 
-A figure is what a benchmark printed (``report.say``). One whose name ends in ", backlog 1000", ", 100 streams" or ", 2
-threads" is a point of a growing series and is shown in the table of its axis; all others are rows of their benchmark.
+A figure is what a benchmark printed (``report.say``). One whose name ends in ", backlog 1000", ", 100 streams" ", 2
+threads" or ", 100 jobs" is a point of a growing series and is shown in the table of its axis; all others are rows of
+their benchmark.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ __all__ = ["Figure", "goal_lines", "growth_lines", "has_reached", "is_growth", "
 
 Figure = dict[str, Any]
 
-RATES = ("GB/s", "MB/s", "x", "/us")  # more is better; of all else less is
+RATES = ("GB/s", "MB/s", "x", "/us", "/s")  # more is better; of all else less is
 LARGER = {"ns": ("us", 1000), "us": ("ms", 1000), "bytes": ("KB", 1024)}
-POINT = re.compile(r"(?P<series>.+), (?:backlog (?P<backlog>\d+)|(?P<streams>\d+) streams|(?P<threads>\d+) threads)")
+POINT = re.compile(
+    r"(?P<series>.+), (?:backlog (?P<backlog>\d+)|(?P<streams>\d+) streams|(?P<threads>\d+) threads|(?P<jobs>\d+) jobs)"
+)
 AXES = {
     "backlog": "frames of backlog: unsent, or sent and not acknowledged",
     "streams": "streams of one client, each with an open session",
     "threads": "threads, each with a stream of its own: frames put, read and acknowledged",
+    "jobs": "jobs of a fleet",
 }
 PIC = "pic.h, "
+HEADS = {"jobs": "fleet"}
 
 
 def amount(value: float, unit: str) -> str:
@@ -75,13 +80,15 @@ def is_growth(figure: Figure) -> bool:
 def goal_lines(name: str, about: str, figures: Iterable[Figure]) -> Iterator[str]:
     """The rows of one benchmark, under its name."""
     yield f"\n{name}: {about}"
-    yield f"  {'figure':<54} {'goal':>14} {'measured':>14} {'x memcpy':>8}  verdict"
+    yield f"  {'figure':<58} {'limit':>9} {'goal':>14} {'measured':>14} {'x memcpy':>8}  verdict"
     for figure in figures:
         goals = [amount(figure["goal"], figure["unit"])] if "goal" in figure else []
         goals += [f"{figure['ratio_goal']:g} x memcpy"] if "ratio_goal" in figure else []
         ratio = f"{figure['ratio']:.3g}" if "ratio" in figure else ""
         measured = amount(figure["value"], figure["unit"])
-        row = f"  {figure['figure']:<54} {' '.join(goals):>14} {measured:>14} {ratio:>8}  {verdict(misses(figure))}"
+        limit = amount(figure["limit"], figure["unit"]) if "limit" in figure else ""
+        row = f"  {figure['figure']:<58} {limit:>9} {' '.join(goals):>14} {measured:>14} {ratio:>8}"
+        row += f"  {verdict(misses(figure))}"
         yield (row + note(figure)).rstrip()
 
 
@@ -122,7 +129,8 @@ def growth_lines(figures: Iterable[Figure]) -> Iterator[str]:
             rows = {name: points for name, points in by_name.items() if name.startswith(PIC) == bool(prefix)}
             if rows:
                 heads = "".join(f"{size:>12,}" for size in sizes)
-                yield f"  {prefix.rstrip(', ') or 'kvspic.h':<34}{heads} {'growth':>9} {'goal':>14}  verdict"
+                layer = prefix.rstrip(", ") or HEADS.get(axis, "kvspic.h")
+                yield f"  {layer:<34}{heads} {'growth':>9} {'goal':>14}  verdict"
             for name, points in rows.items():
                 yield series_line(name.removeprefix(prefix), points, sizes)
 
