@@ -44,21 +44,26 @@ class KillableEndpoint:
         return self
 
     def __exit__(self, *_):
-        if self._thread is not None:
-            self._thread.join(20)
+        self._wait_until_back()
         self._kill()
 
     def kill(self, seconds):
         """Kill it now and start it again after so long."""
+        self._wait_until_back()
         self._kill()
         self._thread = threading.Thread(target=self._come_back, args=(seconds,), daemon=True)
         self._thread.start()
 
     def fragments(self, name):
         """What is stored; the process is ended for it."""
+        self._wait_until_back()
         self._kill()
         with LocalEndpoint.run_in_thread(data_dir=self._data_dir) as reader:
             return reader.fragments(name)
+
+    def _wait_until_back(self):
+        if self._thread is not None:
+            self._thread.join()
 
     def _come_back(self, seconds):
         time.sleep(seconds)

@@ -93,6 +93,6 @@ def test_where_only_a_proxy_reaches_the_service_uploads_go_through_it(tmp_path):
 def test_a_proxy_that_wants_credentials_gets_them_and_its_refusal_is_a_sentence(tmp_path):
     with service_behind_a_proxy(tmp_path, "BasicAuth camera secret") as (chain, port):
         assert upload(chain, port, f"http://camera:secret@{PROXY}:3128") == "complete True 30"
-        refused = upload(chain, port, f"http://{PROXY}:3128", 15)
-        assert refused.startswith("error")
-        assert "407" in refused
+        # tinyproxy closes before it has read the request: now and then the reset overtakes its 407 on the way
+        answers = (upload(chain, port, f"http://{PROXY}:3128", 15) for _ in range(4))
+        assert any(answer.startswith("error") and "407" in answer for answer in answers)

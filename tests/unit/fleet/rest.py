@@ -41,6 +41,10 @@ class Wire:
         is_json = answer.headers.get_content_type() == "application/json"
         return Got(answer.status, json.loads(text) if is_json else None, dict(answer.headers), text)
 
+    def begin(self, method, path, body):
+        """Send a request and do not wait for its answer, as a client whose server dies under it."""
+        self._line.request(method, path, json.dumps(body), self._headers)
+
     def __enter__(self):
         return self
 
