@@ -68,6 +68,22 @@ static inline void service_note(struct service *s, const void *bytes, uint32_t s
     for (uint32_t i = 0; i < size; i++) s->digest = (s->digest ^ ((const uint8_t *)bytes)[i]) * UINT64_C(0x100000001B3);
 }
 
+/* The same number on every machine. */
+static inline void service_note_number(struct service *s, uint64_t number)
+{
+    for (uint32_t i = 0; i < 64; i += 8) s->digest = (s->digest ^ (number >> i & 255u)) * UINT64_C(0x100000001B3);
+}
+
+static inline void service_note_action(struct service *s, const struct kvs_action *action)
+{
+    const uint64_t numbers[] = { action->kind,   action->result,    (uint32_t)action->status,
+                                 action->attempt, action->user,     action->request,
+                                 action->upload,  action->after_hns, action->a,
+                                 action->b,       action->c };
+    for (uint32_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) service_note_number(s, numbers[i]);
+    service_note(s, action->text, sizeof action->text);
+}
+
 /* ---- what always holds ------------------------------------------------------------------------------------------- */
 
 static inline struct kvs_stream_metrics metrics_of(struct kvs_stream *stream)
@@ -338,7 +354,7 @@ static inline void note_notice(struct service *s, const struct kvs_action *actio
 static inline void take_action(struct service *s, const struct kvs_action *action)
 {
     uint32_t kind = action->kind;
-    service_note(s, action, sizeof *action);
+    service_note_action(s, action);
     s->count[kind]++;
     s->last[kind] = *action;
     if (kind <= KVS_ACTION_PUT_MEDIA) {

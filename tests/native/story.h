@@ -26,7 +26,7 @@ struct story {
     uint64_t time_ms, audio_ms, last_done;
     uint64_t pts_ms[STORY_FRAMES]; /* by frame number */
     uint8_t track[STORY_FRAMES];
-    uint8_t is_ack_step;
+    uint8_t is_ack_step, is_silent /* sessions are read by steps only */;
 };
 
 /* What all stories of a run came to. */
@@ -78,13 +78,13 @@ static inline void story_limits(struct story *story)
     if (bits & 8) config->fragment_size_max = 3000;
 }
 
-static inline void story_open(struct story *story, uint32_t how)
+/* What the next two bytes, and those after them, say of the stream. */
+static inline void story_configure(struct story *story)
 {
     static const struct kvs_track_config tracks[] = {
         { .id = 1, .type = KVS_TRACK_VIDEO, .codec_id = "V_MPEG4/ISO/AVC" },
         { .id = 2, .type = KVS_TRACK_AUDIO, .codec_id = "A_AAC" },
     };
-    struct kvs_client_config client = { .size = sizeof client, .store_max = 8 * KVS_SLAB_SIZE, .seed = 5 };
     uint32_t bits = story_byte(story), shape = story_byte(story);
     story->config = video_config();
     story->config.tracks = tracks;
@@ -99,11 +99,23 @@ static inline void story_open(struct story *story, uint32_t how)
     story_limits(story);
     if ((bits & 64) && (story->config.flags & KVS_WANT_ACKS) && story->config.retention_hns != 0)
         story->config.streaming_type = KVS_OFFLINE;
+    story->is_silent = (bits & 128) != 0;
+}
+
+static inline void story_client(struct story *story, uint32_t how)
+{
+    struct kvs_client_config client = { .size = sizeof client, .store_max = 8 * KVS_SLAB_SIZE, .seed = 5 };
     service_up(&story->s, &client);
     story->s.is_unusual = (how & STORY_UNUSUAL) != 0;
     story->s.lends = (how & STORY_LENDS) != 0;
     story->s.keeps_lent = (how & STORY_KEEPS) != 0;
-    story->s.is_silent = (bits & 128) != 0;
+}
+
+static inline void story_open(struct story *story, uint32_t how)
+{
+    story_client(story, how);
+    story_configure(story);
+    story->s.is_silent = story->is_silent;
     story->stream = service_new(&story->s, &story->config);
     CHECK(story->stream != NULL);
 }
