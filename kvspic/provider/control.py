@@ -357,7 +357,7 @@ def _description(name: str, info: Mapping[str, Any]) -> StreamDescription:
         media_type=info.get("MediaType"),
         kms_key_id=info.get("KmsKeyId"),
         version=info.get("Version"),
-        creation_time=created.timestamp() if isinstance(created, datetime.datetime) else created,
+        creation_time=created if isinstance(created, (int, float)) else None,
         device_name=info.get("DeviceName"),
     )
 

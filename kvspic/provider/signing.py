@@ -8,7 +8,7 @@ Signed are Host, Content-Type and the x-amz headers; a proxy may rewrite the oth
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import botocore.auth
@@ -19,7 +19,7 @@ from botocore.compat import HTTPHeaders
 from kvspic.provider.credentials import Credentials
 from kvspic.provider.putmedia import host_header
 
-__all__ = ["SERVICE", "ServiceSigner", "sign_prepared", "sign_put_media"]
+__all__ = ["SERVICE", "ServiceSigner", "sign_call", "sign_prepared", "sign_put_media", "text"]
 
 SERVICE = "kinesisvideo"  # of every plane: control, media and archived media
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
@@ -38,15 +38,15 @@ class ServiceSigner(botocore.auth.SigV4Auth):
     def add_auth(self, request: botocore.awsrequest.AWSRequest) -> None:
         request.context["timestamp"] = self._stamp
         self._modify_request_before_signing(request)  # type: ignore[attr-defined]
-        text = self.string_to_sign(request, self.canonical_request(request))
-        self._inject_signature_to_request(request, self.signature(text, request))  # type: ignore[attr-defined]
+        to_sign = self.string_to_sign(request, self.canonical_request(request))
+        self._inject_signature_to_request(request, self.signature(to_sign, request))  # type: ignore[attr-defined]
 
     def headers_to_sign(self, request: botocore.awsrequest.AWSRequest) -> HTTPHeaders:
         chosen = HTTPHeaders()
         for name, value in request.headers.items():
             lower = name.lower()
             if lower in ("host", "content-type") or lower.startswith(("x-amz-", "x-amzn-")):
-                chosen[lower] = _text(value)
+                chosen[lower] = text(value)
         if "host" not in chosen:
             chosen["host"] = host_header(request.url or "")
         return chosen
@@ -65,12 +65,17 @@ def sign_put_media(
     return [*with_payload, *_signature(url, with_payload, b"", ServiceSigner(credentials, region, now))]
 
 
+def sign_call(url: str, headers: Mapping[str, str], body: bytes, signer: ServiceSigner) -> dict[str, str]:
+    """``headers`` and the signature's own, of a call with this body."""
+    return {**headers, **dict(_signature(url, headers.items(), body, signer))}
+
+
 def sign_prepared(request: Any, signer: ServiceSigner) -> None:
     """Sign a request that botocore has prepared, in place; a second time replaces the first signature."""
     for name in ("Authorization", "X-Amz-Date", "X-Amz-Security-Token"):
         _remove(request.headers, name)
     body = request.body if isinstance(request.body, (bytes, bytearray)) else str(request.body or "").encode()
-    headers = [(name, _text(value)) for name, value in request.headers.items()]
+    headers = [(name, text(value)) for name, value in request.headers.items()]
     for name, value in _signature(request.url, headers, bytes(body), signer):
         request.headers[name] = value
 
@@ -91,5 +96,6 @@ def _remove(headers: MutableMapping[str, Any], name: str) -> None:
         del headers[name]
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """The value of a header as botocore has it."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -53,9 +53,32 @@ def test_there_is_one_client_per_plane():
 @pytest.mark.parametrize("region, domain", [("eu-west-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")])
 def test_the_endpoints_that_are_kept_are_ours(monkeypatch, service, region, domain):
     monkeypatch.setattr(clients, "_clients", {})
-    made = clients._client(Plane(service, region))
+    made = clients._client(Plane(service, region)).made
     assert made.meta.endpoint_url == f"https://kinesisvideo.{region}.{domain}"
     made.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "region", "url"),
+    [
+        ({}, "eu-west-1", "https://kinesisvideo.eu-west-1.amazonaws.com"),
+        ({"AWS_USE_FIPS_ENDPOINT": "true"}, "us-gov-west-1", "https://kinesisvideo-fips.us-gov-west-1.amazonaws.com"),
+        ({"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "eu-west-1", "https://kinesisvideo.eu-west-1.api.aws"),
+        ({"AWS_ENDPOINT_URL_KINESIS_VIDEO": "http://127.0.0.1:9/base"}, "eu-west-1", "http://127.0.0.1:9/base"),
+    ],
+)
+def test_calls_of_the_control_plane_go_where_botocore_sends_them(monkeypatch, tmp_path, settings, region, url):
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    clients._session.cache_clear()
+    made = clients._make_client(Plane("kinesisvideo", region, None, "camera/1"))
+    made.close()
+    clients._session.cache_clear()
+    assert made.url == url
+    assert made.headers["User-Agent"].endswith("camera/1")
+    assert made.headers["Content-Type"] == "application/json"
+    assert set(made.headers) == {"User-Agent", "Content-Type"}
 
 
 def test_the_endpoints_of_other_services_are_not_held():
