@@ -108,7 +108,7 @@ struct kvs_track_config {
     uint16_t channels, bit_depth;
 };
 
-enum kvs_streaming_type { KVS_REALTIME = 0, KVS_NEAR_REALTIME = 1, KVS_OFFLINE = 2 };
+enum kvs_streaming_type { KVS_REALTIME = 0, KVS_OFFLINE = 2 };
 enum kvs_stream_flag {
     KVS_KEY_FRAME_FRAGMENTS = 1,
     KVS_CLOCK_TIMECODES = 2,

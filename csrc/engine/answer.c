@@ -198,7 +198,9 @@ kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_
 static void give_order_back(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream->request == 0) return;
-    kvs_pace_give_back(&stream->paces[stream->request_kind - KVS_ACTION_DESCRIBE_STREAM], now_hns);
+    uint32_t place = (uint32_t)stream->state - KVS_STREAM_DESCRIBE; /* states are in the order of their orders */
+    if (stream->state == KVS_STREAM_PUT_STREAM) place = KVS_ACTION_PUT_MEDIA - KVS_ACTION_DESCRIBE_STREAM;
+    kvs_pace_give_back(&stream->paces[place], now_hns);
 }
 
 static void forget_failures(struct kvs_stream *stream)

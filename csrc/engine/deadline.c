@@ -85,7 +85,7 @@ static uint64_t idle_deadline(const struct kvs_stream *stream)
     if (kvs_view_is_empty(&stream->view)) return KVS_TIME_NONE;
     if (kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED)
         return KVS_TIME_NONE;
-    return kvs_hns_add(stream->metrics.last_put_hns, stream->limits.eofr_idle_hns);
+    return kvs_hns_add(stream->idle_since_hns, stream->limits.eofr_idle_hns);
 }
 
 static uint64_t token_deadline(const struct kvs_stream *stream)
@@ -145,7 +145,7 @@ static void poke_idle(struct kvs_stream *stream, uint64_t now_hns)
     struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_ENDED };
     action.a = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->pts_hns;
     if (package_end_fragment(stream, now_hns) == KVS_OK) stream_notice(stream, &action);
-    else stream->metrics.last_put_hns = now_hns; /* no room for the tag: try again after as long */
+    else stream->idle_since_hns = now_hns; /* no room for the tag: try again after as long */
 }
 
 static void poke_stream(struct kvs_stream *stream, uint64_t now_hns)

@@ -130,11 +130,10 @@ struct kvs_stream {
 
     /* machine */
     uint8_t state; /* enum kvs_stream_state */
-    uint8_t is_closed, is_ours /* made by our CreateStream */, is_rotating, has_waited /* READY reached */;
+    uint8_t is_closed, is_ours /* made by our CreateStream */, is_rotating;
     kvs_status failure;
     uint32_t last_result;
     uint64_t request; /* number of the outstanding order, 0: none */
-    uint32_t request_kind;
     uint64_t request_count, upload_count;
     struct kvs_backoff backoff, session_backoff;
     uint64_t wait_hns; /* before the next order is sent */
@@ -164,6 +163,7 @@ struct kvs_stream {
     uint64_t last_cluster_tc;            /* of the newest fragment; KVS_TIME_NONE before */
     uint64_t latest_tc, closed_tc; /* greatest timecode of all blocks, of those in closed fragments; of a session */
     uint64_t last_key_pts_hns;
+    uint64_t idle_since_hns; /* a source that puts nothing from then on is idle; KVS_TIME_NONE: it is not */
     uint64_t opened_pts_hns, opened_size, newest_pts_hns; /* of the fragment that puts go to, as far as it is put */
     uint64_t opening_pts_hns;                             /* of the frame that begins it */
     uint64_t skip_pts_hns, skip_count, skip_bytes;        /* skipped frames not yet reported */

@@ -420,7 +420,7 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
     stream->is_ended = stream->skip_until_key = 1;
     stream->order.is_started = 0;
     stream->force_key = stream->order.mode == KVS_ORDER_DTS_EOFR;
-    stream->metrics.last_put_hns = KVS_TIME_NONE;
+    stream->idle_since_hns = KVS_TIME_NONE;
     ledger_handed_out(stream);
     session_announce(stream);
     return KVS_OK;

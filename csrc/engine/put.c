@@ -316,7 +316,7 @@ static void commit(struct kvs_stream *stream, struct put *put)
     if (is_key(put) && stream_is_lead(stream, held->track)) stream->skip_arrivals = 0;
     if (put->is_new_session && stream_is_lead(stream, held->track))
         stream->starts_session = 1; /* others follow the lead */
-    stream->metrics.last_put_hns = held->arrival_hns;
+    stream->metrics.last_put_hns = stream->idle_since_hns = held->arrival_hns;
     if (stream->order.mode == KVS_ORDER_NONE) {
         package_place(stream, held, put->has_plan ? &put->plan : NULL);
     } else {
@@ -354,7 +354,7 @@ static void commit_plain(struct kvs_stream *stream, struct put *put)
     own->dts_hns = put->times.dts_hns;
     if (may_split(stream)) note_opened(stream, put);
     put->is_quiet = 1;
-    stream->metrics.last_put_hns = put->held.arrival_hns;
+    stream->metrics.last_put_hns = stream->idle_since_hns = put->held.arrival_hns;
     kvs_view_push_frame(&stream->view, &put->held.frame, put->held.payload_size, put->held.track);
     put->track->fragment_frames++;
 }

@@ -140,7 +140,6 @@ static kvs_status bind(struct reader *reader)
                   reader->now_hns >= kvs_hns_sub(upload->expires_hns, KVS_TOKEN_GRACE_HNS);
     if (is_late && upload->last == KVS_TIME_NONE) upload->last = upload->at_fragment; /* the rest: the next token's */
     session_move(reader->stream, upload, KVS_UPLOAD_EV_READ);
-    reader->stream->metrics.sessions_active++;
     go_to(upload, PART_HEADER);
     return KVS_OK;
 }

@@ -120,7 +120,6 @@ kvs_status session_open(struct kvs_stream *stream, uint64_t first, uint64_t last
                                  .upload = upload->handle };
     stream_withdraw_request(stream);
     action.request = stream->request = ++stream->request_count;
-    stream->request_kind = KVS_ACTION_PUT_MEDIA;
     action.after_hns = stream_order_time(stream, KVS_ACTION_PUT_MEDIA, now_hns);
     uint64_t start_hns = stream->skipped_start_hns;
     if (first < stream->view.fragment_head) start_hns = kvs_view_fragment(&stream->view, first)->pts_hns;

@@ -37,7 +37,6 @@ static void request(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
     struct kvs_action action = { .kind = kind, .attempt = stream->backoff.count };
     stream_withdraw_request(stream);
     action.request = stream->request = ++stream->request_count;
-    stream->request_kind = kind;
     action.after_hns = stream_order_time(stream, kind, now_hns);
     stream_order(stream, &action);
 }
@@ -59,7 +58,6 @@ static void carry_out(struct kvs_stream *stream, uint32_t act, uint32_t old_stat
                                   .status = KVS_E_TAG_FAILED };
     switch (act) {
     case KVS_STREAM_ACT_AWAIT_FRAME:
-        stream->has_waited = 1;
         stream_withdraw_request(stream);
         stream_notice(stream, &ready);
         break;
@@ -289,7 +287,7 @@ void stream_restart(struct kvs_stream *stream)
     stream->packaged_format = stream->packaged_content = stream->opening_content = 0;
     stream->skip_until_key = 1;
     stream->is_ended = stream->force_key = stream->starts_session = stream->skip_arrivals = stream->was_refused = 0;
-    stream->metrics.last_put_hns = KVS_TIME_NONE;
+    stream->idle_since_hns = KVS_TIME_NONE;
 }
 
 static void set_up(struct kvs_stream *stream, struct kvs_client *client, const struct kvs_stream_config *config,
@@ -325,7 +323,7 @@ static void set_up(struct kvs_stream *stream, struct kvs_client *client, const s
     stream->armed_hns = KVS_TIME_NONE;
     stream->heap_index = UINT32_MAX;
     stream->metrics.created_hns = now_hns;
-    stream->metrics.last_ack_hns = KVS_TIME_NONE;
+    stream->metrics.last_put_hns = stream->metrics.last_ack_hns = KVS_TIME_NONE;
 }
 
 static void set_uuid(struct kvs_stream *stream, const uint8_t *uuid)

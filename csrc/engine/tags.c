@@ -16,11 +16,11 @@ static int is_reserved(const char *name) { return strncmp(name, "AWS", 3) == 0; 
 static int is_longer(const char *text, size_t limit) { return memchr(text, 0, limit + 1u) == NULL; }
 
 /* Before a first DescribeStream was answered the stream may turn out not to exist, and metadata could only be lost.
- * Once it was READY metadata is taken in every state, as frames are: a stream that reconnects describes again. */
+ * From then on metadata is taken in every state, as frames are: a stream that reconnects describes again. */
 static kvs_status check_state(const struct kvs_stream *stream)
 {
     if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
-    return stream->state <= KVS_STREAM_CREATE && !stream->has_waited ? KVS_E_STREAM_STATE : KVS_OK;
+    return stream->described_retention_hns == KVS_TIME_NONE ? KVS_E_STREAM_STATE : KVS_OK;
 }
 
 static struct kvs_metadata_entry *render(struct kvs_stream *stream, const char *name, const struct kvs_mkv_tag *tags,

@@ -98,8 +98,9 @@ static uint32_t end_tag_left(const struct kvs_stream *stream, const struct uploa
     int is_ending = upload->last != KVS_TIME_NONE ? upload->last < stream->view.fragment_head : stream->is_stopped;
     if (!is_ending || upload->state > KVS_UPLOAD_DRAINING) return 0;
     if (from < to) {
-        uint32_t flags = kvs_view_fragment(&stream->view, to - 1)->flags;
-        return (flags & KVS_FRAGMENT_CLOSED) != 0 && !(flags & KVS_FRAGMENT_ENDED) ? KVS_MKV_END_TAG_SIZE : 0;
+        const struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, to - 1);
+        int is_closed = (fragment->flags & KVS_FRAGMENT_CLOSED) != 0;
+        return is_closed && fragment->trailer_size == 0 ? KVS_MKV_END_TAG_SIZE : 0;
     }
     uint32_t sent = upload->part == PART_END ? (uint32_t)upload->at_offset : 0;
     return upload->has_sent && !upload->has_end ? KVS_MKV_END_TAG_SIZE - sent : 0;

@@ -179,7 +179,7 @@ struct kvs_track_config {
     uint16_t channels, bit_depth;
 };
 
-enum kvs_streaming_type { KVS_REALTIME = 0, KVS_NEAR_REALTIME = 1, KVS_OFFLINE = 2 };
+enum kvs_streaming_type { KVS_REALTIME = 0, KVS_OFFLINE = 2 }; /* 1 counts as REALTIME */
 enum kvs_stream_flag {
     KVS_KEY_FRAME_FRAGMENTS = 1u << 0, /* each key frame opens a fragment; else fragment_duration_hns decides */
     KVS_CLOCK_TIMECODES = 1u << 1,     /* pts = dts = now_hns */

@@ -128,7 +128,7 @@ void kvs_view_end_fragment(struct kvs_view *view, uint64_t trailer_offset, uint3
     struct kvs_fragment *fragment = kvs_view_fragment(view, view->fragment_head - 1);
     fragment->trailer_offset = trailer_offset;
     fragment->trailer_size = trailer_size;
-    fragment->flags |= KVS_FRAGMENT_CLOSED | KVS_FRAGMENT_ENDED;
+    fragment->flags |= KVS_FRAGMENT_CLOSED;
     view->cum_bytes += trailer_size;
     if (fragment->ceiling_offset < trailer_offset + trailer_size)
         fragment->ceiling_offset = trailer_offset + trailer_size;

@@ -25,7 +25,6 @@ enum kvs_fragment_flag {
     KVS_FRAGMENT_CLOSED = 1,       /* complete: no frame will follow */
     KVS_FRAGMENT_DONE = 2,         /* in the ledger as done */
     KVS_FRAGMENT_DROPPED = 4,      /* in the ledger as dropped; not sent any more */
-    KVS_FRAGMENT_ENDED = 8,        /* its trailer holds an end-of-fragment tag */
     KVS_FRAGMENT_NEW_SESSION = 16, /* must be the first of its session */
     KVS_FRAGMENT_SENT = 32,        /* read to its end at least once */
     KVS_FRAGMENT_BUFFERING = 64,
