@@ -16,14 +16,14 @@ static uint64_t find(const struct kvs_stream *stream, const struct upload *uploa
     struct kvs_view_query query = { .scale_hns = stream->limits.scale_hns, .wanted_ms = ack->timecode_ms };
     query.from = kvs_hns_max(upload->first, stream->view.fragment_tail);
     query.to = kvs_hns_min(upload->sent_next, stream->view.fragment_head);
-    if (stream->flags & KVS_RELATIVE_TIMES) query.base_tc = upload->base_tc;
+    if (stream->mode.flags & KVS_RELATIVE_TIMES) query.base_tc = upload->base_tc;
     if (ack->timecode_ms == KVS_TIME_NONE || query.from >= query.to) return KVS_TIME_NONE;
     return kvs_view_find(&stream->view, &query);
 }
 
 static void note_latency(struct kvs_stream *stream, uint64_t latency_hns)
 {
-    uint64_t *average = &stream->metrics.ack_latency_hns;
+    uint64_t *average = &stream->ledger.metrics.ack_latency_hns;
     *average = *average == 0 ? latency_hns : *average - *average / LATENCY_SHARE + latency_hns / LATENCY_SHARE;
 }
 
@@ -49,7 +49,7 @@ static void pass_over(struct kvs_stream *stream, struct upload *upload, uint64_t
         ledger_drop_fragment(stream, number, KVS_DROP_UNCONFIRMED);
         return;
     }
-    stream->is_slow = 1; /* what is sent too fast may be what the service leaves out */
+    stream->pace.is_slow = 1; /* what is sent too fast may be what the service leaves out */
     if (upload->resend_hns == KVS_TIME_NONE) upload->resend_hns = kvs_hns_add(now_hns, UNCONFIRMED_WAIT_HNS);
 }
 
@@ -59,7 +59,7 @@ static void done_until(struct kvs_stream *stream, struct upload *upload, uint64_
                        uint64_t now_hns)
 {
     uint64_t from = kvs_hns_max(upload->done_next, stream->view.fragment_tail);
-    if (!(stream->flags & KVS_CONFIRM_EACH)) {
+    if (!(stream->mode.flags & KVS_CONFIRM_EACH)) {
         ledger_done(stream, from, to);
         return;
     }
@@ -80,20 +80,21 @@ static void finish(struct kvs_stream *stream, struct upload *upload, uint64_t fr
         done_until(stream, upload, fragment, to, now_hns);
     else if (fragment < to) ledger_done(stream, fragment, to); /* one that was passed over */
     else return;
-    kvs_backoff_progress(&stream->session_backoff); /* and nothing less: the service begins what it then refuses */
-    stream->received_hns = KVS_TIME_NONE;
-    stream->describe_wait_hns = 0;
+    kvs_backoff_progress(
+        &stream->machine.session_backoff); /* and nothing less: the service begins what it then refuses */
+    stream->machine.received_hns = KVS_TIME_NONE;
+    stream->machine.describe_wait_hns = 0;
     upload->done_next = kvs_hns_max(to, upload->done_next);
     if (upload->done_next >= upload->sent_next) session_move(stream, upload, KVS_UPLOAD_EV_LAST_ACK);
     ledger_trim(stream);
-    if (stream->is_probing) pace_let_go(stream);
+    if (stream->pace.is_probing) pace_let_go(stream);
 }
 
 static void note_alive(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
 {
     upload->quiet_since_hns = KVS_TIME_NONE;
     upload->is_stale = 0;
-    stream->metrics.last_ack_hns = now_hns;
+    stream->ledger.metrics.last_ack_hns = now_hns;
 }
 
 static void copy_number(struct kvs_action *action, const struct kvs_ack *ack)
@@ -124,7 +125,8 @@ static void drop_refused(struct kvs_stream *stream, const struct upload *upload,
 {
     uint64_t from = fragment, to = fragment + 1;
     if (fragment != KVS_TIME_NONE && cluster_end(stream, upload, fragment) > to) {
-        stream->join_from = cluster_end(stream, upload, fragment); /* which of them it was shows when each goes alone */
+        stream->pace.join_from = cluster_end(stream, upload,
+                                             fragment); /* which of them it was shows when each goes alone */
         return;
     }
     if (fragment == KVS_TIME_NONE) {
@@ -152,9 +154,9 @@ static void refuse(struct kvs_stream *stream, struct upload *upload, const struc
     uint64_t fragment = find(stream, upload, ack);
     int is_gone = ack->timecode_ms != KVS_TIME_NONE && fragment == KVS_TIME_NONE;
     struct kvs_action action = { .kind = KVS_ACTION_ERROR_ACK, .result = ack->error_id, .status = KVS_E_ERROR_ACK };
-    stream->metrics.acks_error++;
+    stream->ledger.metrics.acks_error++;
     if (is_gone) {
-        stream->metrics.acks_late++;
+        stream->ledger.metrics.acks_late++;
         action.kind = KVS_ACTION_LATE_ERROR_ACK;
     }
     action.upload = upload->handle;
@@ -173,21 +175,22 @@ static void refuse(struct kvs_stream *stream, struct upload *upload, const struc
 
 static void count(struct kvs_stream *stream, uint32_t type)
 {
-    if (type == KVS_ACK_BUFFERING) stream->metrics.acks_buffering++;
-    if (type == KVS_ACK_RECEIVED) stream->metrics.acks_received++;
-    if (type == KVS_ACK_PERSISTED) stream->metrics.acks_persisted++;
+    if (type == KVS_ACK_BUFFERING) stream->ledger.metrics.acks_buffering++;
+    if (type == KVS_ACK_RECEIVED) stream->ledger.metrics.acks_received++;
+    if (type == KVS_ACK_PERSISTED) stream->ledger.metrics.acks_persisted++;
 }
 
 /* RECEIVED goes on and PERSISTED has stopped: the stream's retention may have become 0, after which RECEIVED is the
  * last word. The stream is described again; in vain at longer and longer intervals. */
 static void note_received(struct kvs_stream *stream, uint64_t now_hns)
 {
-    if (stream->received_hns == KVS_TIME_NONE) stream->received_hns = now_hns;
-    if (stream->describe_wait_hns == 0) stream->describe_wait_hns = PERSIST_WAIT_HNS;
-    uint64_t limit = kvs_hns_add(FRAGMENT_MAX_HNS, stream->describe_wait_hns);
-    if (kvs_hns_sub(now_hns, stream->received_hns) < limit || stream->state != KVS_STREAM_STREAMING) return;
-    stream->describe_wait_hns = kvs_hns_min(2 * stream->describe_wait_hns, PERSIST_WAIT_MAX_HNS);
-    stream->received_hns = now_hns;
+    if (stream->machine.received_hns == KVS_TIME_NONE) stream->machine.received_hns = now_hns;
+    if (stream->machine.describe_wait_hns == 0) stream->machine.describe_wait_hns = PERSIST_WAIT_HNS;
+    uint64_t limit = kvs_hns_add(FRAGMENT_MAX_HNS, stream->machine.describe_wait_hns);
+    if (kvs_hns_sub(now_hns, stream->machine.received_hns) < limit || stream->machine.state != KVS_STREAM_STREAMING)
+        return;
+    stream->machine.describe_wait_hns = kvs_hns_min(2 * stream->machine.describe_wait_hns, PERSIST_WAIT_MAX_HNS);
+    stream->machine.received_hns = now_hns;
     session_abort_open(stream, KVS_RESULT_OK);
     stream_step(stream, KVS_STREAM_EV_ENDED_ERROR, now_hns);
 }
@@ -198,7 +201,7 @@ static void confirm(struct kvs_stream *stream, struct upload *upload, const stru
     count(stream, ack->type);
     report(stream, upload, ack, fragment, now_hns);
     if (fragment == KVS_TIME_NONE) {
-        stream->metrics.acks_late += ack->timecode_ms != KVS_TIME_NONE;
+        stream->ledger.metrics.acks_late += ack->timecode_ms != KVS_TIME_NONE;
         return;
     }
     uint32_t flag = ack->type == KVS_ACK_BUFFERING ? KVS_FRAGMENT_BUFFERING : KVS_FRAGMENT_RECEIVED;
@@ -234,8 +237,8 @@ void ack_received_is_last(struct kvs_stream *stream)
 void ack_poke(struct kvs_stream *stream, uint64_t now_hns)
 {
     int is_due = 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        struct upload *upload = stream->uploads.items[i];
         if (upload->resend_hns > now_hns || upload->state == KVS_UPLOAD_DEAD) continue;
         upload->resend_hns = KVS_TIME_NONE;
         uint64_t at = kvs_hns_max(upload->first, stream->view.fragment_tail);
@@ -246,14 +249,15 @@ void ack_poke(struct kvs_stream *stream, uint64_t now_hns)
     }
     if (!is_due) return;
     session_abort_open(stream, KVS_RESULT_OK); /* in any other state the way to a session is under way */
-    if (stream->state == KVS_STREAM_STREAMING) stream_step(stream, KVS_STREAM_EV_ENDED_OK, now_hns);
+    if (stream->machine.state == KVS_STREAM_STREAMING) stream_step(stream, KVS_STREAM_EV_ENDED_OK, now_hns);
 }
 
 uint64_t ack_deadline(const struct kvs_stream *stream)
 {
     uint64_t least = KVS_TIME_NONE;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (stream->uploads[i]->state != KVS_UPLOAD_DEAD) least = kvs_hns_min(least, stream->uploads[i]->resend_hns);
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        if (stream->uploads.items[i]->state != KVS_UPLOAD_DEAD)
+            least = kvs_hns_min(least, stream->uploads.items[i]->resend_hns);
     }
     return least;
 }
@@ -273,7 +277,7 @@ static kvs_status apply_bytes(struct kvs_stream *stream, struct upload *upload, 
             ack_apply(stream, upload, &ack, now_hns);
             applied++;
         } else if (status < 0) {
-            stream->metrics.acks_bad++;
+            stream->ledger.metrics.acks_bad++;
             if (first_error == KVS_OK) first_error = status;
         }
     }

@@ -124,8 +124,8 @@ static int has_pending(const struct kvs_client *client)
 static int may_wait_for_fetch(const struct kvs_stream *stream, const struct kvs_action *action)
 {
     uint64_t delay = stream->limits.data_delay_hns, due = stream->client->fetch_hns;
-    if (action->kind != KVS_ACTION_DATA || stream->put_hns == KVS_TIME_NONE || delay == 0) return 0;
-    return due != KVS_TIME_NONE && kvs_hns_add(stream->put_hns, delay) >= due;
+    if (action->kind != KVS_ACTION_DATA || stream->out.put_hns == KVS_TIME_NONE || delay == 0) return 0;
+    return due != KVS_TIME_NONE && kvs_hns_add(stream->out.put_hns, delay) >= due;
 }
 
 static void note_data(struct kvs_client *client, uint64_t delay)
@@ -139,22 +139,22 @@ static void note_data(struct kvs_client *client, uint64_t delay)
 
 static void list_append(struct kvs_client *client, struct kvs_stream *stream)
 {
-    stream->previous_listed = client->last_listed;
-    stream->next_listed = NULL;
-    if (client->last_listed != NULL) client->last_listed->next_listed = stream;
+    stream->out.previous_listed = client->last_listed;
+    stream->out.next_listed = NULL;
+    if (client->last_listed != NULL) client->last_listed->out.next_listed = stream;
     else client->first_listed = stream;
     client->last_listed = stream;
-    stream->in_list = 1;
+    stream->out.in_list = 1;
 }
 
 static void list_remove(struct kvs_client *client, struct kvs_stream *stream)
 {
-    if (!stream->in_list) return;
-    if (stream->previous_listed != NULL) stream->previous_listed->next_listed = stream->next_listed;
-    else client->first_listed = stream->next_listed;
-    if (stream->next_listed != NULL) stream->next_listed->previous_listed = stream->previous_listed;
-    else client->last_listed = stream->previous_listed;
-    stream->in_list = 0;
+    if (!stream->out.in_list) return;
+    if (stream->out.previous_listed != NULL) stream->out.previous_listed->out.next_listed = stream->out.next_listed;
+    else client->first_listed = stream->out.next_listed;
+    if (stream->out.next_listed != NULL) stream->out.next_listed->out.previous_listed = stream->out.previous_listed;
+    else client->last_listed = stream->out.previous_listed;
+    stream->out.in_list = 0;
 }
 
 void client_unlink(struct kvs_client *client, struct kvs_stream *stream) { list_remove(client, stream); }
@@ -162,20 +162,20 @@ void client_unlink(struct kvs_client *client, struct kvs_stream *stream) { list_
 static void push_locked(struct kvs_stream *stream, const struct kvs_action *action, int is_order)
 {
     struct kvs_client *client = stream->client;
-    struct action_queue *queue = &stream->actions;
+    struct action_queue *queue = &stream->out.actions;
     uint64_t lost = queue->lost_count;
     uint32_t count = queue->count;
     actions_push(queue, stream->host, action, is_order);
-    stream->metrics.notices_lost += queue->lost_count - lost;
-    if (queue->count > count || is_order) at(queue, queue->count - 1u)->user = stream->user;
-    if (action->kind == KVS_ACTION_DATA) kvs_flag_set(&stream->data_queued[action->c], 1);
-    if (stream->is_dead) return;
+    stream->ledger.metrics.notices_lost += queue->lost_count - lost;
+    if (queue->count > count || is_order) at(queue, queue->count - 1u)->user = stream->out.user;
+    if (action->kind == KVS_ACTION_DATA) kvs_flag_set(&stream->out.data_queued[action->c], 1);
+    if (stream->member.is_dead) return;
     int is_first = !has_pending(client);
-    if (!stream->in_list) list_append(client, stream);
+    if (!stream->out.in_list) list_append(client, stream);
     if (is_first && may_wait_for_fetch(stream, action)) {
         client->is_muted = 1;
     } else if (is_first || (client->is_muted && !may_wait_for_fetch(stream, action))) {
-        stream->wants_wake = 1;
+        stream->out.wants_wake = 1;
         client->is_muted = 0;
     }
 }
@@ -196,8 +196,8 @@ kvs_status stream_reserve_orders(struct kvs_stream *stream, uint32_t upload_coun
     struct kvs_client *client = stream->client;
     int has_place = 1;
     kvs_host_lock(&client->host, client->lock);
-    while (has_place && stream->actions.capacity < ORDERS_MAX(upload_count))
-        has_place = grow(&stream->actions, stream->host);
+    while (has_place && stream->out.actions.capacity < ORDERS_MAX(upload_count))
+        has_place = grow(&stream->out.actions, stream->host);
     kvs_host_unlock(&client->host, client->lock);
     return has_place ? KVS_OK : KVS_E_NOMEM;
 }
@@ -205,13 +205,13 @@ kvs_status stream_reserve_orders(struct kvs_stream *stream, uint32_t upload_coun
 void stream_withdraw_request(struct kvs_stream *stream)
 {
     struct kvs_client *client = stream->client;
-    uint64_t request = stream->request;
-    stream->request = 0;
+    uint64_t request = stream->out.request;
+    stream->out.request = 0;
     if (request == 0) return;
     kvs_host_lock(&client->host, client->lock);
-    for (uint32_t i = 0; i < stream->actions.count; i++) {
-        if (at(&stream->actions, i)->request != request) continue;
-        remove_at(&stream->actions, i);
+    for (uint32_t i = 0; i < stream->out.actions.count; i++) {
+        if (at(&stream->out.actions, i)->request != request) continue;
+        remove_at(&stream->out.actions, i);
         break;
     }
     kvs_host_unlock(&client->host, client->lock);
@@ -220,15 +220,15 @@ void stream_withdraw_request(struct kvs_stream *stream)
 void stream_withdraw_data(struct kvs_stream *stream, uint32_t slot)
 {
     struct kvs_client *client = stream->client;
-    if (!kvs_flag_get(&stream->data_queued[slot])) return;
+    if (!kvs_flag_get(&stream->out.data_queued[slot])) return;
     kvs_host_lock(&client->host, client->lock);
-    for (uint32_t i = 0; i < stream->actions.count; i++) {
-        const struct kvs_action *action = at(&stream->actions, i);
+    for (uint32_t i = 0; i < stream->out.actions.count; i++) {
+        const struct kvs_action *action = at(&stream->out.actions, i);
         if (action->kind != KVS_ACTION_DATA || action->c != slot) continue;
-        remove_at(&stream->actions, i);
+        remove_at(&stream->out.actions, i);
         break;
     }
-    kvs_flag_set(&stream->data_queued[slot], 0);
+    kvs_flag_set(&stream->out.data_queued[slot], 0);
     kvs_host_unlock(&client->host, client->lock);
 }
 
@@ -243,16 +243,16 @@ void client_push(struct kvs_client *client, const struct kvs_action *action, int
 static uint32_t take_of_first(struct kvs_client *client, struct kvs_action *out, uint32_t count)
 {
     struct kvs_stream *stream = client->first_listed;
-    uint32_t taken = actions_take(&stream->actions, out, count);
-    if (taken != 0 && out[taken - 1].kind == KVS_ACTION_NOTICES_LOST) out[taken - 1].user = stream->user;
+    uint32_t taken = actions_take(&stream->out.actions, out, count);
+    if (taken != 0 && out[taken - 1].kind == KVS_ACTION_NOTICES_LOST) out[taken - 1].user = stream->out.user;
     for (uint32_t i = 0; i < taken; i++) {
         if (out[i].kind != KVS_ACTION_DATA) continue;
-        kvs_flag_set(&stream->data_queued[out[i].c], 0);
+        kvs_flag_set(&stream->out.data_queued[out[i].c], 0);
         out[i].c = 0;
         note_data(client, stream->limits.data_delay_hns);
     }
     list_remove(client, stream);
-    if (stream->actions.count != 0 || stream->actions.lost_count != 0) list_append(client, stream);
+    if (stream->out.actions.count != 0 || stream->out.actions.lost_count != 0) list_append(client, stream);
     return taken;
 }
 

@@ -46,7 +46,7 @@ static struct verdict described(const struct kvs_stream *stream, const struct kv
 {
     switch (answer->stream_status) {
     case KVS_STATUS_ACTIVE:
-        return (struct verdict) { stream->flags & KVS_HAS_TAGS ? KVS_STREAM_EV_ACTIVE_TAGS : KVS_STREAM_EV_ACTIVE,
+        return (struct verdict) { stream->mode.flags & KVS_HAS_TAGS ? KVS_STREAM_EV_ACTIVE_TAGS : KVS_STREAM_EV_ACTIVE,
                                   KVS_OK };
     case KVS_STATUS_CREATING:
     case KVS_STATUS_UPDATING: return (struct verdict) { KVS_STREAM_EV_NOT_READY, KVS_OK };
@@ -56,16 +56,16 @@ static struct verdict described(const struct kvs_stream *stream, const struct kv
 
 static struct verdict failed(const struct kvs_stream *stream, uint32_t result)
 {
-    int is_describe = stream->state == KVS_STREAM_DESCRIBE;
-    if (stream->state == KVS_STREAM_TAG && !is_wire_fault(result))
+    int is_describe = stream->machine.state == KVS_STREAM_DESCRIBE;
+    if (stream->machine.state == KVS_STREAM_TAG && !is_wire_fault(result))
         return (struct verdict) { KVS_STREAM_EV_SKIP, KVS_OK };
     if (is_auth(result)) return (struct verdict) { KVS_STREAM_EV_AUTH, KVS_E_NOT_AUTHORIZED };
-    if (result == KVS_RESULT_IN_USE && stream->state == KVS_STREAM_CREATE)
+    if (result == KVS_RESULT_IN_USE && stream->machine.state == KVS_STREAM_CREATE)
         return (struct verdict) { KVS_STREAM_EV_IN_USE, KVS_OK };
-    if (result == KVS_RESULT_NOT_FOUND && is_describe && (stream->flags & KVS_ALLOW_CREATE)) {
+    if (result == KVS_RESULT_NOT_FOUND && is_describe && (stream->mode.flags & KVS_ALLOW_CREATE)) {
         return (struct verdict) { KVS_STREAM_EV_NOT_FOUND, KVS_OK };
     }
-    if (result == KVS_RESULT_NOT_FOUND && !is_describe && stream->is_ours)
+    if (result == KVS_RESULT_NOT_FOUND && !is_describe && stream->machine.is_ours)
         return (struct verdict) { KVS_STREAM_EV_RETRYABLE, KVS_OK };
     kvs_status cause = final_status(result);
     return (struct verdict) { cause != KVS_OK ? KVS_STREAM_EV_FATAL : KVS_STREAM_EV_RETRYABLE, cause };
@@ -74,18 +74,18 @@ static struct verdict failed(const struct kvs_stream *stream, uint32_t result)
 static struct verdict judge(const struct kvs_stream *stream, const struct kvs_stream_answer *answer)
 {
     if (answer->result != KVS_RESULT_OK) return failed(stream, answer->result);
-    if (stream->state == KVS_STREAM_DESCRIBE) return described(stream, answer);
-    if (stream->state == KVS_STREAM_CREATE && (stream->flags & KVS_HAS_TAGS))
+    if (stream->machine.state == KVS_STREAM_DESCRIBE) return described(stream, answer);
+    if (stream->machine.state == KVS_STREAM_CREATE && (stream->mode.flags & KVS_HAS_TAGS))
         return (struct verdict) { KVS_STREAM_EV_OK_TAGS, KVS_OK };
     return (struct verdict) { KVS_STREAM_EV_OK, KVS_OK };
 }
 
 static void note_description(struct kvs_stream *stream, const struct kvs_stream_answer *answer)
 {
-    int is_known = answer->retention_hns == stream->described_retention_hns;
-    stream->described_retention_hns = answer->retention_hns;
+    int is_known = answer->retention_hns == stream->machine.described_retention_hns;
+    stream->machine.described_retention_hns = answer->retention_hns;
     if (!is_known && answer->retention_hns == 0) ack_received_is_last(stream);
-    if (is_known || answer->retention_hns == stream->limits.retention_hns || stream->is_ours) return;
+    if (is_known || answer->retention_hns == stream->limits.retention_hns || stream->machine.is_ours) return;
     struct kvs_action action = { .kind = KVS_ACTION_RETENTION_DIFFERS };
     action.a = stream->limits.retention_hns;
     action.b = answer->retention_hns;
@@ -95,38 +95,38 @@ static void note_description(struct kvs_stream *stream, const struct kvs_stream_
 static void note_token(struct kvs_stream *stream)
 {
     struct kvs_action action = { .kind = KVS_ACTION_TOKEN_ROTATED };
-    if (!stream->is_rotating) return;
-    stream->is_rotating = 0;
+    if (!stream->machine.is_rotating) return;
+    stream->machine.is_rotating = 0;
     stream_notice(stream, &action);
 }
 
 static void note_success(struct kvs_stream *stream, const struct kvs_stream_answer *answer)
 {
-    if (stream->state == KVS_STREAM_DESCRIBE && answer->stream_status == KVS_STATUS_ACTIVE)
+    if (stream->machine.state == KVS_STREAM_DESCRIBE && answer->stream_status == KVS_STATUS_ACTIVE)
         note_description(stream, answer);
-    if (stream->state == KVS_STREAM_CREATE) {
-        stream->is_ours = 1;
-        stream->described_retention_hns = stream->limits.retention_hns;
+    if (stream->machine.state == KVS_STREAM_CREATE) {
+        stream->machine.is_ours = 1;
+        stream->machine.described_retention_hns = stream->limits.retention_hns;
     }
-    if (stream->state == KVS_STREAM_GET_TOKEN) note_token(stream);
+    if (stream->machine.state == KVS_STREAM_GET_TOKEN) note_token(stream);
 }
 
 /* A PutMedia that failed leaves no handle behind. */
 static void close_opening(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (stream->uploads[i]->state != KVS_UPLOAD_OPENING) continue;
-        session_remove(stream, stream->uploads[i]);
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        if (stream->uploads.items[i]->state != KVS_UPLOAD_OPENING) continue;
+        session_remove(stream, stream->uploads.items[i]);
         return;
     }
 }
 
 static void open_opening(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (stream->uploads[i]->state != KVS_UPLOAD_OPENING) continue;
-        session_move(stream, stream->uploads[i], KVS_UPLOAD_EV_OPENED);
-        stream->metrics.sessions++;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        if (stream->uploads.items[i]->state != KVS_UPLOAD_OPENING) continue;
+        session_move(stream, stream->uploads.items[i], KVS_UPLOAD_EV_OPENED);
+        stream->ledger.metrics.sessions++;
         return;
     }
 }
@@ -134,7 +134,8 @@ static void open_opening(struct kvs_stream *stream)
 /* The wait before the same call again; 0 when the budget is spent. */
 static int wait_of(struct kvs_stream *stream, uint32_t event, uint64_t *wait_out)
 {
-    struct kvs_backoff *backoff = event == KVS_STREAM_EV_AUTH ? &stream->session_backoff : &stream->backoff;
+    struct kvs_backoff *backoff = event == KVS_STREAM_EV_AUTH ? &stream->machine.session_backoff
+                                                              : &stream->machine.backoff;
     uint32_t count = backoff->count;
     if (!kvs_backoff_next(backoff, &stream->prng, wait_out)) return 0;
     if (event == KVS_STREAM_EV_NOT_READY)
@@ -145,13 +146,13 @@ static int wait_of(struct kvs_stream *stream, uint32_t event, uint64_t *wait_out
 static kvs_status apply(struct kvs_stream *stream, const struct kvs_stream_answer *answer, uint64_t now_hns)
 {
     struct verdict verdict = judge(stream, answer);
-    uint8_t was_put = stream->state == KVS_STREAM_PUT_STREAM;
+    uint8_t was_put = stream->machine.state == KVS_STREAM_PUT_STREAM;
     kvs_status refused = KVS_OK;
-    if (stream->state == KVS_STREAM_GET_TOKEN && verdict.event == KVS_STREAM_EV_OK) {
-        refused = kvs_token_set(&stream->token, answer->expires_hns, now_hns, &stream->prng);
+    if (stream->machine.state == KVS_STREAM_GET_TOKEN && verdict.event == KVS_STREAM_EV_OK) {
+        refused = kvs_token_set(&stream->machine.token, answer->expires_hns, now_hns, &stream->prng);
         if (refused != KVS_OK) verdict.event = KVS_STREAM_EV_RETRYABLE;
     }
-    stream->last_result = answer->result;
+    stream->uploads.last_result = answer->result;
     if (was_put && verdict.event == KVS_STREAM_EV_OK) open_opening(stream);
     else if (was_put) close_opening(stream);
     if (verdict.event == KVS_STREAM_EV_OK || verdict.event == KVS_STREAM_EV_OK_TAGS ||
@@ -160,14 +161,14 @@ static kvs_status apply(struct kvs_stream *stream, const struct kvs_stream_answe
     }
     int is_repeat = verdict.event == KVS_STREAM_EV_RETRYABLE || verdict.event == KVS_STREAM_EV_NOT_READY ||
                     verdict.event == KVS_STREAM_EV_IN_USE || (verdict.event == KVS_STREAM_EV_AUTH && was_put);
-    if (is_repeat && !wait_of(stream, verdict.event, &stream->wait_hns)) {
+    if (is_repeat && !wait_of(stream, verdict.event, &stream->machine.wait_hns)) {
         verdict.cause = verdict.event == KVS_STREAM_EV_AUTH ? KVS_E_NOT_AUTHORIZED
-                                                            : kvs_stream_fsm.spent[stream->state];
-        verdict.event = stream->state == KVS_STREAM_TAG ? KVS_STREAM_EV_SKIP : KVS_STREAM_EV_SPENT;
-        if (stream->state == KVS_STREAM_TAG) verdict.cause = KVS_OK;
+                                                            : kvs_stream_fsm.spent[stream->machine.state];
+        verdict.event = stream->machine.state == KVS_STREAM_TAG ? KVS_STREAM_EV_SKIP : KVS_STREAM_EV_SPENT;
+        if (stream->machine.state == KVS_STREAM_TAG) verdict.cause = KVS_OK;
     }
-    if (is_repeat) stream->metrics.retry_count++;
-    stream->request = 0;
+    if (is_repeat) stream->ledger.metrics.retry_count++;
+    stream->out.request = 0;
     if (verdict.cause != KVS_OK && !(was_put && verdict.event == KVS_STREAM_EV_AUTH)) {
         stream_fail(stream, verdict.event, verdict.cause, answer->result, now_hns);
         return verdict.cause;
@@ -182,7 +183,7 @@ kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_
     if (answer->size != sizeof *answer) return KVS_E_CONFIG_SIZE;
     stream_lock(stream);
     kvs_status status = KVS_E_STALE_ANSWER;
-    if (stream->request != 0 && answer->request == stream->request) {
+    if (stream->out.request != 0 && answer->request == stream->out.request) {
         status = apply(stream, answer, now_hns);
         session_announce(stream);
         stream_settle(stream, now_hns);
@@ -197,25 +198,26 @@ kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_
  * again and again would push the next try further away each time. */
 static void give_order_back(struct kvs_stream *stream, uint64_t now_hns)
 {
-    if (stream->request == 0) return;
-    uint32_t place = (uint32_t)stream->state - KVS_STREAM_DESCRIBE; /* states are in the order of their orders */
-    if (stream->state == KVS_STREAM_PUT_STREAM) place = KVS_ACTION_PUT_MEDIA - KVS_ACTION_DESCRIBE_STREAM;
-    kvs_pace_give_back(&stream->paces[place], now_hns);
+    if (stream->out.request == 0) return;
+    uint32_t place = (uint32_t)stream->machine.state -
+                     KVS_STREAM_DESCRIBE; /* states are in the order of their orders */
+    if (stream->machine.state == KVS_STREAM_PUT_STREAM) place = KVS_ACTION_PUT_MEDIA - KVS_ACTION_DESCRIBE_STREAM;
+    kvs_pace_give_back(&stream->machine.paces[place], now_hns);
 }
 
 static void forget_failures(struct kvs_stream *stream)
 {
-    stream->failure = KVS_OK;
-    stream->wait_hns = 0;
-    kvs_backoff_progress(&stream->backoff);
-    kvs_backoff_progress(&stream->session_backoff);
+    stream->machine.failure = KVS_OK;
+    stream->machine.wait_hns = 0;
+    kvs_backoff_progress(&stream->machine.backoff);
+    kvs_backoff_progress(&stream->machine.session_backoff);
 }
 
 kvs_status kvs_stream_retry(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_lock(stream);
-    kvs_status status = stream->state == KVS_STREAM_STOPPED ? KVS_E_STREAM_STOPPED : KVS_OK;
+    kvs_status status = stream->machine.state == KVS_STREAM_STOPPED ? KVS_E_STREAM_STOPPED : KVS_OK;
     if (status == KVS_OK) {
         forget_failures(stream); /* the caller sets the rate of retries, and kvs_pace bounds it */
         give_order_back(stream, now_hns);
@@ -231,7 +233,7 @@ kvs_status kvs_stream_reset_connection(struct kvs_stream *stream, uint64_t now_h
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_lock(stream);
     session_abort_open(stream, KVS_RESULT_OK);
-    if (stream->state == KVS_STREAM_STREAMING) {
+    if (stream->machine.state == KVS_STREAM_STREAMING) {
         stream_step(stream, KVS_STREAM_EV_ENDED_OK, now_hns); /* asked for: no failure, whatever recovery is set */
     }
     stream_settle(stream, now_hns);
@@ -243,12 +245,12 @@ kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_write_lock(stream);
-    if (!stream->is_stopped) {
-        stream->is_stopping = 1;
+    if (!stream->ledger.is_stopped) {
+        stream->packer.is_stopping = 1;
         package_held(stream, 1, now_hns);
-        stream->is_stopping = 0;
+        stream->packer.is_stopping = 0;
         skip_report(stream);
-        stream->is_stopped = 1;
+        stream->ledger.is_stopped = 1;
         package_trailer(stream, now_hns);
         ledger_trim(stream);
         session_announce(stream);
@@ -269,8 +271,8 @@ kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns)
     pressure_check_all(stream);
     forget_failures(stream);
     give_order_back(stream, now_hns);
-    kvs_token_clear(&stream->token);
-    stream->is_rotating = stream->is_stopped = stream->is_closed = 0;
+    kvs_token_clear(&stream->machine.token);
+    stream->machine.is_rotating = stream->ledger.is_stopped = stream->machine.is_closed = 0;
     stream_step(stream, KVS_STREAM_EV_RESET, now_hns);
     stream_write_unlock(stream);
     return KVS_OK;

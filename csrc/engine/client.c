@@ -185,8 +185,8 @@ void client_release(struct kvs_stream *stream)
 {
     struct kvs_client *client = stream->client;
     kvs_host_lock(&client->host, client->lock);
-    KVS_CHECK(stream->references > 0);
-    int last = --stream->references == 0 && stream->is_dead;
+    KVS_CHECK(stream->member.references > 0);
+    int last = --stream->member.references == 0 && stream->member.is_dead;
     kvs_host_unlock(&client->host, client->lock);
     if (last) stream_destroy(stream);
 }

@@ -13,7 +13,7 @@
 static void place(struct kvs_client *client, uint32_t index, struct kvs_stream *stream)
 {
     client->heap[index] = stream;
-    stream->heap_index = index;
+    stream->timer.index = index;
 }
 
 static void sift_up(struct kvs_client *client, uint32_t index)
@@ -21,7 +21,7 @@ static void sift_up(struct kvs_client *client, uint32_t index)
     struct kvs_stream *stream = client->heap[index];
     while (index > 0) {
         uint32_t parent = (index - 1u) / 2u;
-        if (client->heap[parent]->heap_key <= stream->heap_key) break;
+        if (client->heap[parent]->timer.key <= stream->timer.key) break;
         place(client, index, client->heap[parent]);
         index = parent;
     }
@@ -34,9 +34,9 @@ static void sift_down(struct kvs_client *client, uint32_t index)
     for (;;) {
         uint32_t child = 2u * index + 1u;
         if (child >= client->heap_count) break;
-        if (child + 1u < client->heap_count && client->heap[child + 1u]->heap_key < client->heap[child]->heap_key)
+        if (child + 1u < client->heap_count && client->heap[child + 1u]->timer.key < client->heap[child]->timer.key)
             child++;
-        if (client->heap[child]->heap_key >= stream->heap_key) break;
+        if (client->heap[child]->timer.key >= stream->timer.key) break;
         place(client, index, client->heap[child]);
         index = child;
     }
@@ -45,14 +45,14 @@ static void sift_down(struct kvs_client *client, uint32_t index)
 
 void deadline_remove(struct kvs_client *client, struct kvs_stream *stream)
 {
-    uint32_t index = stream->heap_index;
+    uint32_t index = stream->timer.index;
     if (index == NOT_IN_HEAP) return;
-    stream->heap_index = NOT_IN_HEAP;
+    stream->timer.index = NOT_IN_HEAP;
     struct kvs_stream *last = client->heap[--client->heap_count];
     if (last == stream) return;
     place(client, index, last);
     sift_up(client, index);
-    sift_down(client, last->heap_index);
+    sift_down(client, last->timer.index);
 }
 
 /* Room for every stream there is, so that arming never fails. */
@@ -75,31 +75,33 @@ kvs_status deadline_reserve(struct kvs_client *client)
  * all there is (it fills the store) can nothing but its end make room. */
 static int waits_for_room(const struct kvs_stream *stream)
 {
-    return stream->was_refused && stream->view.fragment_tail + 1 < stream->view.fragment_head;
+    return stream->packer.was_refused && stream->view.fragment_tail + 1 < stream->view.fragment_head;
 }
 
 static uint64_t idle_deadline(const struct kvs_stream *stream)
 {
-    if (stream->limits.eofr_idle_hns == 0 || stream->is_stopped || stream->is_ended || waits_for_room(stream))
+    if (stream->limits.eofr_idle_hns == 0 || stream->ledger.is_stopped || stream->packer.is_ended ||
+        waits_for_room(stream))
         return KVS_TIME_NONE;
     if (kvs_view_is_empty(&stream->view)) return KVS_TIME_NONE;
     if (kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED)
         return KVS_TIME_NONE;
-    return kvs_hns_add(stream->idle_since_hns, stream->limits.eofr_idle_hns);
+    return kvs_hns_add(stream->packer.idle_since_hns, stream->limits.eofr_idle_hns);
 }
 
 static uint64_t token_deadline(const struct kvs_stream *stream)
 {
-    if (stream->state != KVS_STREAM_STREAMING && stream->state != KVS_STREAM_READY) return KVS_TIME_NONE;
-    return kvs_token_next_deadline(&stream->token);
+    if (stream->machine.state != KVS_STREAM_STREAMING && stream->machine.state != KVS_STREAM_READY)
+        return KVS_TIME_NONE;
+    return kvs_token_next_deadline(&stream->machine.token);
 }
 
 static uint64_t stale_deadline(const struct kvs_stream *stream)
 {
     uint64_t least = KVS_TIME_NONE;
     if (stream->limits.staleness_max_hns == 0) return least;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads.items[i];
         if (upload->state == KVS_UPLOAD_DEAD || upload->is_stale || upload->quiet_since_hns == KVS_TIME_NONE) continue;
         least = kvs_hns_min(least, kvs_hns_add(upload->quiet_since_hns, stream->limits.staleness_max_hns));
     }
@@ -117,16 +119,16 @@ void deadline_arm(struct kvs_stream *stream)
                                kvs_hns_min(stale_deadline(stream), order_deadline(stream)));
     due = kvs_hns_min(due, session_next_expiry(stream));
     due = kvs_hns_min(due, kvs_hns_min(pace_deadline(stream), ack_deadline(stream)));
-    if (due >= stream->armed_hns) return;
+    if (due >= stream->timer.armed_hns) return;
     struct kvs_client *client = stream->client;
-    stream->armed_hns = due;
+    stream->timer.armed_hns = due;
     kvs_host_lock(&client->host, client->lock);
-    if (!stream->is_dead) {
-        uint64_t first = client->heap_count != 0 ? client->heap[0]->heap_key : KVS_TIME_NONE;
-        if (stream->heap_index == NOT_IN_HEAP) place(client, client->heap_count++, stream);
-        stream->heap_key = due;
-        sift_up(client, stream->heap_index);
-        if (due < first) stream->wants_wake = 1; /* whoever sleeps until `first` has to wake earlier */
+    if (!stream->member.is_dead) {
+        uint64_t first = client->heap_count != 0 ? client->heap[0]->timer.key : KVS_TIME_NONE;
+        if (stream->timer.index == NOT_IN_HEAP) place(client, client->heap_count++, stream);
+        stream->timer.key = due;
+        sift_up(client, stream->timer.index);
+        if (due < first) stream->out.wants_wake = 1; /* whoever sleeps until `first` has to wake earlier */
     }
     kvs_host_unlock(&client->host, client->lock);
 }
@@ -145,31 +147,31 @@ static void poke_idle(struct kvs_stream *stream, uint64_t now_hns)
     struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_ENDED };
     action.a = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->pts_hns;
     if (package_end_fragment(stream, now_hns) == KVS_OK) stream_notice(stream, &action);
-    else stream->idle_since_hns = now_hns; /* no room for the tag: try again after as long */
+    else stream->packer.idle_since_hns = now_hns; /* no room for the tag: try again after as long */
 }
 
 static void poke_stream(struct kvs_stream *stream, uint64_t now_hns)
 {
     stream_write_lock(stream);
-    stream->armed_hns = KVS_TIME_NONE;
+    stream->timer.armed_hns = KVS_TIME_NONE;
     poke_order(stream, now_hns);
     poke_idle(stream, now_hns);
     if (now_hns >= token_deadline(stream)) stream_rotate(stream, now_hns);
     session_expire(stream, now_hns);
     pace_poke(stream, now_hns);
     ack_poke(stream, now_hns);
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++)
-        pressure_stale(stream, stream->uploads[i], now_hns);
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++)
+        pressure_stale(stream, stream->uploads.items[i], now_hns);
     stream_settle(stream, now_hns);
     stream_write_unlock(stream);
 }
 
 static struct kvs_stream *take_due(struct kvs_client *client, uint64_t now_hns)
 {
-    if (client->heap_count == 0 || client->heap[0]->heap_key > now_hns) return NULL;
+    if (client->heap_count == 0 || client->heap[0]->timer.key > now_hns) return NULL;
     struct kvs_stream *stream = client->heap[0];
     deadline_remove(client, stream);
-    stream->references++;
+    stream->member.references++;
     return stream;
 }
 
@@ -199,7 +201,7 @@ uint64_t kvs_client_next_deadline(struct kvs_client *client)
     if (client == NULL) return KVS_TIME_NONE;
     kvs_host_lock(&client->host, client->lock);
     uint64_t due = kvs_hns_min(client->deadline_hns, client->fetch_hns);
-    if (client->heap_count != 0) due = kvs_hns_min(due, client->heap[0]->heap_key);
+    if (client->heap_count != 0) due = kvs_hns_min(due, client->heap[0]->timer.key);
     kvs_host_unlock(&client->host, client->lock);
     return due;
 }

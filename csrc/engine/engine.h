@@ -55,28 +55,28 @@ enum upload_part { PART_HEADER, PART_PREFIX, PART_FRAME, PART_TRAILER, PART_END,
 
 struct upload {
     uint64_t handle;
-    uint8_t state;                  /* enum kvs_upload_state */
-    uint8_t is_waiting;             /* the reader was told to wait: the next byte is announced */
-    uint8_t slot;                   /* of data_queued; its own while it lives */
-    uint8_t part;                   /* enum upload_part: what is read next */
-    uint8_t is_bound;               /* its first fragment is settled */
-    uint64_t first, last;           /* fragments it covers; last KVS_TIME_NONE: open end */
-    uint64_t at_fragment, at_frame; /* read position */
-    uint64_t at_offset;             /* inside the part */
-    uint64_t done_next;             /* first fragment of it that is not done */
-    uint64_t sent_next;             /* one past the last fragment that it began to send */
-    uint32_t format;                /* number of the format that its header announces */
-    uint64_t last_tc;               /* cluster time of the fragment that it began last; KVS_TIME_NONE before */
-    uint64_t base_tc;               /* relative times: timecode of its first cluster */
-    uint64_t read_cum;              /* prefix sum (view cum_bytes) of its read position */
+    uint8_t state;                      /* enum kvs_upload_state */
+    uint8_t is_waiting;                 /* the reader was told to wait: the next byte is announced */
+    uint8_t slot;                       /* of data_queued; its own while it lives */
+    uint8_t part;                       /* enum upload_part: what is read next */
+    uint8_t is_bound;                   /* its first fragment is settled */
+    uint64_t first, last;               /* fragments it covers; last KVS_TIME_NONE: open end */
+    uint64_t at_fragment, at_frame;     /* read position */
+    uint64_t at_offset;                 /* inside the part */
+    uint64_t done_next;                 /* first fragment of it that is not done */
+    uint64_t sent_next;                 /* one past the last fragment that it began to send */
+    uint32_t format;                    /* number of the format that its header announces */
+    uint64_t last_tc;                   /* cluster time of the fragment that it began last; KVS_TIME_NONE before */
+    uint64_t base_tc;                   /* relative times: timecode of its first cluster */
+    uint64_t read_cum;                  /* prefix sum (view cum_bytes) of its read position */
     uint64_t cluster_tc, cluster_bytes; /* of the cluster that it began last: its time, how much was read of it */
-    uint64_t wait_until_hns;        /* the next cluster may begin then; 0: at once (pace.c) */
-    uint8_t is_probe, has_probed;   /* it waits until its first cluster is done; that took too long */
-    uint8_t has_end;                /* the last thing read was a trailer with an end tag */
-    uint8_t has_sent;               /* something of a fragment was read */
+    uint64_t wait_until_hns;            /* the next cluster may begin then; 0: at once (pace.c) */
+    uint8_t is_probe, has_probed;       /* it waits until its first cluster is done; that took too long */
+    uint8_t has_end;                    /* the last thing read was a trailer with an end tag */
+    uint8_t has_sent;                   /* something of a fragment was read */
     uint64_t opened_hns;
-    uint64_t expires_hns; /* of the token that it was opened with: no byte leaves from then on */
-    uint64_t resend_hns; /* what a PERSISTED passed over is sent again then; KVS_TIME_NONE: nothing */
+    uint64_t expires_hns;     /* of the token that it was opened with: no byte leaves from then on */
+    uint64_t resend_hns;      /* what a PERSISTED passed over is sent again then; KVS_TIME_NONE: nothing */
     uint64_t quiet_since_hns; /* bytes went out since and no ACK came; KVS_TIME_NONE: nothing is owed */
     uint8_t is_stale;
     struct kvs_ack_parser parser;
@@ -114,63 +114,106 @@ struct limits {
     uint32_t frames_max, metadata_max;
 };
 
-struct kvs_stream {
-    struct kvs_client *client;
-    const struct kvs_host *host; /* the client's copy */
-    void *writer, *lock;
-    uint64_t user;
+/* ---- what each file keeps of a stream --------------------------------------------------------------------------- */
+
+/* queue.c: what goes out of a stream. `request`, `put_hns` and `wants_wake` are under the stream's lock, the rest is
+ * under the client's. */
+struct outbox {
+    uint64_t user;                   /* comes back in each action */
+    uint64_t request, request_count; /* number of the outstanding order, 0: none; of all so far */
+    uint64_t put_hns;                /* of the put that announces its bytes; KVS_TIME_NONE outside one */
+    uint8_t wants_wake;              /* wake the host after unlocking */
+    uint8_t in_list;
+    uint8_t data_queued[UPLOADS_MAX]; /* a KVS_ACTION_DATA of this slot waits: one is enough (base/flag.h) */
+    struct action_queue actions;
+    struct kvs_stream *next_listed, *previous_listed; /* of the streams with actions */
+};
+
+/* heap.c: the stream's place in the client's heap of deadlines, under the client's lock. */
+struct timer {
+    uint64_t armed_hns; /* as the heap knows it, under the stream's lock; never later than the true deadline */
+    uint64_t key;
+    uint32_t index; /* UINT32_MAX: not in the heap */
+};
+
+/* names.c: by name, under the client's lock. */
+struct named {
     char *name;
-    uint32_t name_hash;
-    uint32_t flags, streaming_type, nal_flags, full_policy, backward_policy;
-    struct limits limits;
-    uint32_t track_count, kinds;
-    struct track tracks[KVS_TRACKS_MAX];
+    uint32_t hash;
+    struct kvs_stream *next; /* of those in the same bucket */
+};
+
+/* client.c: the client's list of all streams, under its lock. */
+struct member {
+    struct kvs_stream *next, *previous;
+    uint32_t references;
+    uint8_t is_dead;
+};
+
+/* stream.c: what the configuration says; nal_flags alone can change later. */
+struct mode {
+    uint32_t flags, streaming_type, nal_flags, full_policy, backward_policy, kinds;
     uint8_t segment_uuid[16];
-    struct kvs_prng prng;
+};
 
-    /* machine */
-    uint8_t state; /* enum kvs_stream_state */
-    uint8_t is_closed, is_ours /* made by our CreateStream */, is_rotating;
-    kvs_status failure;
-    uint32_t last_result;
-    uint64_t request; /* number of the outstanding order, 0: none */
-    uint64_t request_count, upload_count;
-    struct kvs_backoff backoff, session_backoff;
-    uint64_t wait_hns; /* before the next order is sent */
-    struct kvs_pace paces[KVS_ACTION_PUT_MEDIA - KVS_ACTION_DESCRIBE_STREAM + 1]; /* of each kind of order */
-    struct kvs_token token;
-    uint64_t described_retention_hns;
-    uint64_t cluster_due_hns; /* no reader begins a cluster before it (pace.c) */
+/* ledger.c: what is counted, and what of the view is settled. */
+struct ledger {
+    struct kvs_stream_metrics metrics;             /* counters; the rest is filled in when asked */
+    uint64_t settled_count;                        /* fragments in the view that are done or dropped */
+    uint64_t trimmed_tail;                         /* the view's tail when the chain was trimmed last */
+    uint64_t inflight_offset;                      /* chain bytes being written outside the lock; UINT64_MAX: none */
+    uint64_t skip_pts_hns, skip_count, skip_bytes; /* skipped frames that are not reported yet */
+    uint8_t is_skipping;                           /* the first of a run of skipped frames has been reported */
+    uint8_t wants_room;                            /* a put was refused: KVS_ACTION_ROOM follows */
+    uint8_t is_stopped;                            /* no frame is put any more */
+};
+
+/* lend.c */
+struct lents {
+    struct lent items[UPLOADS_MAX];
+    uint32_t count; /* of them in use */
+};
+
+/* formats.c: all formats that are in use. */
+struct formats {
+    struct format *first, *current; /* oldest; what the next put is made for */
+    uint32_t count;                 /* of all that were made: the number of the newest */
+};
+
+/* pace.c */
+struct pace {
+    uint64_t cluster_due_hns; /* no reader begins a cluster before it */
     uint64_t join_from;       /* fragments before it go out alone */
-    uint64_t received_hns;      /* of the first RECEIVED since the last PERSISTED; KVS_TIME_NONE: none */
-    uint64_t describe_wait_hns; /* how long that may go on; 0: as long as at first */
-    uint8_t is_probing;         /* a session was refused and nothing was done since */
-    uint8_t is_slow;            /* clusters are paced although no limit asks for it */
+    uint8_t is_probing;       /* a session was refused and nothing was done since */
+    uint8_t is_slow;          /* clusters are paced although no limit asks for it */
+};
 
-    /* data */
-    struct kvs_chain chain;
-    struct kvs_view view;
-    struct kvs_order_queue order;
-    struct kvs_metadata metadata;
-    struct kvs_generator generator;
-    struct format *formats, *format; /* all that are in use; what the next put is made for */
-    uint32_t format_count, packaged_format; /* the latter: number of the newest fragment's; a session has one only */
-    uint32_t packaged_content, opening_content; /* struct format's, of the newest fragment; of opening_pts_hns' frame */
-    struct upload *uploads[UPLOADS_MAX]; /* by first fragment, oldest first; NULL at the end */
-    struct lent lents[UPLOADS_MAX];
-    uint32_t lent_count;                 /* of them in use */
-    uint64_t inflight_offset;            /* chain bytes being written outside the lock; UINT64_MAX: none */
-    uint64_t last_cluster_tc;            /* of the newest fragment; KVS_TIME_NONE before */
+/* uploads.c */
+struct uploads {
+    struct upload *items[UPLOADS_MAX]; /* by first fragment, oldest first; NULL at the end */
+    uint64_t handle_count;             /* of all so far: the newest handle */
+    uint32_t last_result;              /* of the service: why the next handle ends that is told to */
+};
+
+/* put.c: the fragment that puts go to, as far as it is put; for fragments that are split by length or size. */
+struct opening {
+    uint64_t opened_pts_hns, newest_pts_hns, size;
+    uint64_t pts_hns; /* of the frame that begins it */
+    uint32_t content; /* struct format's, of that frame */
+};
+
+/* package.c */
+struct packer {
+    uint64_t last_cluster_tc;      /* of the newest fragment; KVS_TIME_NONE before */
     uint64_t latest_tc, closed_tc; /* greatest timecode of all blocks, of those in closed fragments; of a session */
     uint64_t last_key_pts_hns;
-    uint64_t idle_since_hns; /* a source that puts nothing from then on is idle; KVS_TIME_NONE: it is not */
-    uint64_t opened_pts_hns, opened_size, newest_pts_hns; /* of the fragment that puts go to, as far as it is put */
-    uint64_t opening_pts_hns;                             /* of the frame that begins it */
-    uint64_t skip_pts_hns, skip_count, skip_bytes;        /* skipped frames not yet reported */
-    union { /* any of them: the next frame is looked at from all sides (put.c) */
+    uint64_t idle_since_hns;   /* a source that puts nothing from then on is idle; KVS_TIME_NONE: it is not */
+    uint32_t packaged_format;  /* number of the newest fragment's; a session has one only */
+    uint32_t packaged_content; /* struct format's, of the newest fragment */
+    union {                    /* any of them: the next frame is looked at from all sides (put.c) */
         struct {
             uint8_t is_unusual; /* as it was opened: frames are ordered, keys made here, times the clock's */
-            uint8_t is_stopped, starts_session, skip_until_key;
+            uint8_t starts_session, skip_until_key;
             uint8_t force_key;     /* DTS_EOFR: whatever frame follows an end of fragment opens the next one */
             uint8_t skip_arrivals; /* CUT: a frame of the lead was dropped on arrival; its successors need it */
             uint8_t was_refused;   /* the last put found no room */
@@ -178,33 +221,64 @@ struct kvs_stream {
         };
         uint64_t unusual;
     };
-    uint8_t is_ended;      /* the last item was an end of fragment */
-    uint8_t waits_for_put; /* KVS_PUT_OPENS: a session timed out with all sent */
-    uint64_t skipped_start_hns; /* KVS_PUT_OPENS: of a session that a skipped frame opens; KVS_TIME_NONE: none does */
-    uint8_t is_skipping; /* the first of a run of skipped frames has been reported */
+    uint8_t is_ended;    /* the last item was an end of fragment */
     uint8_t is_stopping; /* what is held leaves, and nothing follows it */
-    uint8_t wants_room, store_pressure, buffer_pressure, latency_pressure;
-    uint64_t checked_slabs; /* held when the store's pressure was last looked at; its limit never changes */
+};
 
-    struct kvs_stream_metrics metrics; /* counters; the rest is filled in when asked */
-    uint64_t settled_count;            /* fragments in the view that are done or dropped */
-    uint64_t trimmed_tail;             /* the view's tail when the chain was trimmed last */
+/* pressure.c: which warnings are on. */
+struct pressure {
+    uint64_t checked_slabs; /* held when the store's was last looked at; its limit never changes */
+    uint8_t store, buffer, latency;
+};
 
-    /* out */
-    uint8_t wants_wake; /* wake the host after unlocking */
-    uint64_t put_hns;   /* of the put that announces its bytes; KVS_TIME_NONE outside one */
-    uint64_t armed_hns; /* deadline as the client's heap knows it; never later than the true one */
+/* machine.c: the stream's life as the service sees it. */
+struct machine {
+    struct kvs_backoff backoff, session_backoff;
+    struct kvs_token token;
+    struct kvs_pace paces[KVS_ACTION_PUT_MEDIA - KVS_ACTION_DESCRIBE_STREAM + 1]; /* of each kind of order */
+    uint64_t wait_hns;                                                            /* before the next order is sent */
+    uint64_t described_retention_hns;
+    uint64_t received_hns;      /* of the first RECEIVED since the last PERSISTED; KVS_TIME_NONE: none */
+    uint64_t describe_wait_hns; /* how long that may go on; 0: as long as at first */
+    uint64_t skipped_start_hns; /* KVS_PUT_OPENS: of a session that a skipped frame opens; KVS_TIME_NONE: none does */
+    kvs_status failure;
+    uint8_t state; /* enum kvs_stream_state */
+    uint8_t is_closed, is_ours /* made by our CreateStream */, is_rotating;
+    uint8_t waits_for_put; /* KVS_PUT_OPENS: a session timed out with all sent */
+};
 
-    /* the client's, under its lock */
-    struct action_queue actions;
-    uint8_t data_queued[UPLOADS_MAX];   /* a KVS_ACTION_DATA of this slot waits: one is enough (base/flag.h) */
-    struct kvs_stream *next, *previous; /* all streams */
-    struct kvs_stream *next_named;      /* of those in the same bucket */
-    struct kvs_stream *next_listed, *previous_listed;
-    uint32_t heap_index; /* UINT32_MAX: not in the heap */
-    uint64_t heap_key;
-    uint32_t references;
-    uint8_t is_dead, in_list;
+struct kvs_stream {
+    struct kvs_client *client;
+    const struct kvs_host *host; /* the client's copy */
+    void *writer, *lock;
+    struct mode mode;
+    struct limits limits;
+    struct kvs_prng prng;
+
+    struct member member;
+    struct named named;
+    struct timer timer;
+    struct outbox out;
+
+    struct kvs_chain chain;
+    struct kvs_view view;
+    struct kvs_order_queue order;
+    struct ledger ledger;
+
+    struct uploads uploads;
+    struct lents lents;
+    struct formats formats;
+    struct pace pace;
+
+    uint32_t track_count;
+    struct track tracks[KVS_TRACKS_MAX];
+    struct kvs_metadata metadata;
+    struct kvs_generator generator;
+    struct packer packer;
+    struct opening opening;
+    struct pressure pressure;
+
+    struct machine machine;
 };
 
 struct kvs_client {
@@ -229,7 +303,7 @@ struct kvs_client {
     uint8_t is_muted; /* the host was not woken for what is pending: its next turn is at fetch_hns (action.c) */
     uint8_t is_fetch; /* the turn of poked_hns is the one that was due by fetch_hns */
     uint64_t poked_hns, fetch_hns;
-    uint64_t data_hns, data_before_hns; /* turns that handed out data: the last one, and the one before it */
+    uint64_t data_hns, data_before_hns;    /* turns that handed out data: the last one, and the one before it */
     struct kvs_stream *streams, **buckets; /* all of them; by name */
     uint32_t bucket_count;                 /* a power of two, or 0 */
     struct kvs_stream *first_listed, *last_listed;
@@ -325,14 +399,14 @@ void session_abort_all(struct kvs_stream *stream, uint32_t result);
 void session_remove(struct kvs_stream *stream, struct upload *upload);
 void session_announce_all(struct kvs_stream *stream);
 void session_announce_due(struct kvs_stream *stream, uint64_t now_hns); /* those that waited until now (pace.c) */
-int session_is_told(const struct kvs_stream *stream); /* of what a put brings, by the caller */
+int session_is_told(const struct kvs_stream *stream);                   /* of what a put brings, by the caller */
 void session_timed_out(struct kvs_stream *stream, uint64_t now_hns);
 void session_refused(struct kvs_stream *stream, uint32_t error_id, uint64_t now_hns); /* by an ERROR ACK */
 void session_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
 void session_limit(struct kvs_stream *stream, uint64_t last); /* open ends stop at this fragment */
-void session_limit_to_read(struct kvs_stream *stream);          /* each ends with the fragment that is being read */
+void session_limit_to_read(struct kvs_stream *stream);        /* each ends with the fragment that is being read */
 void session_expire(struct kvs_stream *stream, uint64_t now_hns);
-uint64_t session_next_expiry(const struct kvs_stream *stream); /* KVS_TIME_NONE: none */
+uint64_t session_next_expiry(const struct kvs_stream *stream);                       /* KVS_TIME_NONE: none */
 int session_is_behind(const struct kvs_stream *stream, const struct upload *upload); /* an earlier one has bytes left */
 
 /* ---- put.c, package.c, room.c: frames in ------------------------------------------------------------------------- */
@@ -386,9 +460,9 @@ int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number);
 /* ---- lend.c: what readers have in their hands ------------------------------------------------------------------- */
 
 /* Given back by the handle's next call, whether or not the core still knows it. */
-int lend_return(struct kvs_stream *stream, uint64_t handle); /* 0: nothing was lent */
+int lend_return(struct kvs_stream *stream, uint64_t handle);                            /* 0: nothing was lent */
 void lend_note(struct kvs_stream *stream, uint64_t handle, uint64_t from, uint64_t to); /* one more piece */
-uint64_t lend_floor(const struct kvs_stream *stream); /* least chain offset lent; UINT64_MAX: none */
+uint64_t lend_floor(const struct kvs_stream *stream);                   /* least chain offset lent; UINT64_MAX: none */
 void lend_punch(struct kvs_stream *stream, uint64_t from, uint64_t to); /* slabs in [from, to) go, but those lent */
 
 /* ---- read.c, unsent.c -------------------------------------------------------------------------------------------- */
@@ -417,8 +491,8 @@ void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t n
 
 static inline struct kvs_cpd_format stream_cpd_format(const struct kvs_stream *stream, uint32_t track)
 {
-    struct kvs_cpd_format format = { stream->kinds, stream->tracks[track].type, stream->nal_flags,
-                                     stream->format->tracks[track].codec_id };
+    struct kvs_cpd_format format = { stream->mode.kinds, stream->tracks[track].type, stream->mode.nal_flags,
+                                     stream->formats.current->tracks[track].codec_id };
     return format;
 }
 
@@ -430,13 +504,13 @@ static inline int stream_is_lead(const struct kvs_stream *stream, uint32_t track
 
 static inline int stream_waits_for_acks(const struct kvs_stream *stream)
 {
-    return (stream->flags & KVS_WANT_ACKS) != 0;
+    return (stream->mode.flags & KVS_WANT_ACKS) != 0;
 }
 
 static inline struct upload *session_find(const struct kvs_stream *stream, uint64_t handle)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (stream->uploads[i]->handle == handle) return stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        if (stream->uploads.items[i]->handle == handle) return stream->uploads.items[i];
     }
     return NULL;
 }
@@ -444,7 +518,7 @@ static inline struct upload *session_find(const struct kvs_stream *stream, uint6
 /* One session without an end covers all that is buffered. */
 static inline int session_covers_all(const struct kvs_stream *stream)
 {
-    const struct upload *only = stream->uploads[0];
+    const struct upload *only = stream->uploads.items[0];
     return only != NULL && only->state != KVS_UPLOAD_DEAD && only->last == KVS_TIME_NONE &&
            only->first <= stream->view.fragment_tail;
 }
@@ -453,7 +527,7 @@ static inline int session_covers_all(const struct kvs_stream *stream)
  * when it did not. */
 static inline int stream_settle(struct kvs_stream *stream, uint64_t now_hns)
 {
-    if (!stream->is_stopped && session_covers_all(stream)) return 0;
+    if (!stream->ledger.is_stopped && session_covers_all(stream)) return 0;
     stream_settle_all(stream, now_hns);
     return 1;
 }
@@ -464,8 +538,8 @@ static inline void stream_lock(struct kvs_stream *stream) { kvs_host_lock(stream
 static inline void stream_unlock_quiet(struct kvs_stream *stream)
 {
     const struct kvs_host *host = stream->host;
-    int wake = stream->wants_wake;
-    stream->wants_wake = 0;
+    int wake = stream->out.wants_wake;
+    stream->out.wants_wake = 0;
     kvs_host_unlock(host, stream->lock);
     if (wake) kvs_host_wake(host);
 }
@@ -473,10 +547,10 @@ static inline void stream_unlock_quiet(struct kvs_stream *stream)
 /* Tells waiting readers that there are bytes. */
 static inline void session_announce(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        struct upload *upload = stream->uploads.items[i];
         if (!upload->is_waiting) continue;
-        if (kvs_flag_get(&stream->data_queued[upload->slot])) { /* who takes that one out has yet to read */
+        if (kvs_flag_get(&stream->out.data_queued[upload->slot])) { /* who takes that one out has yet to read */
             upload->is_waiting = 0;
             continue;
         }
@@ -495,14 +569,14 @@ static inline int room_is_there(const struct kvs_stream *stream, uint64_t size, 
 /* Where the times of the stream's blocks lie so far. */
 static inline void stream_note_times(struct kvs_stream *stream, uint64_t timecode, uint64_t pts_hns)
 {
-    if (timecode + 1 > stream->latest_tc + 1) stream->latest_tc = timecode; /* KVS_TIME_NONE + 1 is 0 */
+    if (timecode + 1 > stream->packer.latest_tc + 1) stream->packer.latest_tc = timecode; /* KVS_TIME_NONE + 1 is 0 */
     stream->order.first_pts_hns = kvs_hns_min(stream->order.first_pts_hns, pts_hns);
 }
 
 static inline void pressure_check(struct kvs_stream *stream)
 {
     int is_timed = stream->limits.buffer_duration_hns != 0 || stream->limits.latency_max_hns != 0;
-    if (is_timed || stream->checked_slabs != stream->chain.held_count) pressure_check_all(stream);
+    if (is_timed || stream->pressure.checked_slabs != stream->chain.held_count) pressure_check_all(stream);
 }
 
 #endif

@@ -1,8 +1,7 @@
 /* formats.c — a stream's list of formats: which one a fragment has, and when one may go.
  *
- * `stream->format` is what the next put is made for; the list holds it and all that fragments or held frames still
- * name.
- * There is one format nearly always, so the walks here cost nothing then. */
+ * `formats.current` is what the next put is made for. The list holds it and all that fragments or held frames still
+ * name. There is one format nearly always, so the walks here cost nothing then. */
 #include "engine/engine.h"
 
 static int is_named(const struct kvs_stream *stream, uint32_t number)
@@ -11,8 +10,8 @@ static int is_named(const struct kvs_stream *stream, uint32_t number)
     for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
         if (kvs_view_fragment(view, i)->format == number) return 1;
     }
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads.items[i];
         if (upload->is_bound && upload->part == PART_HEADER && upload->format == number) return 1;
     }
     return stream->order.mode != KVS_ORDER_NONE && kvs_order_names_format(&stream->order, number);
@@ -20,10 +19,10 @@ static int is_named(const struct kvs_stream *stream, uint32_t number)
 
 void formats_prune(struct kvs_stream *stream)
 {
-    struct format **link = &stream->formats;
+    struct format **link = &stream->formats.first;
     while (*link != NULL) {
         struct format *format = *link;
-        if (format == stream->format || is_named(stream, format->number)) {
+        if (format == stream->formats.current || is_named(stream, format->number)) {
             link = &format->next;
             continue;
         }
@@ -34,20 +33,20 @@ void formats_prune(struct kvs_stream *stream)
 
 void formats_append(struct kvs_stream *stream, struct format *made, int is_current)
 {
-    struct format **link = &stream->formats;
+    struct format **link = &stream->formats.first;
     formats_prune(stream);
     while (*link != NULL) link = &(*link)->next;
     *link = made;
-    made->number = ++stream->format_count;
+    made->number = ++stream->formats.count;
     if (made->content == 0) made->content = made->number;
     if (!is_current) return;
-    stream->format = made;
+    stream->formats.current = made;
     formats_prune(stream);
 }
 
 struct format *formats_find(const struct kvs_stream *stream, uint32_t number)
 {
-    struct format *format = stream->formats;
+    struct format *format = stream->formats.first;
     while (format->number != number && format->next != NULL) format = format->next;
     return format;
 }
@@ -57,7 +56,7 @@ uint32_t formats_with_mask(struct kvs_stream *stream, uint32_t number, uint32_t 
     struct format *base = formats_find(stream, number), *made = NULL;
     struct format_change change = { NULL, UINT32_MAX, mask, 0, NULL };
     if (base->track_mask == mask) return base->number;
-    for (struct format *format = stream->formats; format != NULL; format = format->next) {
+    for (struct format *format = stream->formats.first; format != NULL; format = format->next) {
         if (format->content == base->content && format->track_mask == mask) return format->number;
     }
     if (format_make(stream->host, base, &change, &made) != KVS_OK) return number; /* no memory: as it was put */

@@ -14,8 +14,8 @@ static int is_settled(uint32_t flags) { return (flags & (KVS_FRAGMENT_DONE | KVS
 /* Part of it is with the reader of a live handle and part is not. */
 int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads.items[i];
         if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound || upload->at_fragment != number) continue;
         if (upload->sent_next > number) return 1;
     }
@@ -26,8 +26,8 @@ int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number)
 static uint64_t first_being_sent(const struct kvs_stream *stream)
 {
     uint64_t first = UINT64_MAX;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads.items[i];
         int is_within = upload->sent_next > upload->at_fragment && upload->at_fragment >= stream->view.fragment_tail;
         if (is_within && upload->is_bound && upload->state != KVS_UPLOAD_DEAD)
             first = kvs_hns_min(first, upload->at_fragment);
@@ -39,13 +39,13 @@ static void room_again(struct kvs_stream *stream)
 {
     struct kvs_client *client = stream->client;
     struct kvs_action action = { .kind = KVS_ACTION_ROOM };
-    if (stream->wants_room) stream_notice(stream, &action);
-    stream->wants_room = 0;
+    if (stream->ledger.wants_room) stream_notice(stream, &action);
+    stream->ledger.wants_room = 0;
     kvs_host_lock(&client->host, client->lock);
     if (client->wants_room) {
         client->wants_room = 0;
         client_push(client, &action, 0);
-        stream->wants_wake |= client->wants_wake;
+        stream->out.wants_wake |= client->wants_wake;
         client->wants_wake = 0;
     }
     kvs_host_unlock(&client->host, client->lock);
@@ -63,8 +63,8 @@ static int owes_nothing(const struct kvs_stream *stream, const struct upload *up
  * acknowledged to another upload. */
 static void end_waits(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        struct upload *upload = stream->uploads.items[i];
         if (upload->state == KVS_UPLOAD_AWAITING_ACK && owes_nothing(stream, upload))
             session_move(stream, upload, KVS_UPLOAD_EV_LAST_ACK);
     }
@@ -80,18 +80,18 @@ void ledger_trim(struct kvs_stream *stream)
         if (!is_settled(flags) || !(flags & KVS_FRAGMENT_CLOSED)) break;
         to++;
     }
-    stream->settled_count -= to - view->fragment_tail;
+    stream->ledger.settled_count -= to - view->fragment_tail;
     kvs_view_pop_fragments(view, to);
-    int has_moved = to != stream->trimmed_tail;
-    stream->trimmed_tail = to;
+    int has_moved = to != stream->ledger.trimmed_tail;
+    stream->ledger.trimmed_tail = to;
     uint64_t floor = kvs_view_is_empty(view) ? stream->chain.head
                                              : kvs_view_fragment(view, view->fragment_tail)->floor_offset;
-    floor = kvs_hns_min(floor, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
+    floor = kvs_hns_min(floor, kvs_hns_min(kvs_order_floor(&stream->order), stream->ledger.inflight_offset));
     uint64_t lent = lend_floor(stream);
     kvs_chain_trim(&stream->chain, &stream->client->pool, kvs_hns_min(floor, lent));
     lend_punch(stream, lent, floor);
-    if (has_moved && stream->formats->next != NULL) formats_prune(stream);
-    if (stream->chain.held_count < held || (stream->wants_room && has_moved)) room_again(stream);
+    if (has_moved && stream->formats.first->next != NULL) formats_prune(stream);
+    if (stream->chain.held_count < held || (stream->ledger.wants_room && has_moved)) room_again(stream);
     end_waits(stream);
 }
 
@@ -113,7 +113,7 @@ static void settle_oldest(struct kvs_stream *stream, uint64_t to, struct sums *s
     uint64_t closed = newest->flags & KVS_FRAGMENT_CLOSED ? to : to - 1;
     kvs_view_pop_fragments(view, kvs_hns_min(closed, first_being_sent(stream)));
     for (uint64_t i = view->fragment_tail; i < to; i++) kvs_view_fragment(view, i)->flags |= KVS_FRAGMENT_DONE;
-    stream->settled_count += to - view->fragment_tail;
+    stream->ledger.settled_count += to - view->fragment_tail;
 }
 
 static void settle_each(struct kvs_stream *stream, uint64_t from, uint64_t to, struct sums *sums)
@@ -122,7 +122,7 @@ static void settle_each(struct kvs_stream *stream, uint64_t from, uint64_t to, s
         struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, i);
         if (is_settled(fragment->flags)) continue;
         fragment->flags |= KVS_FRAGMENT_DONE;
-        stream->settled_count++;
+        stream->ledger.settled_count++;
         sums->fragments++;
         sums->frames += frame_count(stream, i);
         sums->payload += kvs_view_fragment_payload(&stream->view, i);
@@ -134,16 +134,16 @@ void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to)
 {
     struct sums sums = { 0, 0, 0, 0 };
     if (from >= to) return;
-    if (from == stream->view.fragment_tail && stream->settled_count == 0) settle_oldest(stream, to, &sums);
+    if (from == stream->view.fragment_tail && stream->ledger.settled_count == 0) settle_oldest(stream, to, &sums);
     else settle_each(stream, from, to, &sums);
     if (sums.frames == 0) return;
     struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_DONE, .a = sums.pts_hns, .b = sums.frames };
     action.c = sums.payload;
-    stream->metrics.fragments_done += sums.fragments;
-    stream->metrics.frames_done += sums.frames;
-    stream->metrics.bytes_done += sums.payload;
-    stream->metrics.frames_buffered -= sums.frames;
-    stream->metrics.bytes_buffered -= sums.payload;
+    stream->ledger.metrics.fragments_done += sums.fragments;
+    stream->ledger.metrics.frames_done += sums.frames;
+    stream->ledger.metrics.bytes_done += sums.payload;
+    stream->ledger.metrics.frames_buffered -= sums.frames;
+    stream->ledger.metrics.bytes_buffered -= sums.payload;
     stream_notice(stream, &action);
 }
 
@@ -160,7 +160,7 @@ static void punch(struct kvs_stream *stream, uint64_t number)
     if (before == view->fragment_tail) return; /* the trim takes it all */
     uint64_t from = kvs_view_fragment(view, before - 1)->ceiling_offset;
     uint64_t to = after < view->fragment_head ? kvs_view_fragment(view, after)->floor_offset : stream->chain.head;
-    to = kvs_hns_min(to, kvs_hns_min(kvs_order_floor(&stream->order), stream->inflight_offset));
+    to = kvs_hns_min(to, kvs_hns_min(kvs_order_floor(&stream->order), stream->ledger.inflight_offset));
     lend_punch(stream, from, to);
 }
 
@@ -169,7 +169,7 @@ static void pass_on_new_session(struct kvs_stream *stream, uint64_t number)
 {
     if (number + 1 < stream->view.fragment_head)
         kvs_view_fragment(&stream->view, number + 1)->flags |= KVS_FRAGMENT_NEW_SESSION;
-    else stream->starts_session = 1;
+    else stream->packer.starts_session = 1;
 }
 
 void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason)
@@ -182,16 +182,16 @@ void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t r
     action.c = kvs_view_fragment_payload(view, number);
     if (number + 1 == view->fragment_head &&
         !(fragment->flags & KVS_FRAGMENT_CLOSED)) { /* its rest has no home any more */
-        stream->skip_until_key = 1;
+        stream->packer.skip_until_key = 1;
         stream->order.is_started = 0;
         kvs_generator_reset(&stream->generator); /* the next key frame opens one, whatever the last one's times */
     }
     fragment->flags |= KVS_FRAGMENT_DROPPED | KVS_FRAGMENT_CLOSED;
-    stream->settled_count++;
-    stream->metrics.frames_dropped[reason] += action.b;
-    stream->metrics.bytes_dropped += action.c;
-    stream->metrics.frames_buffered -= action.b;
-    stream->metrics.bytes_buffered -= action.c;
+    stream->ledger.settled_count++;
+    stream->ledger.metrics.frames_dropped[reason] += action.b;
+    stream->ledger.metrics.bytes_dropped += action.c;
+    stream->ledger.metrics.frames_buffered -= action.b;
+    stream->ledger.metrics.bytes_buffered -= action.c;
     stream_notice(stream, &action);
     if (fragment->flags & KVS_FRAGMENT_NEW_SESSION) pass_on_new_session(stream, number);
     if (!ledger_is_being_sent(stream, number)) punch(stream, number); /* else its bytes go with the trim */
@@ -204,8 +204,8 @@ void ledger_forget(struct kvs_stream *stream, uint64_t number)
     struct kvs_view *view = &stream->view;
     uint64_t first = kvs_view_fragment(view, number)->first_frame, end = kvs_view_fragment_end(view, number);
     uint64_t bytes = kvs_view_fragment_bytes(view, number);
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        struct upload *upload = stream->uploads.items[i];
         if (upload->at_fragment <= number) upload->read_cum += bytes;
         if (upload->at_frame < first) upload->at_frame += end - first;
         else if (upload->at_frame < end) upload->at_frame = end;
@@ -216,7 +216,7 @@ void ledger_forget(struct kvs_stream *stream, uint64_t number)
         upload->last += upload->last < number;
     }
     kvs_view_forget(view, number);
-    stream->settled_count--;
+    stream->ledger.settled_count--;
 }
 
 void ledger_drop_all(struct kvs_stream *stream, uint32_t reason)
@@ -232,10 +232,10 @@ void ledger_drop_all(struct kvs_stream *stream, uint32_t reason)
         action.b++;
         action.c += held.payload_size;
     }
-    stream->metrics.frames_dropped[reason] += action.b;
-    stream->metrics.bytes_dropped += action.c;
-    stream->metrics.frames_buffered -= action.b;
-    stream->metrics.bytes_buffered -= action.c;
+    stream->ledger.metrics.frames_dropped[reason] += action.b;
+    stream->ledger.metrics.bytes_dropped += action.c;
+    stream->ledger.metrics.frames_buffered -= action.b;
+    stream->ledger.metrics.bytes_buffered -= action.c;
     if (action.b != 0) stream_notice(stream, &action);
     ledger_trim(stream);
 }
@@ -257,8 +257,8 @@ static int has_read_whole(const struct kvs_stream *stream, const struct upload *
 void ledger_handed_out(struct kvs_stream *stream)
 {
     if (stream_waits_for_acks(stream)) return;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        uint64_t number = stream->uploads[i]->at_fragment;
-        if (has_read_whole(stream, stream->uploads[i])) ledger_done(stream, number, number + 1);
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        uint64_t number = stream->uploads.items[i]->at_fragment;
+        if (has_read_whole(stream, stream->uploads.items[i])) ledger_done(stream, number, number + 1);
     }
 }

@@ -8,28 +8,28 @@
 static struct lent *find(const struct kvs_stream *stream, uint64_t handle)
 {
     for (uint32_t i = 0; i < UPLOADS_MAX; i++) {
-        if (stream->lents[i].handle == handle) return (struct lent *)&stream->lents[i];
+        if (stream->lents.items[i].handle == handle) return (struct lent *)&stream->lents.items[i];
     }
     return NULL;
 }
 
 int lend_return(struct kvs_stream *stream, uint64_t handle)
 {
-    struct lent *lent = stream->lent_count != 0 && handle != KVS_UPLOAD_NONE ? find(stream, handle) : NULL;
+    struct lent *lent = stream->lents.count != 0 && handle != KVS_UPLOAD_NONE ? find(stream, handle) : NULL;
     if (lent == NULL) return 0;
     lent->handle = KVS_UPLOAD_NONE;
-    stream->lent_count--;
+    stream->lents.count--;
     ledger_trim(stream);
     return 1;
 }
 
 void lend_note(struct kvs_stream *stream, uint64_t handle, uint64_t from, uint64_t to)
 {
-    struct lent *lent = stream->lent_count != 0 ? find(stream, handle) : NULL;
+    struct lent *lent = stream->lents.count != 0 ? find(stream, handle) : NULL;
     if (lent == NULL) {
         lent = find(stream, KVS_UPLOAD_NONE);
         *lent = (struct lent) { handle, from, to };
-        stream->lent_count++;
+        stream->lents.count++;
         return;
     }
     lent->from = kvs_hns_min(lent->from, from);
@@ -39,8 +39,8 @@ void lend_note(struct kvs_stream *stream, uint64_t handle, uint64_t from, uint64
 uint64_t lend_floor(const struct kvs_stream *stream)
 {
     uint64_t floor = UINT64_MAX;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->lent_count != 0; i++) {
-        if (stream->lents[i].handle != KVS_UPLOAD_NONE) floor = kvs_hns_min(floor, stream->lents[i].from);
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->lents.count != 0; i++) {
+        if (stream->lents.items[i].handle != KVS_UPLOAD_NONE) floor = kvs_hns_min(floor, stream->lents.items[i].from);
     }
     return floor;
 }
@@ -48,8 +48,8 @@ uint64_t lend_floor(const struct kvs_stream *stream)
 void lend_punch(struct kvs_stream *stream, uint64_t from, uint64_t to)
 {
     if (from >= to) return;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->lent_count != 0; i++) {
-        const struct lent *lent = &stream->lents[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->lents.count != 0; i++) {
+        const struct lent *lent = &stream->lents.items[i];
         if (lent->handle == KVS_UPLOAD_NONE || lent->from >= to || lent->to <= from) continue;
         lend_punch(stream, from, lent->from);
         lend_punch(stream, lent->to, to);

@@ -36,16 +36,16 @@ static uint64_t newest_of(const struct kvs_stream *stream)
 
 static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out)
 {
-    *out = stream->metrics;
+    *out = stream->ledger.metrics;
     out->size = sizeof *out;
-    out->state = stream->state;
-    out->failure = stream->state == KVS_STREAM_FAILED ? stream->failure : KVS_OK;
-    out->retry_count = stream->backoff.count + stream->session_backoff.count;
-    out->retention_hns = stream->described_retention_hns;
+    out->state = stream->machine.state;
+    out->failure = stream->machine.state == KVS_STREAM_FAILED ? stream->machine.failure : KVS_OK;
+    out->retry_count = stream->machine.backoff.count + stream->machine.session_backoff.count;
+    out->retention_hns = stream->machine.described_retention_hns;
     out->store_used = stream->chain.held_count * KVS_SLAB_SIZE;
     out->sessions_active = 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++)
-        out->sessions_active += stream->uploads[i]->state != KVS_UPLOAD_DEAD;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++)
+        out->sessions_active += stream->uploads.items[i]->state != KVS_UPLOAD_DEAD;
     out->duration_buffered_hns = kvs_view_duration_from(&stream->view, stream->view.fragment_tail);
     out->newest_hns = newest_of(stream);
     out->shift_hns = times_shift(stream);

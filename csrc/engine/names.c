@@ -8,7 +8,7 @@
 
 static struct kvs_stream **bucket_of(const struct kvs_client *client, const struct kvs_stream *stream)
 {
-    return &client->buckets[stream->name_hash & (client->bucket_count - 1u)];
+    return &client->buckets[stream->named.hash & (client->bucket_count - 1u)];
 }
 
 kvs_status names_reserve(struct kvs_client *client)
@@ -20,7 +20,8 @@ kvs_status names_reserve(struct kvs_client *client)
     kvs_host_free(&client->host, client->buckets);
     client->buckets = buckets;
     client->bucket_count = count;
-    for (struct kvs_stream *stream = client->streams; stream != NULL; stream = stream->next) names_add(client, stream);
+    for (struct kvs_stream *stream = client->streams; stream != NULL; stream = stream->member.next)
+        names_add(client, stream);
     return KVS_OK;
 }
 
@@ -28,20 +29,20 @@ int names_has(const struct kvs_client *client, const struct kvs_stream *stream)
 {
     if (client->bucket_count == 0) return 0;
     const struct kvs_stream *other = *bucket_of(client, stream);
-    while (other != NULL && strcmp(other->name, stream->name) != 0) other = other->next_named;
+    while (other != NULL && strcmp(other->named.name, stream->named.name) != 0) other = other->named.next;
     return other != NULL;
 }
 
 void names_add(struct kvs_client *client, struct kvs_stream *stream)
 {
     struct kvs_stream **bucket = bucket_of(client, stream);
-    stream->next_named = *bucket;
+    stream->named.next = *bucket;
     *bucket = stream;
 }
 
 void names_remove(struct kvs_client *client, const struct kvs_stream *stream)
 {
     struct kvs_stream **link = bucket_of(client, stream);
-    while (*link != stream) link = &(*link)->next_named;
-    *link = stream->next_named;
+    while (*link != stream) link = &(*link)->named.next;
+    *link = stream->named.next;
 }

@@ -12,8 +12,8 @@
  * session, not all that fits into the buffers on the way. */
 #include "engine/engine.h"
 
-#define PACE_HNS (210 * KVS_HNS_PER_MS) /* a little more than a fifth of a second: clocks and networks are not exact */
-#define BEHIND_COUNT 5u /* fragments that wait: more than what leaves in a second */
+#define PACE_HNS (210 * KVS_HNS_PER_MS)  /* a little more than a fifth of a second: clocks and networks are not exact */
+#define BEHIND_COUNT 5u                  /* fragments that wait: more than what leaves in a second */
 #define SHORT_HNS (990 * KVS_HNS_PER_MS) /* a second, but for rounding */
 #define JOIN_MAX_HNS (10 * KVS_HNS_PER_SECOND)
 #define JOIN_MAX_BYTES (32u << 20)
@@ -41,7 +41,7 @@ static int is_short(const struct kvs_stream *stream, uint64_t number)
 
 static int must_probe(const struct kvs_stream *stream, const struct upload *upload)
 {
-    if (!stream->is_probing || upload->has_probed || !upload->has_sent || !stream_waits_for_acks(stream)) return 0;
+    if (!stream->pace.is_probing || upload->has_probed || !upload->has_sent || !stream_waits_for_acks(stream)) return 0;
     return kvs_hns_max(upload->done_next, stream->view.fragment_tail) < upload->sent_next;
 }
 
@@ -51,7 +51,7 @@ int pace_joins(const struct kvs_stream *stream, const struct upload *upload)
     const struct kvs_view *view = &stream->view;
     const struct kvs_fragment *fragment = kvs_view_fragment(view, upload->at_fragment);
     if (stream->limits.fragment_duration_min_hns == 0 || !upload->has_sent || upload->has_end) return 0;
-    if (upload->sent_next != upload->at_fragment || upload->at_fragment < stream->join_from) return 0;
+    if (upload->sent_next != upload->at_fragment || upload->at_fragment < stream->pace.join_from) return 0;
     if (must_probe(stream, upload)) return 0; /* what may be refused again is to be small */
     if (!(fragment->flags & KVS_FRAGMENT_CLOSED) || fragment->prefix_size != KVS_MKV_CLUSTER_SIZE) return 0;
     if (!is_short(stream, upload->at_fragment) && view->fragment_head - upload->at_fragment <= BEHIND_COUNT) return 0;
@@ -64,7 +64,7 @@ int pace_joins(const struct kvs_stream *stream, const struct upload *upload)
 
 static int is_paced(const struct kvs_stream *stream)
 {
-    return stream->is_slow || stream->limits.fragment_duration_min_hns != 0;
+    return stream->pace.is_slow || stream->limits.fragment_duration_min_hns != 0;
 }
 
 /* A reader is here: a wait that is over ends, also when what waited was dropped meanwhile. */
@@ -83,23 +83,24 @@ int pace_holds(struct kvs_stream *stream, struct upload *upload, uint64_t now_hn
     if (must_probe(stream, upload)) {
         upload->is_probe = 1;
         upload->wait_until_hns = kvs_hns_add(now_hns, stream->client->backoff_cap_hns);
-    } else if (is_paced(stream) && stream->cluster_due_hns > now_hns) {
-        upload->wait_until_hns = stream->cluster_due_hns;
+    } else if (is_paced(stream) && stream->pace.cluster_due_hns > now_hns) {
+        upload->wait_until_hns = stream->pace.cluster_due_hns;
     }
     return upload->wait_until_hns != 0;
 }
 
 void pace_began(struct kvs_stream *stream, uint64_t now_hns)
 {
-    stream->cluster_due_hns = kvs_hns_add(now_hns, PACE_HNS);
+    stream->pace.cluster_due_hns = kvs_hns_add(now_hns, PACE_HNS);
 }
 
 /* A fragment is done: what was held for it goes on. */
 void pace_let_go(struct kvs_stream *stream)
 {
-    stream->is_probing = 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (stream->uploads[i]->is_probe) stream->uploads[i]->is_probe = 0, stream->uploads[i]->wait_until_hns = 0;
+    stream->pace.is_probing = 0;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        if (stream->uploads.items[i]->is_probe)
+            stream->uploads.items[i]->is_probe = 0, stream->uploads.items[i]->wait_until_hns = 0;
     }
     session_announce(stream);
 }
@@ -107,8 +108,8 @@ void pace_let_go(struct kvs_stream *stream)
 uint64_t pace_deadline(const struct kvs_stream *stream)
 {
     uint64_t least = KVS_TIME_NONE;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads.items[i];
         if (upload->state == KVS_UPLOAD_DEAD || upload->wait_until_hns == 0 || !upload->is_waiting) continue;
         least = kvs_hns_min(least, upload->wait_until_hns);
     }

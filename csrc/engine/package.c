@@ -10,31 +10,32 @@
 static void report_skipped(struct kvs_stream *stream)
 {
     struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = KVS_DROP_SKIPPED };
-    if (stream->skip_count == 0) return;
-    action.a = stream->skip_pts_hns;
-    action.b = stream->skip_count;
-    action.c = stream->skip_bytes;
-    stream->skip_count = stream->skip_bytes = 0;
+    if (stream->ledger.skip_count == 0) return;
+    action.a = stream->ledger.skip_pts_hns;
+    action.b = stream->ledger.skip_count;
+    action.c = stream->ledger.skip_bytes;
+    stream->ledger.skip_count = stream->ledger.skip_bytes = 0;
     stream_notice(stream, &action);
 }
 
 void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size)
 {
-    if (stream->skip_count == 0) stream->skip_pts_hns = pts_hns;
-    stream->skip_count++;
-    stream->skip_bytes += size;
-    stream->metrics.frames_buffered--;
-    stream->metrics.bytes_buffered -= size;
-    stream->metrics.frames_dropped[KVS_DROP_SKIPPED]++;
-    stream->metrics.bytes_dropped += size;
-    if (!stream->is_skipping) report_skipped(stream); /* the first at once, the rest of a run as one when it ends */
-    stream->is_skipping = 1;
+    if (stream->ledger.skip_count == 0) stream->ledger.skip_pts_hns = pts_hns;
+    stream->ledger.skip_count++;
+    stream->ledger.skip_bytes += size;
+    stream->ledger.metrics.frames_buffered--;
+    stream->ledger.metrics.bytes_buffered -= size;
+    stream->ledger.metrics.frames_dropped[KVS_DROP_SKIPPED]++;
+    stream->ledger.metrics.bytes_dropped += size;
+    if (!stream->ledger.is_skipping)
+        report_skipped(stream); /* the first at once, the rest of a run as one when it ends */
+    stream->ledger.is_skipping = 1;
 }
 
 void skip_report(struct kvs_stream *stream)
 {
     report_skipped(stream);
-    stream->is_skipping = 0;
+    stream->ledger.is_skipping = 0;
 }
 
 /* ---- tags and cluster header ------------------------------------------------------------------------------------- */
@@ -73,7 +74,7 @@ static uint64_t write_tags(struct kvs_stream *stream, uint64_t floor, uint64_t e
 
 static void report_track(struct kvs_stream *stream, uint32_t track, int is_silent)
 {
-    stream->metrics.tracks_silent += (uint64_t)is_silent;
+    stream->ledger.metrics.tracks_silent += (uint64_t)is_silent;
     struct kvs_action action = { .kind = KVS_ACTION_TRACK_SILENT,
                                  .a = stream->tracks[track].id,
                                  .b = (uint64_t)is_silent };
@@ -83,13 +84,14 @@ static void report_track(struct kvs_stream *stream, uint32_t track, int is_silen
 /* A fragment that was ended before frames of other tracks had to be there says nothing of who is silent. */
 static int was_ended_early(const struct kvs_stream *stream)
 {
-    return stream->is_ended && stream->view.end_hns < kvs_hns_add(stream->last_key_pts_hns, stream->order.window_hns);
+    return stream->packer.is_ended &&
+           stream->view.end_hns < kvs_hns_add(stream->packer.last_key_pts_hns, stream->order.window_hns);
 }
 
 /* Where the fragment that begins at `pts_hns` ends if it is as long as the one before. */
 static uint64_t expected_end(const struct kvs_stream *stream, uint64_t pts_hns)
 {
-    uint64_t before_hns = stream->last_key_pts_hns, length_hns = KVS_ORDER_APART_HNS;
+    uint64_t before_hns = stream->packer.last_key_pts_hns, length_hns = KVS_ORDER_APART_HNS;
     if (before_hns != KVS_TIME_NONE && pts_hns > before_hns)
         length_hns = kvs_hns_min(pts_hns - before_hns, KVS_ORDER_SPAN_MAX_HNS);
     return kvs_hns_add(pts_hns, length_hns);
@@ -103,7 +105,7 @@ static int is_there(const struct kvs_stream *stream, uint32_t track, uint64_t pt
     const struct kvs_held *next = kvs_order_front(&stream->order, track);
     uint64_t end_hns = expected_end(stream, pts_hns);
     if (next != NULL) return next->frame.pts_hns < end_hns;
-    if (stream->tracks[track].fragment_frames == 0 || stream->is_stopping) return 0;
+    if (stream->tracks[track].fragment_frames == 0 || stream->packer.is_stopping) return 0;
     return stream->order.queues[stream->order.lead].seen_pts_hns < end_hns;
 }
 
@@ -116,7 +118,7 @@ static void correct_mask(struct kvs_stream *stream)
     if (fragment->read_hns != KVS_TIME_NONE) return;
     for (uint32_t i = 0; i < stream->track_count; i++) mask |= (uint32_t)(stream->tracks[i].fragment_frames != 0) << i;
     if (mask == 0) return; /* counted for another one */
-    fragment->format = stream->packaged_format = formats_with_mask(stream, fragment->format, mask);
+    fragment->format = stream->packer.packaged_format = formats_with_mask(stream, fragment->format, mask);
 }
 
 /* Which tracks the fragment that opens now announces. */
@@ -157,7 +159,7 @@ uint64_t track_settled(const struct kvs_stream *stream, uint32_t track)
 static void report_split(struct kvs_stream *stream, uint64_t pts_hns)
 {
     struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_SPLIT, .a = pts_hns };
-    action.b = ++stream->metrics.fragments_split;
+    action.b = ++stream->ledger.metrics.fragments_split;
     stream_notice(stream, &action);
 }
 
@@ -166,7 +168,7 @@ static void note_cpd(struct kvs_stream *stream, uint32_t number)
     const struct format *format = formats_find(stream, number);
     for (uint32_t i = 0; i < format->track_count; i++) {
         int is_missing = (format->track_mask >> i & 1u) != 0 && format->tracks[i].cpd_size == 0;
-        stream->metrics.fragments_without_cpd[i] += (uint64_t)is_missing;
+        stream->ledger.metrics.fragments_without_cpd[i] += (uint64_t)is_missing;
     }
 }
 
@@ -184,15 +186,16 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     fragment.format = formats_with_mask(stream, held->format, wanted_mask(stream, held->frame.pts_hns));
     for (uint32_t i = 0; i < stream->track_count; i++) fragment.first_put[i] = (uint32_t)track_settled(stream, i);
     fragment.first_put[held->track] = (uint32_t)held->index;
-    if (stream->starts_session) fragment.flags = KVS_FRAGMENT_NEW_SESSION;
-    if (stream->starts_session || fragment.format != stream->packaged_format) stream->latest_tc = KVS_TIME_NONE;
-    stream->packaged_format = fragment.format;
-    stream->packaged_content = formats_find(stream, fragment.format)->content;
-    stream->starts_session = stream->is_ended = stream->skip_until_key = 0;
-    stream->last_cluster_tc = plan->cluster_tc;
-    stream->closed_tc = stream->latest_tc; /* of its session it may be the first */
-    stream->last_key_pts_hns = stream->order.first_pts_hns = held->frame.pts_hns;
-    stream->metrics.fragments_put++;
+    if (stream->packer.starts_session) fragment.flags = KVS_FRAGMENT_NEW_SESSION;
+    if (stream->packer.starts_session || fragment.format != stream->packer.packaged_format)
+        stream->packer.latest_tc = KVS_TIME_NONE;
+    stream->packer.packaged_format = fragment.format;
+    stream->packer.packaged_content = formats_find(stream, fragment.format)->content;
+    stream->packer.starts_session = stream->packer.is_ended = stream->packer.skip_until_key = 0;
+    stream->packer.last_cluster_tc = plan->cluster_tc;
+    stream->packer.closed_tc = stream->packer.latest_tc; /* of its session it may be the first */
+    stream->packer.last_key_pts_hns = stream->order.first_pts_hns = held->frame.pts_hns;
+    stream->ledger.metrics.fragments_put++;
     note_cpd(stream, fragment.format);
     kvs_view_open_fragment(&stream->view, &fragment);
     ledger_handed_out(stream); /* the one before is complete */
@@ -208,15 +211,16 @@ static int is_too_far(const struct kvs_stream *stream, const struct kvs_held *he
     if (plan->block_tc >= 0)
         return held->frame.pts_hns > kvs_hns_add(stream->order.first_pts_hns, KVS_ORDER_SPAN_MAX_HNS);
     if ((uint64_t)-plan->block_tc * stream->limits.scale_hns > KVS_ORDER_EARLY_MAX_HNS) return 1;
-    return kvs_hns_sub(stream->latest_tc, plan->pts_tc) * stream->limits.scale_hns > KVS_ORDER_SPAN_MAX_HNS;
+    return kvs_hns_sub(stream->packer.latest_tc, plan->pts_tc) * stream->limits.scale_hns > KVS_ORDER_SPAN_MAX_HNS;
 }
 
 /* The service refuses a whole fragment for one block that lies at or before the last one of the fragments before it. */
 static int goes_back(const struct kvs_stream *stream, uint64_t timecode, int opens)
 {
-    if (opens && stream->last_cluster_tc != KVS_TIME_NONE && timecode <= stream->last_cluster_tc) return 1;
-    if (!(stream->flags & KVS_NEGATIVE_BLOCK_TIME)) return 0; /* as the caller orders it */
-    uint64_t latest = opens ? stream->latest_tc : stream->closed_tc;
+    if (opens && stream->packer.last_cluster_tc != KVS_TIME_NONE && timecode <= stream->packer.last_cluster_tc)
+        return 1;
+    if (!(stream->mode.flags & KVS_NEGATIVE_BLOCK_TIME)) return 0; /* as the caller orders it */
+    uint64_t latest = opens ? stream->packer.latest_tc : stream->packer.closed_tc;
     return latest != KVS_TIME_NONE && timecode <= latest;
 }
 
@@ -230,7 +234,7 @@ static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held 
     struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
     if (!may_open(stream, held) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;
     fragment->flags |= KVS_FRAGMENT_NEW_SESSION;
-    stream->closed_tc = KVS_TIME_NONE; /* of this session it is the first */
+    stream->packer.closed_tc = KVS_TIME_NONE; /* of this session it is the first */
     return KVS_OK;
 }
 
@@ -238,8 +242,8 @@ static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held 
  * once it has the second that the service asks for. */
 static int is_awaited(const struct kvs_stream *stream, uint64_t pts_hns)
 {
-    if (stream->order.mode != KVS_ORDER_CUT || stream->last_key_pts_hns == KVS_TIME_NONE) return 0;
-    if (pts_hns < kvs_hns_add(stream->last_key_pts_hns, KVS_HNS_PER_SECOND)) return 0;
+    if (stream->order.mode != KVS_ORDER_CUT || stream->packer.last_key_pts_hns == KVS_TIME_NONE) return 0;
+    if (pts_hns < kvs_hns_add(stream->packer.last_key_pts_hns, KVS_HNS_PER_SECOND)) return 0;
     for (uint32_t i = 0; i < stream->track_count; i++) {
         if (i == stream->order.lead || !stream->order.queues[i].is_silent) continue;
         const struct kvs_held *next = kvs_order_front(&stream->order, i);
@@ -253,13 +257,13 @@ static int is_awaited(const struct kvs_stream *stream, uint64_t pts_hns)
 static int must_open(const struct kvs_stream *stream, const struct kvs_held *held)
 {
     if (pace_is_large(stream) || !(held->flags & KVS_FRAME_KEY) || (held->flags & KVS_HELD_RESTART)) return 1;
-    if (formats_find(stream, held->format)->content != stream->packaged_content) return 1;
+    if (formats_find(stream, held->format)->content != stream->packer.packaged_content) return 1;
     return is_awaited(stream, held->frame.pts_hns);
 }
 
 static kvs_status plan_anew(struct kvs_stream *stream, const struct kvs_held *held, struct kvs_generator_plan *plan)
 {
-    if (stream->starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held))
+    if (stream->packer.starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held))
         kvs_generator_reset(&stream->generator);
     int opens = (held->flags & KVS_HELD_OPENS) != 0 && may_open(stream, held);
     uint32_t flags = opens ? held->flags | KVS_FRAME_KEY : held->flags;
@@ -279,7 +283,7 @@ static kvs_status check_plan(struct kvs_stream *stream, const struct kvs_held *h
 {
     if (!(plan->parts & KVS_PART_CLUSTER)) return check_inside(stream, held, plan);
     if (held->prefix_space < KVS_MKV_CLUSTER_SIZE) return KVS_E_STREAM_STATE; /* only key frames open fragments */
-    if (goes_back(stream, plan->cluster_tc, 1)) stream->starts_session = 1;
+    if (goes_back(stream, plan->cluster_tc, 1)) stream->packer.starts_session = 1;
     return KVS_OK;
 }
 
@@ -292,7 +296,7 @@ static void write_block(struct kvs_stream *stream, const struct kvs_held *held, 
 
 static int is_skipped(const struct kvs_stream *stream, const struct kvs_held *held)
 {
-    return stream->skip_until_key && !(held->flags & KVS_FRAME_KEY);
+    return stream->packer.skip_until_key && !(held->flags & KVS_FRAME_KEY);
 }
 
 static inline kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held,
@@ -324,10 +328,10 @@ static void drop_held(struct kvs_stream *stream, const struct kvs_held *held, ui
     struct kvs_action action = {
         .kind = KVS_ACTION_DROPPED, .result = reason, .a = held->frame.pts_hns, .b = 1, .c = held->payload_size
     };
-    stream->metrics.frames_dropped[reason]++;
-    stream->metrics.bytes_dropped += held->payload_size;
-    stream->metrics.frames_buffered--;
-    stream->metrics.bytes_buffered -= held->payload_size;
+    stream->ledger.metrics.frames_dropped[reason]++;
+    stream->ledger.metrics.bytes_dropped += held->payload_size;
+    stream->ledger.metrics.frames_buffered--;
+    stream->ledger.metrics.bytes_buffered -= held->payload_size;
     stream_notice(stream, &action);
 }
 
@@ -405,11 +409,11 @@ static void flush_held(struct kvs_stream *stream, uint64_t now_hns)
 
 kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
 {
-    if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
-    if (!(stream->flags & KVS_KEY_FRAME_FRAGMENTS)) return KVS_E_EOFR_NEEDS_KEY_FRAGMENTS;
+    if (stream->ledger.is_stopped) return KVS_E_STREAM_STOPPED;
+    if (!(stream->mode.flags & KVS_KEY_FRAME_FRAGMENTS)) return KVS_E_EOFR_NEEDS_KEY_FRAGMENTS;
     if (stream->order.mode == KVS_ORDER_DTS || stream->order.mode == KVS_ORDER_PTS) return KVS_E_EOFR_ORDER_MODE;
     flush_held(stream, now_hns);
-    if (stream->is_ended) return KVS_E_DOUBLE_EOFR;
+    if (stream->packer.is_ended) return KVS_E_DOUBLE_EOFR;
     if (!has_open_fragment(stream)) return KVS_E_NO_FRAGMENT;
     if (write_trailer(stream, now_hns) !=
         KVS_OK) { /* no room even for the tag: the session ends, and its end says the same */
@@ -417,10 +421,10 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
         (void)kvs_generator_end_fragment(&stream->generator);
         session_limit(stream, stream->view.fragment_head - 1);
     }
-    stream->is_ended = stream->skip_until_key = 1;
+    stream->packer.is_ended = stream->packer.skip_until_key = 1;
     stream->order.is_started = 0;
-    stream->force_key = stream->order.mode == KVS_ORDER_DTS_EOFR;
-    stream->idle_since_hns = KVS_TIME_NONE;
+    stream->packer.force_key = stream->order.mode == KVS_ORDER_DTS_EOFR;
+    stream->packer.idle_since_hns = KVS_TIME_NONE;
     ledger_handed_out(stream);
     session_announce(stream);
     return KVS_OK;

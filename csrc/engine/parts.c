@@ -23,9 +23,9 @@ kvs_status parts_init(struct kvs_stream *stream)
     for (uint32_t i = 0; i < stream->track_count && status == KVS_OK; i++) {
         struct kvs_cpd_format format = stream_cpd_format(stream, i);
         struct track *track = &stream->tracks[i];
-        track->has_parts = (stream->flags & KVS_WHOLE_PICTURES) != 0 && kvs_cpd_is_in_frames(&format);
+        track->has_parts = (stream->mode.flags & KVS_WHOLE_PICTURES) != 0 && kvs_cpd_is_in_frames(&format);
         kvs_sets_init(&track->sets, is_h265(stream, i));
-        status = parts_load(stream, i, stream->format);
+        status = parts_load(stream, i, stream->formats.current);
     }
     return status;
 }
@@ -45,10 +45,7 @@ void parts_free(struct kvs_stream *stream)
     }
 }
 
-void parts_clear(struct track *track)
-{
-    track->joined.size = track->joined.calls = track->joined.flags = 0;
-}
+void parts_clear(struct track *track) { track->joined.size = track->joined.calls = track->joined.flags = 0; }
 
 /* ---- a call without a picture ------------------------------------------------------------------------------------ */
 
@@ -68,8 +65,7 @@ static kvs_status reserve(struct kvs_stream *stream, struct joined *joined, uint
     return KVS_OK;
 }
 
-kvs_status parts_keep(struct kvs_stream *stream, struct track *track, const uint8_t *data,
-                      const struct part *part)
+kvs_status parts_keep(struct kvs_stream *stream, struct track *track, const uint8_t *data, const struct part *part)
 {
     struct joined *joined = &track->joined;
     struct kvs_nal_scan scan = *part->scan; /* the copy uses it up */
@@ -82,7 +78,7 @@ kvs_status parts_keep(struct kvs_stream *stream, struct track *track, const uint
     joined->calls++;
     joined->flags |= part->flags & KVS_FRAME_KEY;
     track->frames_put++;
-    stream->metrics.calls_joined++;
+    stream->ledger.metrics.calls_joined++;
     return KVS_OK;
 }
 
@@ -98,8 +94,8 @@ kvs_status parts_format(struct kvs_stream *stream, uint32_t index, uint32_t pps,
     if (cpd == NULL) return KVS_E_NOMEM;
     kvs_sets_write(sets, pps, cpd);
     cpd_format.nal_flags |= KVS_NAL_ANNEXB_CPD;
-    struct format_change change = { &cpd_format, index, stream->format->track_mask, size, cpd };
-    kvs_status status = format_make(stream->host, stream->format, &change, format_out);
+    struct format_change change = { &cpd_format, index, stream->formats.current->track_mask, size, cpd };
+    kvs_status status = format_make(stream->host, stream->formats.current, &change, format_out);
     kvs_host_free(stream->host, cpd);
     if (status != KVS_OK && status != KVS_E_NOMEM) kvs_sets_adopt(sets, pps); /* no record can be made of them */
     return status == KVS_E_NOMEM ? status : KVS_OK;

@@ -13,9 +13,9 @@ static void set(struct kvs_stream *stream, uint8_t *flag, int is_on, uint32_t ki
     *flag = (uint8_t)is_on;
     stream_notice(stream, &action);
     if (!is_on) return;
-    if (kind == KVS_PRESSURE_STORE) stream->metrics.pressures_store++;
-    if (kind == KVS_PRESSURE_BUFFER) stream->metrics.pressures_buffer++;
-    if (kind == KVS_PRESSURE_LATENCY) stream->metrics.pressures_latency++;
+    if (kind == KVS_PRESSURE_STORE) stream->ledger.metrics.pressures_store++;
+    if (kind == KVS_PRESSURE_BUFFER) stream->ledger.metrics.pressures_buffer++;
+    if (kind == KVS_PRESSURE_LATENCY) stream->ledger.metrics.pressures_latency++;
 }
 
 static int is_under(uint64_t left, uint64_t limit, int was_on)
@@ -28,26 +28,26 @@ static void check_store(struct kvs_stream *stream)
 {
     uint64_t slabs = stream->limits.slabs_max != 0 ? stream->limits.slabs_max : stream->client->pool.slabs_max;
     uint64_t free_size = kvs_hns_sub(slabs, stream->chain.held_count) * KVS_SLAB_SIZE;
-    set(stream, &stream->store_pressure, is_under(free_size, slabs * KVS_SLAB_SIZE, stream->store_pressure),
+    set(stream, &stream->pressure.store, is_under(free_size, slabs * KVS_SLAB_SIZE, stream->pressure.store),
         KVS_PRESSURE_STORE, free_size);
-    stream->checked_slabs = stream->chain.held_count;
+    stream->pressure.checked_slabs = stream->chain.held_count;
 }
 
 void pressure_check_all(struct kvs_stream *stream)
 {
-    if (stream->streaming_type == KVS_OFFLINE) return;
-    if (stream->checked_slabs != stream->chain.held_count) check_store(stream);
+    if (stream->mode.streaming_type == KVS_OFFLINE) return;
+    if (stream->pressure.checked_slabs != stream->chain.held_count) check_store(stream);
     uint64_t limit = stream->limits.buffer_duration_hns;
     if (limit != 0) {
         uint64_t left = kvs_hns_sub(limit, kvs_view_duration_from(&stream->view, stream->view.fragment_tail));
-        set(stream, &stream->buffer_pressure, is_under(left, limit, stream->buffer_pressure), KVS_PRESSURE_BUFFER,
+        set(stream, &stream->pressure.buffer, is_under(left, limit, stream->pressure.buffer), KVS_PRESSURE_BUFFER,
             left);
     }
     if (stream->limits.latency_max_hns != 0) {
         uint64_t unsent = unsent_of_stream(stream).duration_hns;
         int is_on = unsent >
-                    (stream->latency_pressure ? stream->limits.latency_max_hns / 2u : stream->limits.latency_max_hns);
-        set(stream, &stream->latency_pressure, is_on, KVS_PRESSURE_LATENCY, unsent);
+                    (stream->pressure.latency ? stream->limits.latency_max_hns / 2u : stream->limits.latency_max_hns);
+        set(stream, &stream->pressure.latency, is_on, KVS_PRESSURE_LATENCY, unsent);
     }
 }
 
@@ -87,6 +87,6 @@ void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t n
     if (quiet < stream->limits.staleness_max_hns) return;
     struct kvs_action action = { .kind = KVS_ACTION_STALE, .upload = upload->handle, .a = quiet };
     upload->is_stale = 1;
-    stream->metrics.stale_events++;
+    stream->ledger.metrics.stale_events++;
     stream_notice(stream, &action);
 }

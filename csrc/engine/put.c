@@ -20,7 +20,7 @@ struct put {
     struct kvs_nal_scan scan;
     struct kvs_generator_plan plan;
     struct kvs_call call;
-    uint32_t joined_size; /* of what its track keeps for it */
+    uint32_t joined_size;  /* of what its track keeps for it */
     struct format *format; /* new one made for this frame, not in the list yet */
     uint8_t is_adapted, is_new_session;
     uint8_t opens;    /* a fragment may begin with it */
@@ -28,7 +28,7 @@ struct put {
     uint8_t has_plan; /* `plan` still holds */
     uint8_t is_skipped;
     uint8_t is_stored; /* it was taken, and not skipped or dropped */
-    uint8_t is_quiet; /* it only made the open fragment longer: no deadline has come nearer */
+    uint8_t is_quiet;  /* it only made the open fragment longer: no deadline has come nearer */
 };
 
 static int is_large(const struct put *put) { return put->data_size > LARGE_FRAME; }
@@ -36,11 +36,11 @@ static int is_large(const struct put *put) { return put->data_size > LARGE_FRAME
 static kvs_status set_times(struct kvs_stream *stream, struct put *put)
 {
     struct kvs_held *held = &put->held;
-    if (stream->flags & KVS_CLOCK_TIMECODES) put->times.pts_hns = put->times.dts_hns = held->arrival_hns;
+    if (stream->mode.flags & KVS_CLOCK_TIMECODES) put->times.pts_hns = put->times.dts_hns = held->arrival_hns;
     kvs_status status = times_place(stream, held->track, put->flags, &put->times);
     held->frame.pts_hns = put->times.pts_hns;
     held->dts_hns = put->times.dts_hns;
-    put->is_new_session = put->times.is_back && stream->backward_policy == KVS_BACKWARD_SESSION;
+    put->is_new_session = put->times.is_back && stream->mode.backward_policy == KVS_BACKWARD_SESSION;
     return status;
 }
 
@@ -48,15 +48,15 @@ static kvs_status set_times(struct kvs_stream *stream, struct put *put)
 
 static void set_key(struct kvs_stream *stream, struct put *put)
 {
-    if ((stream->flags & KVS_SPARSE_KEYS) && stream_is_lead(stream, put->held.track)) {
-        uint64_t last = stream->last_key_pts_hns;
-        int is_due = stream->skip_until_key || put->is_new_session || last == KVS_TIME_NONE ||
+    if ((stream->mode.flags & KVS_SPARSE_KEYS) && stream_is_lead(stream, put->held.track)) {
+        uint64_t last = stream->packer.last_key_pts_hns;
+        int is_due = stream->packer.skip_until_key || put->is_new_session || last == KVS_TIME_NONE ||
                      put->held.frame.pts_hns >= kvs_hns_add(last, SPARSE_KEY_GAP_HNS);
         if (put->held.frame.pts_hns < put->track->times.newest_hns && put->track->times.is_seen && !put->times.is_back)
             is_due = 0; /* none after a key frame lies before it */
         put->flags = is_due ? put->flags | KVS_FRAME_KEY : put->flags & ~(uint32_t)KVS_FRAME_KEY;
     }
-    if (stream->force_key && stream_is_lead(stream, put->held.track)) put->flags |= KVS_FRAME_KEY;
+    if (stream->packer.force_key && stream_is_lead(stream, put->held.track)) put->flags |= KVS_FRAME_KEY;
 }
 
 static int is_key(const struct put *put) { return (put->flags & KVS_FRAME_KEY) != 0; }
@@ -73,12 +73,14 @@ static int is_split(const struct kvs_stream *stream, const struct put *put)
     const struct limits *limits = &stream->limits;
     if (is_key(put) || !stream_is_lead(stream, put->held.track) || put->is_new_session) return 0;
     if (stream->order.mode != KVS_ORDER_NONE && stream->order.mode != KVS_ORDER_CUT) return 0;
-    if (stream->opened_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->newest_pts_hns) return 0;
-    uint64_t first_pts_hns = stream->opened_pts_hns;
-    if (stream->last_key_pts_hns == stream->opening_pts_hns) /* it has left, and other tracks' frames behind it */
+    if (stream->opening.opened_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->opening.newest_pts_hns)
+        return 0;
+    uint64_t first_pts_hns = stream->opening.opened_pts_hns;
+    if (stream->packer.last_key_pts_hns ==
+        stream->opening.pts_hns) /* it has left, and other tracks' frames behind it */
         first_pts_hns = kvs_hns_min(first_pts_hns, stream->order.first_pts_hns);
     uint64_t duration = put->held.frame.pts_hns + put->duration_hns - first_pts_hns;
-    uint64_t size = stream->opened_size + put->held.payload_size;
+    uint64_t size = stream->opening.size + put->held.payload_size;
     return (limits->fragment_duration_max_hns != 0 && duration > limits->fragment_duration_max_hns) ||
            (limits->fragment_size_max != 0 && size > limits->fragment_size_max);
 }
@@ -87,7 +89,7 @@ static int is_split(const struct kvs_stream *stream, const struct put *put)
 static int must_open(const struct kvs_stream *stream, const struct put *put, uint32_t content)
 {
     if (!put->opens) return 0;
-    return pace_is_large(stream) || !is_key(put) || put->format != NULL || stream->format->content != content;
+    return pace_is_large(stream) || !is_key(put) || put->format != NULL || stream->formats.current->content != content;
 }
 
 /* A key frame that comes too soon after the one that began the fragment continues it. */
@@ -95,24 +97,26 @@ static int begins_fragment(const struct kvs_stream *stream, const struct put *pu
 {
     uint64_t least_hns = stream->generator.config.cluster_duration_hns;
     if (!put->opens || !stream_is_lead(stream, put->held.track)) return 0;
-    if (least_hns == 0 || stream->opened_pts_hns == KVS_TIME_NONE) return 1;
-    if (put->is_new_session || stream->starts_session || stream->is_ended) return 1;
-    if (must_open(stream, put, stream->opening_content)) return 1;
-    return put->held.frame.pts_hns >= kvs_hns_add(stream->opening_pts_hns, least_hns);
+    if (least_hns == 0 || stream->opening.opened_pts_hns == KVS_TIME_NONE) return 1;
+    if (put->is_new_session || stream->packer.starts_session || stream->packer.is_ended) return 1;
+    if (must_open(stream, put, stream->opening.content)) return 1;
+    return put->held.frame.pts_hns >= kvs_hns_add(stream->opening.pts_hns, least_hns);
 }
 
 static void note_opened(struct kvs_stream *stream, const struct put *put)
 {
     if (begins_fragment(stream, put)) {
-        stream->opening_pts_hns = stream->opened_pts_hns = stream->newest_pts_hns = put->held.frame.pts_hns;
-        if (is_key(put)) stream->opening_content = stream->format->content;
-        stream->opened_size = 0;
+        stream->opening.pts_hns = stream->opening.opened_pts_hns = stream->opening.newest_pts_hns =
+            put->held.frame.pts_hns;
+        if (is_key(put)) stream->opening.content = stream->formats.current->content;
+        stream->opening.size = 0;
     }
-    stream->opened_size += put->held.payload_size + KVS_MKV_BLOCK_SIZE;
+    stream->opening.size += put->held.payload_size + KVS_MKV_BLOCK_SIZE;
     if (!stream_is_lead(stream, put->held.track)) return;
-    if (put->held.frame.pts_hns > stream->newest_pts_hns) stream->newest_pts_hns = put->held.frame.pts_hns;
-    if (put->held.frame.pts_hns < stream->opened_pts_hns)
-        stream->opened_pts_hns = put->held.frame.pts_hns; /* a leading picture */
+    if (put->held.frame.pts_hns > stream->opening.newest_pts_hns)
+        stream->opening.newest_pts_hns = put->held.frame.pts_hns;
+    if (put->held.frame.pts_hns < stream->opening.opened_pts_hns)
+        stream->opening.opened_pts_hns = put->held.frame.pts_hns; /* a leading picture */
 }
 
 /* Frames that can not be decoded without what is missing. Ordered by time (DTS, PTS) it shows only when they leave. */
@@ -121,8 +125,8 @@ static int is_skipped(const struct kvs_stream *stream, const struct put *put)
     int is_lead = stream_is_lead(stream, put->held.track);
     if (is_key(put)) return 0;
     if (put->is_new_session && is_lead) return 1; /* a session begins with a key frame */
-    if (stream->skip_arrivals && is_lead) return 1;
-    if (!stream->skip_until_key) return 0;
+    if (stream->packer.skip_arrivals && is_lead) return 1;
+    if (!stream->packer.skip_until_key) return 0;
     if (stream->order.mode == KVS_ORDER_NONE) return 1;
     return stream->order.mode == KVS_ORDER_CUT && is_lead && kvs_order_count(&stream->order) == 0;
 }
@@ -135,7 +139,7 @@ static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
     if (put->track->has_parts) return parts_format(stream, put->held.track, put->call.pps, &put->format);
     if (!is_key(put) || !put->track->cpd_from_frames) return KVS_OK;
     struct kvs_cpd_format cpd_format = stream_cpd_format(stream, put->held.track);
-    const struct kvs_mkv_track *track = &stream->format->tracks[put->held.track];
+    const struct kvs_mkv_track *track = &stream->formats.current->tracks[put->held.track];
     uint32_t size = 0;
     if (!kvs_cpd_is_in_frames(&cpd_format)) return KVS_OK;
     if (kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, NULL, 0, &size) != KVS_OK || size == 0 ||
@@ -145,8 +149,8 @@ static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
     if (cpd == NULL) return KVS_E_NOMEM;
     kvs_status status = kvs_cpd_from_frame(&cpd_format, put->data, put->data_size, cpd, size, &size);
     if (status == KVS_OK && (size != track->cpd_size || memcmp(cpd, track->cpd, size) != 0)) {
-        struct format_change change = { &cpd_format, put->held.track, stream->format->track_mask, size, cpd };
-        status = format_make(stream->host, stream->format, &change, &put->format);
+        struct format_change change = { &cpd_format, put->held.track, stream->formats.current->track_mask, size, cpd };
+        status = format_make(stream->host, stream->formats.current, &change, &put->format);
     }
     kvs_host_free(stream->host, cpd);
     return status == KVS_E_NOMEM ? status : KVS_OK;
@@ -155,7 +159,7 @@ static kvs_status find_cpd(struct kvs_stream *stream, struct put *put)
 static kvs_status scan_frame(const struct kvs_stream *stream, struct put *put, uint32_t nal_flag)
 {
     const uint32_t codec = put->track->sets.is_h265 ? KVS_NAL_IS_H265 : 0;
-    if (stream->flags & KVS_NO_EMPTY_NALS)
+    if (stream->mode.flags & KVS_NO_EMPTY_NALS)
         return kvs_nal_scan_clean(put->data, put->data_size, nal_flag | codec, &put->scan);
     if (nal_flag == KVS_NAL_ANNEXB_TO_AVCC) return kvs_nal_scan(put->data, put->data_size, &put->scan);
     return kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
@@ -174,7 +178,7 @@ static kvs_status adapt_nals(const struct kvs_stream *stream, struct put *put, u
 
 static inline kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
 {
-    const uint32_t flags = stream->nal_flags & (KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB);
+    const uint32_t flags = stream->mode.nal_flags & (KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB);
     put->held.payload_size = put->data_size;
     return flags == 0 || put->track->type != KVS_TRACK_VIDEO ? KVS_OK : adapt_nals(stream, put, flags);
 }
@@ -202,7 +206,7 @@ static void store(struct kvs_stream *stream, struct put *put)
     const struct joined *joined = &put->track->joined; /* nothing else is put while a payload is copied */
     uint64_t at = put->held.frame.offset + KVS_MKV_BLOCK_SIZE;
     if (is_large(put)) {
-        stream->inflight_offset = put->held.frame.offset - put->held.prefix_space;
+        stream->ledger.inflight_offset = put->held.frame.offset - put->held.prefix_space;
         kvs_host_unlock(stream->host, stream->lock);
     }
     if (put->joined_size != 0) kvs_chain_write(&stream->chain, at, joined->bytes, put->joined_size);
@@ -211,7 +215,7 @@ static void store(struct kvs_stream *stream, struct put *put)
     else kvs_chain_write(&stream->chain, at, put->data, put->data_size);
     if (!is_large(put)) return;
     stream_lock(stream);
-    stream->inflight_offset = UINT64_MAX;
+    stream->ledger.inflight_offset = UINT64_MAX;
     put->has_plan = 0; /* an ACK may have taken the open fragment away meanwhile */
 }
 
@@ -227,10 +231,10 @@ static uint64_t number_put(struct track *track)
 
 static void count_put(struct kvs_stream *stream, const struct put *put)
 {
-    stream->metrics.frames_put++;
-    stream->metrics.bytes_put += put->held.payload_size;
-    stream->metrics.frames_buffered++;
-    stream->metrics.bytes_buffered += put->held.payload_size;
+    stream->ledger.metrics.frames_put++;
+    stream->ledger.metrics.bytes_put += put->held.payload_size;
+    stream->ledger.metrics.frames_buffered++;
+    stream->ledger.metrics.bytes_buffered += put->held.payload_size;
 }
 
 static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t reason)
@@ -239,10 +243,10 @@ static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t 
         .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->held.frame.pts_hns, .b = 1, .c = put->held.payload_size
     };
     (void)number_put(put->track);
-    stream->metrics.frames_put++;
-    stream->metrics.bytes_put += put->held.payload_size;
-    stream->metrics.frames_dropped[reason]++;
-    stream->metrics.bytes_dropped += put->held.payload_size;
+    stream->ledger.metrics.frames_put++;
+    stream->ledger.metrics.bytes_put += put->held.payload_size;
+    stream->ledger.metrics.frames_dropped[reason]++;
+    stream->ledger.metrics.bytes_dropped += put->held.payload_size;
     stream_notice(stream, &action);
 }
 
@@ -260,12 +264,12 @@ static kvs_status prepare(struct kvs_stream *stream, struct put *put)
     put->opens = (uint8_t)(is_key(put) || (may_split(stream) && is_split(stream, put)));
     kvs_status status = find_cpd(stream, put);
     if (status != KVS_OK) return status;
-    stream->generator.must_open = must_open(stream, put, stream->packaged_content);
+    stream->generator.must_open = must_open(stream, put, stream->packer.packaged_content);
     if (stream->order.mode == KVS_ORDER_NONE && !put->is_new_session) {
         status = kvs_generator_plan(&stream->generator, put->held.frame.pts_hns, put->held.dts_hns,
                                     put->opens ? put->flags | KVS_FRAME_KEY : put->flags, 1, &put->plan);
         if (status != KVS_OK) return status;
-        put->has_plan = !stream->starts_session;
+        put->has_plan = !stream->packer.starts_session;
     }
     if (put->opens) put->held.prefix_space = KVS_MKV_CLUSTER_SIZE + kvs_metadata_size(&stream->metadata, 0);
     uint32_t held_count = 0;
@@ -294,10 +298,10 @@ static void adopt_format(struct kvs_stream *stream, struct put *put)
  * is for the next key frame. Of a track whose parameter sets are kept it is known which ones these are (find_cpd). */
 static uint32_t format_of(const struct kvs_stream *stream, const struct put *put)
 {
-    const struct format *format = stream->formats;
-    if (!put->opens || is_key(put) || put->track->has_parts) return stream->format->number;
-    while (format != NULL && format->content != stream->opening_content) format = format->next;
-    return format != NULL ? format->number : stream->format->number;
+    const struct format *format = stream->formats.first;
+    if (!put->opens || is_key(put) || put->track->has_parts) return stream->formats.current->number;
+    while (format != NULL && format->content != stream->opening.content) format = format->next;
+    return format != NULL ? format->number : stream->formats.current->number;
 }
 
 static void commit(struct kvs_stream *stream, struct put *put)
@@ -311,12 +315,12 @@ static void commit(struct kvs_stream *stream, struct put *put)
     held->format = format_of(stream, put);
     held->flags = (uint16_t)(put->flags | (put->opens ? KVS_HELD_OPENS : 0) |
                              (put->is_new_session ? KVS_HELD_RESTART : 0));
-    put->is_quiet = put->has_plan && !(put->plan.parts & KVS_PART_CLUSTER) && !stream->was_refused;
-    stream->force_key = stream->was_refused = 0;
-    if (is_key(put) && stream_is_lead(stream, held->track)) stream->skip_arrivals = 0;
+    put->is_quiet = put->has_plan && !(put->plan.parts & KVS_PART_CLUSTER) && !stream->packer.was_refused;
+    stream->packer.force_key = stream->packer.was_refused = 0;
+    if (is_key(put) && stream_is_lead(stream, held->track)) stream->packer.skip_arrivals = 0;
     if (put->is_new_session && stream_is_lead(stream, held->track))
-        stream->starts_session = 1; /* others follow the lead */
-    stream->metrics.last_put_hns = stream->idle_since_hns = held->arrival_hns;
+        stream->packer.starts_session = 1; /* others follow the lead */
+    stream->ledger.metrics.last_put_hns = stream->packer.idle_since_hns = held->arrival_hns;
     if (stream->order.mode == KVS_ORDER_NONE) {
         package_place(stream, held, put->has_plan ? &put->plan : NULL);
     } else {
@@ -354,7 +358,7 @@ static void commit_plain(struct kvs_stream *stream, struct put *put)
     own->dts_hns = put->times.dts_hns;
     if (may_split(stream)) note_opened(stream, put);
     put->is_quiet = 1;
-    stream->metrics.last_put_hns = stream->idle_since_hns = put->held.arrival_hns;
+    stream->ledger.metrics.last_put_hns = stream->packer.idle_since_hns = put->held.arrival_hns;
     kvs_view_push_frame(&stream->view, &put->held.frame, put->held.payload_size, put->held.track);
     put->track->fragment_frames++;
 }
@@ -376,12 +380,12 @@ static int put_plain(struct kvs_stream *stream, struct put *put)
     const uint64_t scale = stream->limits.scale_hns, pts_hns = put->times.pts_hns;
     struct kvs_frame *frame = &put->held.frame;
     int32_t block_tc = 0;
-    if (stream->unusual != 0 || is_key(put) || is_large(put) || put->track->joined.calls != 0) return 0;
+    if (stream->packer.unusual != 0 || is_key(put) || is_large(put) || put->track->joined.calls != 0) return 0;
     if (!times_are_plain(own, &put->times, scale) || pts_hns - own->newest_hns > KVS_VIEW_GAP_HNS) return 0;
     uint64_t pts_tc = kvs_hns_to_tc(pts_hns, scale);
     uint64_t dts_tc = put->times.dts_hns == pts_hns ? pts_tc : kvs_hns_to_tc(put->times.dts_hns, scale);
     if (!kvs_generator_is_inside(&stream->generator, pts_tc, dts_tc, &block_tc)) return 0;
-    if (pts_tc + 1 <= stream->closed_tc + 1) return 0; /* goes_back; KVS_TIME_NONE + 1 is 0 */
+    if (pts_tc + 1 <= stream->packer.closed_tc + 1) return 0; /* goes_back; KVS_TIME_NONE + 1 is 0 */
     frame->pts_hns = pts_hns;
     if (may_split(stream) && is_split(stream, put)) return 0;
     if (stream->view.frame_head - stream->view.frame_tail >= stream->view.frame_capacity) return 0;
@@ -405,8 +409,8 @@ static void end_what_fills_the_store(struct kvs_stream *stream, uint64_t now_hns
  * held already go on: the mark is for arrivals, not for what leaves. */
 static void skip_what_follows(struct kvs_stream *stream)
 {
-    if (stream->order.mode == KVS_ORDER_CUT) stream->skip_arrivals = 1;
-    else stream->skip_until_key = 1;
+    if (stream->order.mode == KVS_ORDER_CUT) stream->packer.skip_arrivals = 1;
+    else stream->packer.skip_until_key = 1;
 }
 
 /* Sets are taken also from a frame that is refused for another reason: who puts it again finds them known. */
@@ -435,9 +439,9 @@ static kvs_status keep_part(struct kvs_stream *stream, struct put *put)
 static void announce_put(struct kvs_stream *stream, const struct put *put)
 {
     pressure_check(stream);
-    stream->put_hns = put->held.arrival_hns;
-    if (!(stream->flags & KVS_PUT_TELLS) || !session_is_told(stream)) session_announce(stream);
-    stream->put_hns = KVS_TIME_NONE;
+    stream->out.put_hns = put->held.arrival_hns;
+    if (!(stream->mode.flags & KVS_PUT_TELLS) || !session_is_told(stream)) session_announce(stream);
+    stream->out.put_hns = KVS_TIME_NONE;
 }
 
 static kvs_status put_unusual(struct kvs_stream *stream, struct put *put)
@@ -455,7 +459,8 @@ static kvs_status put_unusual(struct kvs_stream *stream, struct put *put)
         return KVS_OK;
     }
     status = prepare(stream, put);
-    if (status == KVS_E_STORE_FULL && stream->full_policy != KVS_FULL_REFUSE) { /* nothing left that could go instead */
+    if (status == KVS_E_STORE_FULL &&
+        stream->mode.full_policy != KVS_FULL_REFUSE) { /* nothing left that could go instead */
         drop_put(stream, put, KVS_DROP_STORE_FULL);
         skip_what_follows(stream);
         return KVS_OK;
@@ -474,7 +479,7 @@ static kvs_status put_unusual(struct kvs_stream *stream, struct put *put)
 
 static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
 {
-    if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
+    if (stream->ledger.is_stopped) return KVS_E_STREAM_STOPPED;
     kvs_status status = put->track->has_parts ? look_into(stream, put) : KVS_OK;
     if (status != KVS_OK) return status;
     if (put->is_part) return keep_part(stream, put);
@@ -488,9 +493,9 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
 static void note_refused(struct kvs_stream *stream, const struct put *put, kvs_status status)
 {
     int is_large = status == KVS_E_FRAME_TOO_LARGE;
-    stream->metrics.frames_refused++;
-    stream->metrics.frames_too_large += (uint64_t)is_large;
-    if (!stream_is_lead(stream, put->held.track) || stream->is_stopped) return;
+    stream->ledger.metrics.frames_refused++;
+    stream->ledger.metrics.frames_too_large += (uint64_t)is_large;
+    if (!stream_is_lead(stream, put->held.track) || stream->ledger.is_stopped) return;
     if (is_large || (is_key(put) && kvs_status_class_of(status) == KVS_CLASS_MEDIA)) skip_what_follows(stream);
 }
 
@@ -507,7 +512,7 @@ static kvs_status lock_and_scan(struct kvs_stream *stream, struct put *put)
         return status;
     }
     stream_lock(stream);
-    if (stream->inflight_offset != UINT64_MAX) {
+    if (stream->ledger.inflight_offset != UINT64_MAX) {
         kvs_host_unlock(stream->host, stream->lock);
         stream_write_lock(stream);
         kvs_host_unlock(stream->host, stream->writer);
@@ -527,7 +532,7 @@ static kvs_status put_frame(struct kvs_stream *stream, struct put *put)
     kvs_status status = lock_and_scan(stream, put);
     if (status == KVS_OK) status = put_locked(stream, put);
     if (status != KVS_OK) note_refused(stream, put, status);
-    else if ((stream->flags & KVS_PUT_OPENS) && (stream->waits_for_put || put->is_skipped)) {
+    else if ((stream->mode.flags & KVS_PUT_OPENS) && (stream->machine.waits_for_put || put->is_skipped)) {
         stream_woken_by_put(stream, put->is_skipped ? put->held.frame.pts_hns : KVS_TIME_NONE, put->held.arrival_hns);
         put->is_quiet = 0;
     }

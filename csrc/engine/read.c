@@ -87,8 +87,9 @@ static void go_to(struct upload *upload, uint8_t part)
 
 static struct kvs_mkv_header header_of(const struct kvs_stream *stream, const struct format *format)
 {
-    return (struct kvs_mkv_header) { stream->segment_uuid, stream->limits.scale_hns, stream->client->client_id,
-                                     format->tracks,       format->track_count,      format->track_mask };
+    return (struct kvs_mkv_header) { stream->mode.segment_uuid, stream->limits.scale_hns,
+                                     stream->client->client_id, format->tracks,
+                                     format->track_count,       format->track_mask };
 }
 
 uint32_t session_header_size(const struct kvs_stream *stream, const struct format *format)
@@ -173,7 +174,7 @@ static void begin_fragment(struct reader *reader)
     struct upload *upload = reader->upload;
     struct kvs_fragment *fragment = here(reader);
     fragment->flags &= ~(uint32_t)(KVS_FRAGMENT_BUFFERING | KVS_FRAGMENT_RECEIVED); /* of another session */
-    if (fragment->read_hns != KVS_TIME_NONE) reader->stream->metrics.fragments_resent++;
+    if (fragment->read_hns != KVS_TIME_NONE) reader->stream->ledger.metrics.fragments_resent++;
     fragment->read_hns = reader->now_hns;
     upload->read_cum = fragment->cum_bytes;
     upload->sent_next = upload->at_fragment + 1;
@@ -233,7 +234,7 @@ static enum step read_prefix(struct reader *reader)
     struct kvs_stream *stream = reader->stream;
     if (upload->at_offset == 0) {
         if (!seek(reader)) {
-            int is_over = upload->at_fragment > upload->last || stream->is_stopped;
+            int is_over = upload->at_fragment > upload->last || stream->ledger.is_stopped;
             return is_over ? last_read(reader) : STEP_WAIT;
         }
         if (needs_other_session(reader)) {
@@ -249,7 +250,7 @@ static enum step read_prefix(struct reader *reader)
     }
     uint64_t from = upload->at_offset;
     int whole = copy_chain(reader, here(reader)->prefix_offset, here(reader)->prefix_size);
-    if (stream->flags & KVS_RELATIVE_TIMES) make_relative(reader, from, upload->at_offset);
+    if (stream->mode.flags & KVS_RELATIVE_TIMES) make_relative(reader, from, upload->at_offset);
     if (!whole) return STEP_ON;
     upload->at_frame = here(reader)->first_frame;
     go_to(upload, PART_FRAME);
@@ -370,13 +371,13 @@ static enum step read_part(struct reader *reader)
 
 static void note_sent(struct reader *reader)
 {
-    reader->stream->metrics.bytes_sent += reader->filled;
+    reader->stream->ledger.metrics.bytes_sent += reader->filled;
     if (reader->filled == 0) return;
     if (reader->has_moved) pressure_note_owed(reader->stream, reader->upload, reader->now_hns);
     if (stream_waits_for_acks(reader->stream)) return;
     /* Without ACKs nobody says that bytes arrived: a session that lives is the sign. */
     uint64_t lived = kvs_hns_sub(reader->now_hns, reader->upload->opened_hns);
-    if (lived > reader->stream->client->backoff_cap_hns) kvs_backoff_progress(&reader->stream->session_backoff);
+    if (lived > reader->stream->client->backoff_cap_hns) kvs_backoff_progress(&reader->stream->machine.session_backoff);
 }
 
 static enum kvs_read_state finish(struct reader *reader, enum step step)
@@ -384,7 +385,7 @@ static enum kvs_read_state finish(struct reader *reader, enum step step)
     struct upload *upload = reader->upload;
     if (upload->state == KVS_UPLOAD_FINISHED || upload->state == KVS_UPLOAD_DEAD) {
         if (upload->state == KVS_UPLOAD_FINISHED && !stream_waits_for_acks(reader->stream))
-            kvs_backoff_progress(&reader->stream->session_backoff);
+            kvs_backoff_progress(&reader->stream->machine.session_backoff);
         session_remove(reader->stream, upload);
         return KVS_READ_END;
     }
@@ -397,7 +398,7 @@ static enum kvs_read_state finish(struct reader *reader, enum step step)
  * next one tells its own. */
 static int is_before_start(const struct reader *reader)
 {
-    return (reader->stream->flags & KVS_RELATIVE_TIMES) != 0 && here(reader)->timecode < reader->upload->base_tc;
+    return (reader->stream->mode.flags & KVS_RELATIVE_TIMES) != 0 && here(reader)->timecode < reader->upload->base_tc;
 }
 
 static kvs_status begin(struct reader *reader, enum step *step_out)
@@ -405,7 +406,7 @@ static kvs_status begin(struct reader *reader, enum step *step_out)
     struct upload *upload = reader->upload;
     int is_over = 0, has_data = seek(reader);
     if (session_is_behind(reader->stream, upload)) has_data = 0;
-    else if (!has_data) is_over = upload->at_fragment > upload->last || reader->stream->is_stopped;
+    else if (!has_data) is_over = upload->at_fragment > upload->last || reader->stream->ledger.is_stopped;
     else if (is_before_start(reader)) is_over = 1;
     else if (bind(reader) != KVS_OK) return KVS_E_NOMEM;
     if (is_over) session_move(reader->stream, upload, KVS_UPLOAD_EV_LAST_READ);
@@ -452,8 +453,8 @@ static kvs_status read_next(struct reader *reader, uint64_t handle, enum kvs_rea
 {
     struct kvs_stream *stream = reader->stream;
     stream_lock(stream);
-    if (stream->lent_count != 0) reader->has_moved = lend_return(stream, handle);
-    reader->may_lend = reader->loan != NULL && stream->lent_count < UPLOADS_MAX;
+    if (stream->lents.count != 0) reader->has_moved = lend_return(stream, handle);
+    reader->may_lend = reader->loan != NULL && stream->lents.count < UPLOADS_MAX;
     reader->upload = session_find(stream, handle);
     kvs_status status = reader->upload == NULL ? KVS_E_UNKNOWN_UPLOAD : read_locked(reader, state_out);
     /* Of the pressures a read inside a fragment changes the latency only: what is buffered stays. */

@@ -29,7 +29,7 @@ static int drop_oldest(struct kvs_stream *stream, uint32_t reason)
 static kvs_status refuse(struct kvs_stream *stream, kvs_status status)
 {
     struct kvs_client *client = stream->client;
-    stream->wants_room = stream->was_refused = 1;
+    stream->ledger.wants_room = stream->packer.was_refused = 1;
     kvs_host_lock(&client->host, client->lock);
     client->wants_room = 1;
     kvs_host_unlock(&client->host, client->lock);
@@ -64,7 +64,7 @@ kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns,
     struct kvs_pool *pool = &stream->client->pool;
     uint64_t most = stream->limits.slabs_max != 0 ? kvs_hns_min(stream->limits.slabs_max, pool->slabs_max)
                                                   : pool->slabs_max;
-    int may_drop = stream->full_policy != KVS_FULL_REFUSE;
+    int may_drop = stream->mode.full_policy != KVS_FULL_REFUSE;
     if (slabs_for(size) > most) return KVS_E_FRAME_TOO_LARGE;
     while (room_is_over_limits(stream, end_hns)) {
         if (!may_drop) return refuse(stream, KVS_E_STORE_FULL);

@@ -26,26 +26,27 @@ static uint32_t order_of(uint32_t act)
 
 uint64_t stream_order_time(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
 {
-    uint64_t wanted_hns = kvs_hns_add(now_hns, stream->wait_hns);
-    uint64_t due_hns = kvs_pace_take(&stream->paces[kind - KVS_ACTION_DESCRIBE_STREAM], wanted_hns);
-    stream->wait_hns = 0;
+    uint64_t wanted_hns = kvs_hns_add(now_hns, stream->machine.wait_hns);
+    uint64_t due_hns = kvs_pace_take(&stream->machine.paces[kind - KVS_ACTION_DESCRIBE_STREAM], wanted_hns);
+    stream->machine.wait_hns = 0;
     return due_hns > now_hns ? due_hns : 0;
 }
 
 static void request(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
 {
-    struct kvs_action action = { .kind = kind, .attempt = stream->backoff.count };
+    struct kvs_action action = { .kind = kind, .attempt = stream->machine.backoff.count };
     stream_withdraw_request(stream);
-    action.request = stream->request = ++stream->request_count;
+    action.request = stream->out.request = ++stream->out.request_count;
     action.after_hns = stream_order_time(stream, kind, now_hns);
     stream_order(stream, &action);
 }
 
 static void report_failed(struct kvs_stream *stream, uint32_t old_state)
 {
-    struct kvs_action action = {
-        .kind = KVS_ACTION_FAILED, .status = stream->failure, .result = stream->last_result, .a = old_state
-    };
+    struct kvs_action action = { .kind = KVS_ACTION_FAILED,
+                                 .status = stream->machine.failure,
+                                 .result = stream->uploads.last_result,
+                                 .a = old_state };
     stream_withdraw_request(stream);
     stream_order(stream, &action);
 }
@@ -54,7 +55,7 @@ static void carry_out(struct kvs_stream *stream, uint32_t act, uint32_t old_stat
 {
     struct kvs_action ready = { .kind = KVS_ACTION_READY }, closed = { .kind = KVS_ACTION_CLOSED };
     struct kvs_action skipped = { .kind = KVS_ACTION_TAG_SKIPPED,
-                                  .result = stream->last_result,
+                                  .result = stream->uploads.last_result,
                                   .status = KVS_E_TAG_FAILED };
     switch (act) {
     case KVS_STREAM_ACT_AWAIT_FRAME:
@@ -68,7 +69,7 @@ static void carry_out(struct kvs_stream *stream, uint32_t act, uint32_t old_stat
     case KVS_STREAM_ACT_REPORT_FAILED: report_failed(stream, old_state); break;
     case KVS_STREAM_ACT_REPORT_CLOSED:
         stream_withdraw_request(stream);
-        stream->is_closed = 1;
+        stream->machine.is_closed = 1;
         stream_order(stream, &closed);
         break;
     case KVS_STREAM_ACT_SKIP_TAG: stream_notice(stream, &skipped); break;
@@ -83,7 +84,7 @@ static void put_media(struct kvs_stream *stream, uint64_t now_hns)
     uint64_t first = 0, last = 0;
     if (session_gap(stream, &first, &last)) session_limit_replay(stream, first, last);
     if (!session_gap(stream, &first, &last)) {
-        if (stream->skipped_start_hns == KVS_TIME_NONE) {
+        if (stream->machine.skipped_start_hns == KVS_TIME_NONE) {
             stream_step(stream, KVS_STREAM_EV_ENDED_TIMEOUT, now_hns);
             return;
         }
@@ -104,11 +105,11 @@ static int is_progress(uint32_t old_state, uint32_t state)
 void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns)
 {
     uint32_t act = 0;
-    uint8_t old_state = stream->state;
-    if (kvs_fsm_move(&kvs_stream_fsm, &stream->state, event, &act) != KVS_OK) return;
-    if (stream->state != old_state) {
-        struct kvs_action action = { .kind = KVS_ACTION_STATE, .a = old_state, .b = stream->state };
-        if (is_progress(old_state, stream->state)) kvs_backoff_progress(&stream->backoff);
+    uint8_t old_state = stream->machine.state;
+    if (kvs_fsm_move(&kvs_stream_fsm, &stream->machine.state, event, &act) != KVS_OK) return;
+    if (stream->machine.state != old_state) {
+        struct kvs_action action = { .kind = KVS_ACTION_STATE, .a = old_state, .b = stream->machine.state };
+        if (is_progress(old_state, stream->machine.state)) kvs_backoff_progress(&stream->machine.backoff);
         stream_notice(stream, &action);
     }
     if (act == KVS_STREAM_ACT_PUT_MEDIA) put_media(stream, now_hns);
@@ -117,9 +118,9 @@ void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns)
 
 void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns)
 {
-    if (stream->state != KVS_STREAM_FAILED) {
-        stream->failure = cause;
-        stream->last_result = result;
+    if (stream->machine.state != KVS_STREAM_FAILED) {
+        stream->machine.failure = cause;
+        stream->uploads.last_result = result;
     }
     stream_step(stream, event, now_hns);
 }
@@ -128,15 +129,16 @@ void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, ui
  * stands. */
 int stream_done_on_received(const struct kvs_stream *stream)
 {
-    uint64_t retention = stream->described_retention_hns;
+    uint64_t retention = stream->machine.described_retention_hns;
     return (retention == KVS_TIME_NONE ? stream->limits.retention_hns : retention) == 0;
 }
 
 static int has_drained(const struct kvs_stream *stream)
 {
-    if (!stream->is_stopped || stream->is_closed || stream->metrics.frames_buffered != 0) return 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        if (stream->uploads[i]->state != KVS_UPLOAD_DEAD) return 0;
+    if (!stream->ledger.is_stopped || stream->machine.is_closed || stream->ledger.metrics.frames_buffered != 0)
+        return 0;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        if (stream->uploads.items[i]->state != KVS_UPLOAD_DEAD) return 0;
     }
     return 1;
 }
@@ -144,9 +146,9 @@ static int has_drained(const struct kvs_stream *stream)
 /* An upload handle that never sent anything and never will keeps nobody waiting. */
 static void end_unused_sessions(struct kvs_stream *stream)
 {
-    if (!stream->is_stopped || stream->metrics.frames_buffered != 0) return;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        struct upload *upload = stream->uploads[i];
+    if (!stream->ledger.is_stopped || stream->ledger.metrics.frames_buffered != 0) return;
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        struct upload *upload = stream->uploads.items[i];
         if (upload->state > KVS_UPLOAD_READY) continue;
         session_abort(stream, upload, KVS_RESULT_OK);
     }
@@ -155,17 +157,17 @@ static void end_unused_sessions(struct kvs_stream *stream)
 /* After a put of a KVS_PUT_OPENS stream. */
 void stream_woken_by_put(struct kvs_stream *stream, uint64_t skipped_pts_hns, uint64_t now_hns)
 {
-    if (stream->waits_for_put) session_timed_out(stream, now_hns);
-    if (skipped_pts_hns == KVS_TIME_NONE || stream->state != KVS_STREAM_READY) return;
-    stream->skipped_start_hns = skipped_pts_hns;
+    if (stream->machine.waits_for_put) session_timed_out(stream, now_hns);
+    if (skipped_pts_hns == KVS_TIME_NONE || stream->machine.state != KVS_STREAM_READY) return;
+    stream->machine.skipped_start_hns = skipped_pts_hns;
     stream_step(stream, KVS_STREAM_EV_FRAME, now_hns);
-    stream->skipped_start_hns = KVS_TIME_NONE;
+    stream->machine.skipped_start_hns = KVS_TIME_NONE;
 }
 
 /* Another token; open sessions end with what is being read. */
 void stream_rotate(struct kvs_stream *stream, uint64_t now_hns)
 {
-    stream->token.in_grace = stream->is_rotating = 1;
+    stream->machine.token.in_grace = stream->machine.is_rotating = 1;
     session_limit_to_read(stream);
     stream_step(stream, KVS_STREAM_EV_TOKEN_EXPIRING, now_hns);
 }
@@ -178,14 +180,17 @@ void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns)
         stream_step(stream, KVS_STREAM_EV_DRAINED, now_hns);
         return;
     }
-    if (stream->waits_for_put && stream->is_stopped) session_timed_out(stream, now_hns);
-    if ((stream->state != KVS_STREAM_READY && stream->state != KVS_STREAM_STREAMING) || stream->waits_for_put) return;
+    if (stream->machine.waits_for_put && stream->ledger.is_stopped) session_timed_out(stream, now_hns);
+    if ((stream->machine.state != KVS_STREAM_READY && stream->machine.state != KVS_STREAM_STREAMING) ||
+        stream->machine.waits_for_put)
+        return;
     if (!session_gap(stream, &first, &last) || !session_has_place(stream)) return;
-    if (kvs_token_is_expired(&stream->token, now_hns)) { /* no session is opened with a dead token */
+    if (kvs_token_is_expired(&stream->machine.token, now_hns)) { /* no session is opened with a dead token */
         stream_rotate(stream, now_hns);
         return;
     }
-    stream_step(stream, stream->state == KVS_STREAM_READY ? KVS_STREAM_EV_FRAME : KVS_STREAM_EV_NEW_SESSION, now_hns);
+    stream_step(stream, stream->machine.state == KVS_STREAM_READY ? KVS_STREAM_EV_FRAME : KVS_STREAM_EV_NEW_SESSION,
+                now_hns);
 }
 
 /* ---- locks ------------------------------------------------------------------------------------------------------- */
@@ -206,8 +211,8 @@ void stream_write_unlock(struct kvs_stream *stream)
 {
     const struct kvs_host *host = stream->host;
     deadline_arm(stream);
-    int wake = stream->wants_wake;
-    stream->wants_wake = 0;
+    int wake = stream->out.wants_wake;
+    stream->out.wants_wake = 0;
     kvs_host_unlock(host, stream->lock);
     kvs_host_unlock(host, stream->writer);
     if (wake) kvs_host_wake(host);
@@ -278,16 +283,18 @@ void stream_restart(struct kvs_stream *stream)
     kvs_order_reset(&stream->order);
     kvs_generator_reset(&stream->generator);
     for (uint32_t i = 0; i < KVS_TRACKS_MAX; i++) restart_track(&stream->tracks[i]);
-    stream->is_shifted = 0;
-    stream->last_cluster_tc = stream->latest_tc = stream->closed_tc = KVS_TIME_NONE;
-    stream->last_key_pts_hns = stream->opened_pts_hns = stream->skipped_start_hns = KVS_TIME_NONE;
-    stream->put_hns = KVS_TIME_NONE;
-    stream->waits_for_put = 0;
-    stream->opening_pts_hns = stream->newest_pts_hns = stream->opened_size = 0;
-    stream->packaged_format = stream->packaged_content = stream->opening_content = 0;
-    stream->skip_until_key = 1;
-    stream->is_ended = stream->force_key = stream->starts_session = stream->skip_arrivals = stream->was_refused = 0;
-    stream->idle_since_hns = KVS_TIME_NONE;
+    stream->packer.is_shifted = 0;
+    stream->packer.last_cluster_tc = stream->packer.latest_tc = stream->packer.closed_tc = KVS_TIME_NONE;
+    stream->packer.last_key_pts_hns = stream->opening.opened_pts_hns = stream->machine.skipped_start_hns =
+        KVS_TIME_NONE;
+    stream->out.put_hns = KVS_TIME_NONE;
+    stream->machine.waits_for_put = 0;
+    stream->opening.pts_hns = stream->opening.newest_pts_hns = stream->opening.size = 0;
+    stream->packer.packaged_format = stream->packer.packaged_content = stream->opening.content = 0;
+    stream->packer.skip_until_key = 1;
+    stream->packer.is_ended = stream->packer.force_key = stream->packer.starts_session = stream->packer.skip_arrivals =
+        stream->packer.was_refused = 0;
+    stream->packer.idle_since_hns = KVS_TIME_NONE;
 }
 
 static void set_up(struct kvs_stream *stream, struct kvs_client *client, const struct kvs_stream_config *config,
@@ -297,57 +304,58 @@ static void set_up(struct kvs_stream *stream, struct kvs_client *client, const s
     memset(stream, 0, sizeof *stream);
     stream->client = client;
     stream->host = &client->host;
-    stream->user = config->user;
-    stream->flags = config->flags;
-    stream->streaming_type = config->streaming_type;
-    stream->nal_flags = config->nal_flags;
-    stream->full_policy = config->streaming_type == KVS_OFFLINE ? (uint32_t)KVS_FULL_REFUSE : config->full_policy;
-    stream->backward_policy = config->backward_policy;
-    stream->kinds = kvs_kinds_of(config->content_type);
+    stream->out.user = config->user;
+    stream->mode.flags = config->flags;
+    stream->mode.streaming_type = config->streaming_type;
+    stream->mode.nal_flags = config->nal_flags;
+    stream->mode.full_policy = config->streaming_type == KVS_OFFLINE ? (uint32_t)KVS_FULL_REFUSE : config->full_policy;
+    stream->mode.backward_policy = config->backward_policy;
+    stream->mode.kinds = kvs_kinds_of(config->content_type);
     set_limits(stream, config);
     set_tracks(stream, config);
-    stream->is_unusual = stream->order.mode != KVS_ORDER_NONE ||
-                         (config->flags & (KVS_SPARSE_KEYS | KVS_CLOCK_TIMECODES)) != 0;
-    kvs_backoff_init(&stream->backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
-    kvs_backoff_init(&stream->session_backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
-    kvs_token_clear(&stream->token);
-    stream->described_retention_hns = stream->received_hns = KVS_TIME_NONE;
+    stream->packer.is_unusual = stream->order.mode != KVS_ORDER_NONE ||
+                                (config->flags & (KVS_SPARSE_KEYS | KVS_CLOCK_TIMECODES)) != 0;
+    kvs_backoff_init(&stream->machine.backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
+    kvs_backoff_init(&stream->machine.session_backoff, client->backoff_base_hns, client->backoff_cap_hns,
+                     KVS_RETRIES_MAX);
+    kvs_token_clear(&stream->machine.token);
+    stream->machine.described_retention_hns = stream->machine.received_hns = KVS_TIME_NONE;
     kvs_view_init(&stream->view, stream->host);
     generator.scale_hns = stream->limits.scale_hns;
     generator.cluster_duration_hns = kvs_hns_max(stream->limits.fragment_duration_hns,
                                                  stream->limits.fragment_duration_min_hns);
     generator.negative_block_time = (config->flags & KVS_NEGATIVE_BLOCK_TIME) != 0;
     kvs_generator_init(&stream->generator, &generator);
-    stream->inflight_offset = UINT64_MAX;
+    stream->ledger.inflight_offset = UINT64_MAX;
     stream_restart(stream);
-    stream->armed_hns = KVS_TIME_NONE;
-    stream->heap_index = UINT32_MAX;
-    stream->metrics.created_hns = now_hns;
-    stream->metrics.last_put_hns = stream->metrics.last_ack_hns = KVS_TIME_NONE;
+    stream->timer.armed_hns = KVS_TIME_NONE;
+    stream->timer.index = UINT32_MAX;
+    stream->ledger.metrics.created_hns = now_hns;
+    stream->ledger.metrics.last_put_hns = stream->ledger.metrics.last_ack_hns = KVS_TIME_NONE;
 }
 
 static void set_uuid(struct kvs_stream *stream, const uint8_t *uuid)
 {
     if (uuid != NULL) {
-        memcpy(stream->segment_uuid, uuid, sizeof stream->segment_uuid);
+        memcpy(stream->mode.segment_uuid, uuid, sizeof stream->mode.segment_uuid);
         return;
     }
-    for (uint32_t i = 0; i < sizeof stream->segment_uuid; i += 8) {
+    for (uint32_t i = 0; i < sizeof stream->mode.segment_uuid; i += 8) {
         uint64_t word = kvs_prng_next(&stream->prng);
-        memcpy(stream->segment_uuid + i, &word, 8);
+        memcpy(stream->mode.segment_uuid + i, &word, 8);
     }
 }
 
 static kvs_status allocate(struct kvs_stream *stream, const struct kvs_stream_config *config)
 {
     size_t name_size = strlen(config->name) + 1u;
-    stream->name = kvs_host_alloc(stream->host, name_size);
-    if (stream->name == NULL) return KVS_E_NOMEM;
-    memcpy(stream->name, config->name, name_size);
-    stream->name_hash = hash_of(config->name);
+    stream->named.name = kvs_host_alloc(stream->host, name_size);
+    if (stream->named.name == NULL) return KVS_E_NOMEM;
+    memcpy(stream->named.name, config->name, name_size);
+    stream->named.hash = hash_of(config->name);
     kvs_status status = kvs_host_lock_new(stream->host, &stream->writer);
     if (status == KVS_OK) status = kvs_host_lock_new(stream->host, &stream->lock);
-    if (status == KVS_OK) status = actions_init(&stream->actions, stream->host);
+    if (status == KVS_OK) status = actions_init(&stream->out.actions, stream->host);
     if (status != KVS_OK) return status;
     struct format *format = NULL;
     status = format_from_config(stream->host, config, &format);
@@ -359,10 +367,10 @@ static kvs_status allocate(struct kvs_stream *stream, const struct kvs_stream_co
 void stream_destroy(struct kvs_stream *stream)
 {
     const struct kvs_host *host = stream->host;
-    for (uint32_t i = 0; i < UPLOADS_MAX; i++) kvs_host_free(host, stream->uploads[i]);
-    while (stream->formats != NULL) {
-        struct format *format = stream->formats;
-        stream->formats = format->next;
+    for (uint32_t i = 0; i < UPLOADS_MAX; i++) kvs_host_free(host, stream->uploads.items[i]);
+    while (stream->formats.first != NULL) {
+        struct format *format = stream->formats.first;
+        stream->formats.first = format->next;
         format_free(host, format);
     }
     parts_free(stream);
@@ -370,10 +378,10 @@ void stream_destroy(struct kvs_stream *stream)
     kvs_order_free(&stream->order, host);
     kvs_chain_free(&stream->chain, &stream->client->pool);
     kvs_view_fini(&stream->view);
-    if (stream->actions.items != NULL) actions_fini(&stream->actions, host);
+    if (stream->out.actions.items != NULL) actions_fini(&stream->out.actions, host);
     kvs_host_lock_free(host, stream->lock);
     kvs_host_lock_free(host, stream->writer);
-    kvs_host_free(host, stream->name);
+    kvs_host_free(host, stream->named.name);
     kvs_host_free(host, stream);
 }
 
@@ -387,8 +395,8 @@ static kvs_status enter(struct kvs_client *client, struct kvs_stream *stream)
     if (status != KVS_OK) return status;
     stream->prng = client->prng;
     stream->prng.state = kvs_prng_next(&client->prng);
-    stream->next = client->streams;
-    if (client->streams != NULL) client->streams->previous = stream;
+    stream->member.next = client->streams;
+    if (client->streams != NULL) client->streams->member.previous = stream;
     client->streams = stream;
     names_add(client, stream);
     client->stream_count++;
@@ -427,15 +435,15 @@ void kvs_stream_free(struct kvs_stream *stream)
     if (stream == NULL) return;
     struct kvs_client *client = stream->client;
     kvs_host_lock(&client->host, client->lock);
-    stream->is_dead = 1;
+    stream->member.is_dead = 1;
     client_unlink(client, stream);
     deadline_remove(client, stream);
     names_remove(client, stream);
-    if (stream->previous != NULL) stream->previous->next = stream->next;
-    else client->streams = stream->next;
-    if (stream->next != NULL) stream->next->previous = stream->previous;
+    if (stream->member.previous != NULL) stream->member.previous->member.next = stream->member.next;
+    else client->streams = stream->member.next;
+    if (stream->member.next != NULL) stream->member.next->member.previous = stream->member.previous;
     client->stream_count--;
-    int last = stream->references == 0;
+    int last = stream->member.references == 0;
     kvs_host_unlock(&client->host, client->lock);
     if (last) stream_destroy(stream);
 }

@@ -19,8 +19,8 @@ static int is_longer(const char *text, size_t limit) { return memchr(text, 0, li
  * From then on metadata is taken in every state, as frames are: a stream that reconnects describes again. */
 static kvs_status check_state(const struct kvs_stream *stream)
 {
-    if (stream->is_stopped) return KVS_E_STREAM_STOPPED;
-    return stream->described_retention_hns == KVS_TIME_NONE ? KVS_E_STREAM_STATE : KVS_OK;
+    if (stream->ledger.is_stopped) return KVS_E_STREAM_STOPPED;
+    return stream->machine.described_retention_hns == KVS_TIME_NONE ? KVS_E_STREAM_STATE : KVS_OK;
 }
 
 static struct kvs_metadata_entry *render(struct kvs_stream *stream, const char *name, const struct kvs_mkv_tag *tags,
@@ -133,7 +133,7 @@ kvs_status kvs_stream_put_event(struct kvs_stream *stream, uint32_t types, const
     stream_lock(stream);
     status = check_state(stream);
     if (status == KVS_OK && (stream->metadata.event_types & types) != 0) status = KVS_E_DUPLICATE_EVENT;
-    if (status == KVS_OK && stream->last_cluster_tc == KVS_TIME_NONE) status = KVS_E_NO_FRAGMENT;
+    if (status == KVS_OK && stream->packer.last_cluster_tc == KVS_TIME_NONE) status = KVS_E_NO_FRAGMENT;
     if (status == KVS_OK) status = put_event(stream, types, &event);
     stream_unlock(stream);
     return status;
@@ -143,19 +143,19 @@ kvs_status kvs_stream_put_event(struct kvs_stream *stream, uint32_t types, const
 
 static int is_locked(const struct kvs_stream *stream)
 {
-    int is_flowing = stream->state == KVS_STREAM_PUT_STREAM || stream->state == KVS_STREAM_STREAMING ||
-                     stream->state == KVS_STREAM_TAG;
-    return (stream->flags & KVS_FORMAT_LOCKED) != 0 && is_flowing;
+    int is_flowing = stream->machine.state == KVS_STREAM_PUT_STREAM || stream->machine.state == KVS_STREAM_STREAMING ||
+                     stream->machine.state == KVS_STREAM_TAG;
+    return (stream->mode.flags & KVS_FORMAT_LOCKED) != 0 && is_flowing;
 }
 
 static kvs_status set_cpd(struct kvs_stream *stream, uint32_t track, const uint8_t *cpd, uint32_t cpd_size)
 {
-    struct kvs_cpd_format cpd_format = { stream->kinds, stream->tracks[track].type, stream->nal_flags,
-                                         stream->format->tracks[track].codec_id };
-    struct format_change change = { &cpd_format, track, stream->format->track_mask, cpd_size, cpd };
+    struct kvs_cpd_format cpd_format = { stream->mode.kinds, stream->tracks[track].type, stream->mode.nal_flags,
+                                         stream->formats.current->tracks[track].codec_id };
+    struct format_change change = { &cpd_format, track, stream->formats.current->track_mask, cpd_size, cpd };
     struct format *made = NULL;
     if (is_locked(stream)) return KVS_E_STREAM_STATE;
-    kvs_status status = format_make(stream->host, stream->format, &change, &made);
+    kvs_status status = format_make(stream->host, stream->formats.current, &change, &made);
     if (status == KVS_OK) status = parts_load(stream, track, made);
     if (status != KVS_OK) {
         if (made != NULL) format_free(stream->host, made);
@@ -187,7 +187,7 @@ kvs_status kvs_stream_set_nal_flags(struct kvs_stream *stream, uint32_t nal_flag
     if ((nal_flags & both) == both) return KVS_E_NAL_FLAGS;
     stream_write_lock(stream);
     kvs_status status = is_locked(stream) ? KVS_E_STREAM_STATE : KVS_OK;
-    if (status == KVS_OK) stream->nal_flags = nal_flags;
+    if (status == KVS_OK) stream->mode.nal_flags = nal_flags;
     stream_write_unlock(stream);
     return status;
 }

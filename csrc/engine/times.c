@@ -3,7 +3,7 @@
 
 #define SYNC_HNS TIMES_STEP_MAX_HNS
 #define FRAGMENT_MAX_HNS (20 * KVS_HNS_PER_SECOND) /* the service takes no longer fragment (PutMedia) */
-#define LEAD_MAX_HNS (5 * KVS_HNS_PER_SECOND) /* how far a picture may lie before others, if no dts says so */
+#define LEAD_MAX_HNS (5 * KVS_HNS_PER_SECOND)      /* how far a picture may lie before others, if no dts says so */
 
 static const struct track_times *times_of(const struct kvs_stream *stream, uint32_t track)
 {
@@ -15,7 +15,7 @@ static const struct track_times *times_of(const struct kvs_stream *stream, uint3
 static int is_parting_key(const struct kvs_stream *stream, uint32_t track, uint32_t frame_flags)
 {
     int is_lead = stream_is_lead(stream, track);
-    if (is_lead && (stream->flags & KVS_SPARSE_KEYS) != 0) return stream->skip_until_key;
+    if (is_lead && (stream->mode.flags & KVS_SPARSE_KEYS) != 0) return stream->packer.skip_until_key;
     if ((frame_flags & KVS_FRAME_KEY) == 0) return 0;
     if (is_lead) return 1;
     return stream->tracks[track].type == KVS_TRACK_VIDEO;
@@ -81,7 +81,7 @@ static void find_shift(const struct kvs_stream *stream, uint32_t track, uint32_t
         times->shift_hns = shift_of_new(stream, track, times->pts_hns);
         return;
     }
-    int is_key = is_parting_key(stream, track, frame_flags) || (stream->flags & KVS_SPARSE_KEYS) != 0;
+    int is_key = is_parting_key(stream, track, frame_flags) || (stream->mode.flags & KVS_SPARSE_KEYS) != 0;
     if (is_key && stream_is_lead(stream, track) && pts_tc > newest_of_all(stream) / scale) {
         times->ends_all = 1;
         times->shift_hns = 0;
@@ -144,7 +144,7 @@ static void go_on(const struct kvs_stream *stream, uint32_t track, uint32_t fram
     }
     if (!is_back(stream, track, frame_flags, times)) return;
     times->is_bumped = 0;
-    times->is_back = stream->backward_policy != KVS_BACKWARD_SHIFT;
+    times->is_back = stream->mode.backward_policy != KVS_BACKWARD_SHIFT;
     if (!times->is_back) times->shift_hns = shift_for(stream, track, given_hns);
     times->input_hns = times->pts_hns = given_hns + times->shift_hns;
 }
@@ -173,13 +173,13 @@ kvs_status times_place(const struct kvs_stream *stream, uint32_t track, uint32_t
     times->is_back = times->is_bumped = times->ends_all = 0;
     times->shift_hns = 0;
     times->input_hns = times->pts_hns;
-    if (!stream->is_shifted && times_are_plain(own, times, scale)) return KVS_OK;
-    if (stream->backward_policy == KVS_BACKWARD_ERROR && times->dts_hns != KVS_TIME_NONE)
+    if (!stream->packer.is_shifted && times_are_plain(own, times, scale)) return KVS_OK;
+    if (stream->mode.backward_policy == KVS_BACKWARD_ERROR && times->dts_hns != KVS_TIME_NONE)
         return place_exact(stream, track, times);
-    if (stream->is_shifted) find_shift(stream, track, frame_flags, times);
+    if (stream->packer.is_shifted) find_shift(stream, track, frame_flags, times);
     if (own->is_seen) go_on(stream, track, frame_flags, times);
     else times->input_hns = times->pts_hns = times->pts_hns + times->shift_hns;
-    if (times->is_back && stream->backward_policy == KVS_BACKWARD_ERROR) return KVS_E_FRAME_TIMESTAMP;
+    if (times->is_back && stream->mode.backward_policy == KVS_BACKWARD_ERROR) return KVS_E_FRAME_TIMESTAMP;
     rise(own, scale, times);
     int is_within = times->pts_hns <= KVS_HNS_MEDIA_MAX && times->dts_hns <= KVS_HNS_MEDIA_MAX;
     return is_within ? KVS_OK : KVS_E_FRAME_TIMESTAMP_RANGE;
@@ -198,7 +198,7 @@ static void set_shift(struct kvs_stream *stream, uint32_t track, uint64_t shift_
     struct track_times *own = &stream->tracks[track].times;
     if (shift_hns == own->shift_hns) return;
     if (shift_hns > own->shift_hns) {
-        stream->metrics.times_shifted++;
+        stream->ledger.metrics.times_shifted++;
         report(stream, KVS_ACTION_TIME_SHIFTED, track, shift_hns - own->shift_hns);
     } else {
         report(stream, KVS_ACTION_TIME_SHIFT_ENDED, track, own->shift_hns - shift_hns);
@@ -208,10 +208,10 @@ static void set_shift(struct kvs_stream *stream, uint32_t track, uint64_t shift_
 
 static void set_shifts(struct kvs_stream *stream, uint32_t track, const struct times *times)
 {
-    if (!stream->is_shifted && times->shift_hns == 0) return;
+    if (!stream->packer.is_shifted && times->shift_hns == 0) return;
     for (uint32_t i = 0; i < stream->track_count && times->ends_all; i++) set_shift(stream, i, 0);
     set_shift(stream, track, times->shift_hns);
-    stream->is_shifted = times_shift(stream) != 0;
+    stream->packer.is_shifted = times_shift(stream) != 0;
 }
 
 static void note_rise(struct kvs_stream *stream, uint32_t track, const struct times *times)
@@ -219,7 +219,7 @@ static void note_rise(struct kvs_stream *stream, uint32_t track, const struct ti
     struct track_times *own = &stream->tracks[track].times;
     uint64_t step_hns = times->pts_hns - own->newest_hns;
     if (step_hns > KVS_VIEW_GAP_HNS) {
-        stream->metrics.times_jumped++;
+        stream->ledger.metrics.times_jumped++;
         report(stream, KVS_ACTION_TIMES_JUMPED, track, step_hns);
     }
     times_rise(own, times->pts_hns, times->is_bumped);
@@ -239,7 +239,7 @@ void times_commit(struct kvs_stream *stream, uint32_t track, uint32_t frame_flag
 {
     struct track_times *own = &stream->tracks[track].times;
     set_shifts(stream, track, times);
-    stream->metrics.times_bumped += times->is_bumped;
+    stream->ledger.metrics.times_bumped += times->is_bumped;
     int is_parted = opens ? stream_is_lead(stream, track) : is_parting_key(stream, track, frame_flags);
     if (is_parted) note_opened(stream, track);
     if (!own->is_seen || times->is_back) { /* the first, also of a session whose times begin further back */
@@ -260,7 +260,7 @@ void times_commit(struct kvs_stream *stream, uint32_t track, uint32_t frame_flag
 
 void times_reset(struct track_times *times)
 {
-    *times = (struct track_times){ .closed_hns = KVS_TIME_NONE, .opened_hns = KVS_TIME_NONE };
+    *times = (struct track_times) { .closed_hns = KVS_TIME_NONE, .opened_hns = KVS_TIME_NONE };
 }
 
 uint64_t times_shift(const struct kvs_stream *stream)

@@ -20,15 +20,15 @@
 
 /* Of one track. */
 struct track_times {
-    uint64_t shift_hns;    /* added to the times that are given */
-    uint64_t last_hns;     /* pts of the last frame, as written */
-    uint64_t input_hns;    /* the same before frames of one unit got times of their own */
-    uint64_t newest_hns;   /* the greatest pts, as written */
-    uint64_t closed_hns;   /* the greatest pts before the fragment that puts go to; KVS_TIME_NONE: no such fragment */
-    uint64_t opened_hns;   /* pts of its key frame that began that fragment; KVS_TIME_NONE: none did */
-    uint64_t dts_hns;      /* of the last frame, as written */
-    uint64_t step_hns;     /* from one frame to the next */
-    uint32_t rise_count;   /* frames put since newest_hns rose */
+    uint64_t shift_hns;  /* added to the times that are given */
+    uint64_t last_hns;   /* pts of the last frame, as written */
+    uint64_t input_hns;  /* the same before frames of one unit got times of their own */
+    uint64_t newest_hns; /* the greatest pts, as written */
+    uint64_t closed_hns; /* the greatest pts before the fragment that puts go to; KVS_TIME_NONE: no such fragment */
+    uint64_t opened_hns; /* pts of its key frame that began that fragment; KVS_TIME_NONE: none did */
+    uint64_t dts_hns;    /* of the last frame, as written */
+    uint64_t step_hns;   /* from one frame to the next */
+    uint32_t rise_count; /* frames put since newest_hns rose */
     uint8_t is_seen;
 };
 

@@ -49,7 +49,7 @@ static void add(const struct kvs_stream *stream, const struct place *from, uint6
     const struct kvs_view *view = &stream->view;
     if (from->fragment >= to) return;
     struct unsent more = between(view, from, to);
-    uint64_t left = stream->settled_count;
+    uint64_t left = stream->ledger.settled_count;
     for (uint64_t i = from->fragment; i < kvs_hns_min(to, view->fragment_head) && left != 0; i++) {
         if (!(kvs_view_fragment(view, i)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED))) continue;
         struct place start = i == from->fragment ? *from : start_of(view, i);
@@ -69,8 +69,8 @@ struct unsent unsent_of_stream(const struct kvs_stream *stream)
     const struct kvs_view *view = &stream->view;
     struct unsent sum = { 0, 0, 0 };
     struct place at = start_of(view, view->fragment_tail);
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads[i];
+    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
+        const struct upload *upload = stream->uploads.items[i];
         if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound) continue;
         struct place reached = place_of(view, upload);
         if (reached.fragment < at.fragment || upload->first >= view->fragment_head) continue;
@@ -95,7 +95,8 @@ static uint32_t header_left(const struct kvs_stream *stream, const struct upload
 /* The end-of-fragment tag that the reader gets behind the last fragment of a session, when that has none of its own. */
 static uint32_t end_tag_left(const struct kvs_stream *stream, const struct upload *upload, uint64_t from, uint64_t to)
 {
-    int is_ending = upload->last != KVS_TIME_NONE ? upload->last < stream->view.fragment_head : stream->is_stopped;
+    int is_ending = upload->last != KVS_TIME_NONE ? upload->last < stream->view.fragment_head
+                                                  : stream->ledger.is_stopped;
     if (!is_ending || upload->state > KVS_UPLOAD_DRAINING) return 0;
     if (from < to) {
         const struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, to - 1);
@@ -111,16 +112,15 @@ static int is_inside_newest(const struct kvs_stream *stream, const struct upload
 {
     const struct kvs_view *view = &stream->view;
     return upload->at_fragment + 1 == view->fragment_head && upload->part == PART_FRAME && upload->is_bound &&
-           upload->last == KVS_TIME_NONE && upload->state != KVS_UPLOAD_DEAD && !stream->is_stopped &&
-           stream->settled_count == 0 && upload->at_fragment >= view->fragment_tail;
+           upload->last == KVS_TIME_NONE && upload->state != KVS_UPLOAD_DEAD && !stream->ledger.is_stopped &&
+           stream->ledger.settled_count == 0 && upload->at_fragment >= view->fragment_tail;
 }
 
 static struct unsent unsent_of_newest(const struct kvs_view *view, const struct upload *upload)
 {
     struct unsent sum = { view->cum_bytes - upload->read_cum, view->frame_head - upload->at_frame, 0 };
     if (sum.frames == 0) return sum;
-    sum.duration_hns = kvs_view_duration(view, upload->at_fragment,
-                                         kvs_view_frame(view, upload->at_frame)->pts_hns);
+    sum.duration_hns = kvs_view_duration(view, upload->at_fragment, kvs_view_frame(view, upload->at_frame)->pts_hns);
     return sum;
 }
 

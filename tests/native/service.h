@@ -116,7 +116,7 @@ static inline void check_stream(struct kvs_stream *stream)
         held += kvs_view_fragment_end(view, i) - kvs_view_fragment(view, i)->first_frame;
     }
     CHECK_EQ(m.frames_buffered, held);
-    CHECK_EQ(stream->settled_count, settled_count);
+    CHECK_EQ(stream->ledger.settled_count, settled_count);
     uint64_t settled = m.frames_settled[0] + m.frames_settled[1] + m.frames_settled[2];
     uint64_t calls = m.frames_put + m.calls_joined, waiting = 0; /* what is settled is counted in calls */
     for (uint32_t i = 0; i < stream->track_count; i++) waiting += stream->tracks[i].joined.calls;
@@ -124,7 +124,7 @@ static inline void check_stream(struct kvs_stream *stream)
     CHECK(!kvs_view_is_empty(view) || held != 0 || settled == calls - waiting);
     CHECK(stream->chain.tail <= stream->chain.head);
     CHECK(stream->limits.slabs_max == 0 || stream->chain.held_count <= stream->limits.slabs_max);
-    CHECK_EQ(stream->inflight_offset, UINT64_MAX);
+    CHECK_EQ(stream->ledger.inflight_offset, UINT64_MAX);
 }
 
 static inline void service_check(struct service *s)
@@ -447,7 +447,7 @@ static inline struct kvs_stream *service_new(struct service *s, const struct kvs
     copy.user = user;
     s->last_status = kvs_stream_new(s->client, &copy, s->now_hns, &s->streams[user]);
     if (s->last_status != KVS_OK) s->streams[user] = NULL;
-    else s->streams[user]->is_unusual |= s->is_unusual;
+    else s->streams[user]->packer.is_unusual |= s->is_unusual;
     return s->streams[user];
 }
 

@@ -103,9 +103,9 @@ static void test_what_is_lent_outlives_its_frames(void)
             (void)service_put_as(&s, s.streams[1], ms, as);
         }
         CHECK(is_unchanged(&r));
-        CHECK(s.streams[1]->lent_count == 1);
+        CHECK(s.streams[1]->lents.count == 1);
         (void)give_back(&s, session, &r);
-        CHECK(s.streams[1]->lent_count == 0);
+        CHECK(s.streams[1]->lents.count == 0);
         service_down(&s);
     }
 }

@@ -328,7 +328,7 @@ static void test_notices_have_an_end_and_orders_do_not(void)
          i++) { /* a drain that takes exactly what is queued hears of the rest by the next one */
         service_put_as(&s, stream, 300000 - i, (struct put_as) { .dts_ms = 300000 - i, .flags = KVS_FRAME_KEY });
     }
-    uint32_t queued = stream->actions.count;
+    uint32_t queued = stream->out.actions.count;
     CHECK_EQ(kvs_client_next_actions(s.client, actions, queued), queued);
     CHECK_EQ(kvs_client_next_actions(s.client, actions, 10), 1);
     CHECK_EQ(actions[0].kind, KVS_ACTION_NOTICES_LOST);
@@ -484,7 +484,7 @@ static void test_deadlines_in_order(void)
         due = kvs_client_next_deadline(s.client);
     }
     CHECK(pokes >= 600 && pokes <= 667);
-    for (uint32_t i = 1; i < 1000; i += 3) CHECK_EQ(streams[i]->is_ended, 1);
+    for (uint32_t i = 1; i < 1000; i += 3) CHECK_EQ(streams[i]->packer.is_ended, 1);
     service_down(&s);
     free(streams);
 }

@@ -351,7 +351,7 @@ static void test_header_length_and_segment_uuid(void)
         CHECK_EQ(seen.header_size, header);
         CHECK_EQ(newest(&s)->size, header + 100 * (100 + KVS_MKV_BLOCK_SIZE) + 10 * KVS_MKV_CLUSTER_SIZE);
         const uint8_t *at = newest(&s)->bytes + KVS_MKV_SEGMENT_UUID_OFFSET;
-        CHECK_EQ(memcmp(at, i == 0 ? uuid : stream->segment_uuid, 16), 0);
+        CHECK_EQ(memcmp(at, i == 0 ? uuid : stream->mode.segment_uuid, 16), 0);
         mkv_forget(&seen);
         service_down(&s);
     }
