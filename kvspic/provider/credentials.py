@@ -33,6 +33,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+RENEWAL_S = 20 * 60.0  # before keys expire: botocore renews them 15 minutes before
+
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
@@ -114,6 +116,9 @@ class BotocoreCredentials:
         self._kept: Credentials | None = None
 
     async def get(self, *, refresh: bool = False) -> Credentials:
+        kept = self._kept
+        if kept is not None and not refresh and (kept.expiry_s is None or self._now_s() < kept.expiry_s - RENEWAL_S):
+            return kept  # botocore would give the same: that needs no thread
         return await in_thread(functools.partial(self.get_now, refresh=refresh))
 
     def get_now(self, *, refresh: bool = False) -> Credentials:
@@ -174,8 +179,10 @@ class BotocoreCredentials:
 
     def _now(self) -> datetime.datetime:
         """What botocore judges expiries by; nothing has expired before the service has told its time."""
-        now_s = self._clock.now() if self._clock.is_known else 0.0
-        return datetime.datetime.fromtimestamp(now_s, datetime.timezone.utc)
+        return datetime.datetime.fromtimestamp(self._now_s(), datetime.timezone.utc)
+
+    def _now_s(self) -> float:
+        return self._clock.now() if self._clock.is_known else 0.0
 
 
 class _LoopbackCredentials:
