@@ -43,6 +43,7 @@ PYTHON_BENCHMARKS = {
     "reader": "the Matroska reader of the endpoint and of `kvspic get`",
     "upload_file": "as fast as it goes: an offline stream, and a file by the command line",
     "upload_calls": "Python calls for a frame on its way to the kernel",
+    "opening": "processor time to open a stream, new and existing, over TLS",
     "uploads": "1 to 300 cameras of 2 Mbit/s over TLS, out of phase, and 100 in phase",
     "get": "media that come back, and what the endpoint keeps of 50 uploads",
     "bench": "the controller of 100 agents, and how close together four agents begin",

@@ -3,9 +3,9 @@
 One client per process, plane, region and endpoint, made without botocore's own signing: a hook signs each request as it
 leaves, with the keys and the clock of the call that made it. botocore retries nothing: the core decides what to repeat.
 
-The calls of the control plane are four, all JSON by POST, and each stream needs some to open. They leave botocore's HTTP
-session as botocore would send them, without its events, serializer and parser, which were three quarters of their cost;
-an answer that is not the usual one is read by its parser.
+The calls of the control plane are four, all JSON by POST, and each stream needs some to open. They leave by botocore's
+HTTP session as botocore would send them, without its events, serializer and parser, which were two thirds of their
+cost; an answer that is not the usual one is read by its parser.
 """
 
 from __future__ import annotations
