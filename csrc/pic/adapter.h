@@ -144,13 +144,14 @@ struct pic_client {
 
 void pic_lock(struct pic_client *client);
 void pic_unlock(struct pic_client *client);
+/* A client's host always has locks, and a target its own. */
 static inline void pic_lock_target(struct pic_client *client, const struct pic_target *target)
 {
-    kvs_host_lock(&client->host, target->lock);
+    client->host.lock(client->host.ctx, target->lock);
 }
 static inline void pic_unlock_target(struct pic_client *client, const struct pic_target *target)
 {
-    kvs_host_unlock(&client->host, target->lock);
+    client->host.unlock(client->host.ctx, target->lock);
 }
 /* Its target's. */
 static inline void pic_lock_stream(const struct pic_stream *stream)
@@ -167,7 +168,11 @@ uint64_t pic_now(struct pic_client *client);
 uint64_t pic_clock_of(struct pic_client *client, uint64_t time_hns);
 uint64_t pic_time_of(struct pic_client *client, uint64_t clock_hns);
 void pic_client_release(struct pic_client *client);
-void pic_stream_release(struct pic_stream *stream);
+void pic_stream_let_go(struct pic_stream *stream); /* of a closed one */
+static inline void pic_stream_release(struct pic_stream *stream)
+{
+    if (!pic_slot_try_release(stream->slot)) pic_stream_let_go(stream);
+}
 /* Shuts down and destroys a stream whose handle has just been closed by the caller. */
 void pic_stream_close(struct pic_stream *stream);
 void pic_random_name(struct pic_client *client, char *name, uint32_t size);

@@ -23,22 +23,24 @@ STATUS pic_enter_client(UINT64 handle, struct pic_call *call)
 }
 
 /* A thread that drains for others must not keep its own stream from being freed: it keeps the client only. */
+static STATUS leave_and_settle(struct pic_call *call, STATUS status)
+{
+    struct pic_client *client = call->client;
+    if (call->stream != NULL) {
+        pic_slot_hold(client->slot);
+        pic_stream_release(call->stream);
+    }
+    pic_settle(client, call->now_hns);
+    pic_client_release(client);
+    return status;
+}
+
 STATUS pic_leave(struct pic_call *call, STATUS status)
 {
     struct pic_client *client = call->client;
-    if (call->stream == NULL) {
-        pic_settle(client, call->now_hns);
-        pic_client_release(client);
-        return status;
-    }
-    if (atomic_load(&client->woken) == 0 && call->now_hns < atomic_load(&client->deadline_hns)) {
-        pic_stream_release(call->stream);
-        return status;
-    }
-    pic_slot_hold(client->slot);
+    if (call->stream == NULL || atomic_load(&client->woken) != 0 || call->now_hns >= atomic_load(&client->deadline_hns))
+        return leave_and_settle(call, status);
     pic_stream_release(call->stream);
-    pic_settle(client, call->now_hns);
-    pic_client_release(client);
     return status;
 }
 

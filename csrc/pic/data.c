@@ -43,9 +43,9 @@ static STATUS put_once(struct pic_call *call, const Frame *frame, uint64_t now_h
     kvs_status status = kvs_stream_put_frame(core, frame->frameData, frame->size, frame->presentationTs,
                                              frame->decodingTs, frame->duration, frame->trackId,
                                              (uint32_t)frame->flags & 7u, now_hns);
-    if (status != KVS_E_STORE_FULL || call->stream->info.streamCaps.streamingType != STREAMING_TYPE_OFFLINE)
-        return pic_status_of(status);
-    return STATUS_WAIT_FAILED; /* wait, then again */
+    if (status >= KVS_OK) return STATUS_SUCCESS;
+    int waits = status == KVS_E_STORE_FULL && call->stream->info.streamCaps.streamingType == STREAMING_TYPE_OFFLINE;
+    return waits ? STATUS_WAIT_FAILED /* wait, then again */ : pic_status_of(status);
 }
 
 static int is_interrupted(const struct pic_stream *stream)
@@ -107,10 +107,9 @@ static void note_rate(struct pic_call *call, const Frame *frame)
 }
 
 /* How long all that is unsent lasts, when that is more than the program wants; else 0. */
-static uint64_t latency_of(const struct pic_stream *stream)
+static uint64_t latency_of(const struct pic_stream *stream, uint64_t most_hns)
 {
-    uint64_t most_hns = stream->info.streamCaps.maxLatency;
-    if (most_hns == 0 || stream->client->callbacks.streamLatencyPressureFn == NULL) return 0;
+    if (stream->client->callbacks.streamLatencyPressureFn == NULL) return 0;
     struct kvs_stream_metrics metrics = { .size = sizeof metrics };
     (void)kvs_stream_metrics(stream->core, &metrics);
     return metrics.duration_unsent_hns > most_hns ? metrics.duration_unsent_hns : 0;
@@ -120,7 +119,8 @@ static STATUS leave_put(struct pic_call *call, const Frame *frame, STATUS status
 {
     struct pic_stream *stream = call->stream;
     int tells = call->client->callbacks.streamDataAvailableFn != NULL;
-    uint64_t latency_hns = STATUS_SUCCEEDED(status) ? latency_of(stream) : 0;
+    uint64_t most_hns = stream->info.streamCaps.maxLatency;
+    uint64_t latency_hns = most_hns != 0 && STATUS_SUCCEEDED(status) ? latency_of(stream, most_hns) : 0;
     if (STATUS_SUCCEEDED(status) && !tells && !stream->info.streamCaps.recalculateMetrics && latency_hns == 0)
         return pic_leave(call, status);
     pic_lock_stream(stream);
@@ -212,18 +212,23 @@ static void note_transfer(struct pic_call *call)
     rates->transfer_rate = rates->transfer_rate > 0 ? average(rates->transfer_rate, rate) : rate;
 }
 
-/* What is known of the upload that is now read; its `core` is KVS_UPLOAD_NONE when that is nothing. */
-static struct pic_upload begin_read(struct pic_call *call, UPLOAD_HANDLE handle)
+/* What a read has to know of its upload. */
+struct reading {
+    uint64_t core, stale_from_hns;
+    uint8_t has_read, is_aborted;
+};
+
+/* 0 when there is no such upload. */
+static int begin_read(struct pic_call *call, UPLOAD_HANDLE handle, struct reading *out)
 {
-    struct pic_upload known = { .core = KVS_UPLOAD_NONE };
     pic_lock_stream(call->stream);
     const struct pic_upload *upload = pic_upload_find(call->stream, handle);
     if (upload != NULL) {
-        known = *upload;
+        *out = (struct reading){ upload->core, upload->stale_from_hns, upload->has_read, upload->is_aborted };
         call->stream->last_upload = handle;
     }
     pic_unlock_stream(call->stream);
-    return known;
+    return upload != NULL;
 }
 
 /* Most reads change nothing that the lock is for. */
@@ -267,14 +272,14 @@ STATUS getKinesisVideoStreamData(STREAM_HANDLE streamHandle, UPLOAD_HANDLE uploa
                                  UINT32 bufferSize, PUINT32 pFilledSize)
 {
     struct pic_call call;
+    struct reading known;
     enum kvs_read_state state = KVS_READ_END;
     if (pBuffer == NULL || pFilledSize == NULL) return STATUS_NULL_ARG;
     *pFilledSize = 0;
     if (bufferSize == 0 || !IS_VALID_UPLOAD_HANDLE(uploadHandle)) return STATUS_INVALID_ARG;
     STATUS status = pic_enter_stream(streamHandle, &call);
     if (STATUS_FAILED(status)) return status;
-    struct pic_upload known = begin_read(&call, uploadHandle);
-    if (known.core == KVS_UPLOAD_NONE) return pic_leave(&call, STATUS_UPLOAD_HANDLE_ABORTED);
+    if (!begin_read(&call, uploadHandle, &known)) return pic_leave(&call, STATUS_UPLOAD_HANDLE_ABORTED);
     uint32_t room = bufferSize < INT32_MAX ? bufferSize : INT32_MAX;
     kvs_status filled = kvs_upload_read(call.stream->core, known.core, pBuffer, room, &state, call.now_hns);
     if (filled > 0) atomic_fetch_add(&call.stream->rates.sample_bytes, (uint64_t)filled);
@@ -365,7 +370,7 @@ STATUS kinesisVideoStreamFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HANDLE u
         tell_stray_ack(&call, uploadHandle, pFragmentAck);
         return pic_leave(&call, STATUS_SUCCESS);
     }
-    int was_failed = is_failed(&call);
+    int was_failed = pFragmentAck->ackType != FRAGMENT_ACK_TYPE_ERROR || is_failed(&call); /* no other makes it fail */
     core_ack(call.stream, pFragmentAck, &ack);
     status = pic_status_of(kvs_upload_ack(call.stream->core, core, &ack, call.now_hns));
     return pic_leave(&call, failed_by(&call, status, was_failed, ack.error_id));

@@ -2,40 +2,31 @@
  * number reads memory that stays; the counters of a slot live in one word, changed by compare-and-swap. */
 #include "pic/handle.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "pic/sync.h"
 
 #define SEGMENT_SLOTS 1024u
 #define SEGMENTS_MAX 2048u
-#define SLOT_SIZE 64u
 #define INDEX_BITS 21u
 #define INDEX_MASK 0x1FFFFFu
 #define GENERATION_MASK 0x7FFFFu
-#define HANDLE_MASK (UINT64_C(0xF) << 60 | (uint64_t)GENERATION_MASK << INDEX_BITS | INDEX_MASK)
-#define CLOSED (UINT64_C(1) << 31)
+#define NAME_MASK (~(uint64_t)INDEX_MASK) /* of a handle: all but the index */
 #define NO_SLOT UINT32_MAX
-
-/* Threads change the words of different slots: none shares a line of the cache with another. */
-struct pic_slot {
-    _Atomic uint64_t word;          /* kind << 56 | generation << 32 | CLOSED | references */
-    void *object;
-    uint32_t index, next_free;
-    uint8_t apart[SLOT_SIZE - 2 * sizeof(uint64_t) - 2 * sizeof(uint32_t)];
-};
 
 static struct pic_slot *_Atomic segments[SEGMENTS_MAX];
 static uint32_t slot_count, first_free = NO_SLOT, last_free = NO_SLOT; /* under the global lock */
 
-static uint64_t head_of(uint32_t kind, uint32_t generation) { return (uint64_t)kind << 24 | generation; }
 static uint32_t generation_of(uint64_t handle) { return (uint32_t)(handle >> INDEX_BITS) & GENERATION_MASK; }
 uint32_t pic_handle_kind(uint64_t handle) { return (uint32_t)(handle >> 60); }
+static uint64_t name_of(uint32_t kind, uint32_t generation)
+{
+    return (uint64_t)kind << 60 | (uint64_t)generation << INDEX_BITS;
+}
 
 static struct pic_slot *slot_of(uint64_t handle)
 {
     uint32_t index = (uint32_t)handle & INDEX_MASK;
-    if ((handle & ~HANDLE_MASK) != 0) return NULL;
     struct pic_slot *segment = atomic_load_explicit(&segments[index / SEGMENT_SLOTS], memory_order_acquire);
     return segment == NULL ? NULL : &segment[index % SEGMENT_SLOTS];
 }
@@ -50,7 +41,7 @@ static int grow(void)
     for (uint32_t i = 0; i < SEGMENT_SLOTS; i++) {
         segment[i].index = slot_count + i;
         segment[i].next_free = i + 1 < SEGMENT_SLOTS ? slot_count + i + 1 : NO_SLOT;
-        atomic_init(&segment[i].word, UINT64_C(1) << 32);
+        atomic_init(&segment[i].word, name_of(PIC_KIND_NONE, 1));
     }
     atomic_store_explicit(&segments[slot_count / SEGMENT_SLOTS], segment, memory_order_release);
     first_free = slot_count;
@@ -70,19 +61,19 @@ struct pic_slot *pic_slot_new(uint32_t kind, void *object, uint64_t *handle_out)
     }
     pic_global_unlock();
     if (slot == NULL) return NULL;
-    uint32_t generation = (uint32_t)(atomic_load(&slot->word) >> 32) & GENERATION_MASK;
+    uint64_t name = name_of(kind, generation_of(atomic_load(&slot->word)));
     slot->object = object;
-    *handle_out = (uint64_t)kind << 60 | (uint64_t)generation << INDEX_BITS | slot->index;
-    atomic_store(&slot->word, head_of(kind, generation) << 32 | 1u);
+    *handle_out = name | slot->index;
+    atomic_store(&slot->word, name | 1u);
     return slot;
 }
 
 /* Used last after all others that are free, so that a generation comes around as late as can be. */
 void pic_slot_free(struct pic_slot *slot)
 {
-    uint32_t generation = ((uint32_t)(atomic_load(&slot->word) >> 32) + 1u) & GENERATION_MASK;
+    uint32_t generation = (generation_of(atomic_load(&slot->word)) + 1u) & GENERATION_MASK;
     pic_global_lock();
-    atomic_store(&slot->word, (uint64_t)(generation != 0 ? generation : 1u) << 32);
+    atomic_store(&slot->word, name_of(PIC_KIND_NONE, generation != 0 ? generation : 1u));
     slot->next_free = NO_SLOT;
     if (last_free == NO_SLOT) first_free = slot->index;
     else slot_at(last_free)->next_free = slot->index;
@@ -97,46 +88,33 @@ static void *change(uint64_t handle, uint32_t kind, uint64_t add)
     if (slot == NULL || pic_handle_kind(handle) != kind) return NULL;
     uint64_t word = atomic_load(&slot->word);
     do {
-        if (word >> 32 != head_of(kind, generation_of(handle)) || (word & CLOSED) != 0) return NULL;
+        if ((word & (NAME_MASK | PIC_CLOSED)) != (handle & NAME_MASK)) return NULL;
     } while (!atomic_compare_exchange_weak(&slot->word, &word, word + add));
     return slot->object;
 }
 
 void *pic_acquire(uint64_t handle, uint32_t kind) { return change(handle, kind, 1); }
-void *pic_close(uint64_t handle, uint32_t kind) { return change(handle, kind, CLOSED); }
+void *pic_close(uint64_t handle, uint32_t kind) { return change(handle, kind, PIC_CLOSED); }
 
 int pic_was_valid(uint64_t handle, uint32_t kind)
 {
     struct pic_slot *slot = slot_of(handle);
     if (slot == NULL || pic_handle_kind(handle) != kind) return 0;
+    if (handle != (name_of(kind, generation_of(handle)) | slot->index)) return 0;
     uint64_t word = atomic_load(&slot->word);
-    uint32_t generation = (uint32_t)(word >> 32) & GENERATION_MASK;
-    if (generation_of(handle) == generation) return (word & CLOSED) != 0;
+    uint32_t generation = generation_of(word);
+    if (generation_of(handle) == generation) return (word & PIC_CLOSED) != 0;
     return generation_of(handle) != 0 && generation_of(handle) < generation;
 }
 
 void pic_slot_hold(struct pic_slot *slot) { atomic_fetch_add(&slot->word, 1); }
 
-int pic_slot_try_release(struct pic_slot *slot)
-{
-    uint64_t word = atomic_load(&slot->word);
-    do {
-        if (word & CLOSED) return 0;
-    } while (!atomic_compare_exchange_weak(&slot->word, &word, word - 1));
-    return 1;
-}
-
 uint32_t pic_slot_drop(struct pic_slot *slot)
 {
-    return (uint32_t)(atomic_fetch_sub(&slot->word, 1) & (CLOSED - 1u)) - 1u;
+    return (uint32_t)(atomic_fetch_sub(&slot->word, 1) & (PIC_CLOSED - 1u)) - 1u;
 }
 
 uint32_t pic_slot_references(const struct pic_slot *slot)
 {
-    return (uint32_t)(atomic_load((_Atomic uint64_t *)&slot->word) & (CLOSED - 1u));
-}
-
-int pic_slot_is_closed(const struct pic_slot *slot)
-{
-    return (atomic_load((_Atomic uint64_t *)&slot->word) & CLOSED) != 0;
+    return (uint32_t)(atomic_load((_Atomic uint64_t *)&slot->word) & (PIC_CLOSED - 1u));
 }

@@ -2,15 +2,26 @@
  *
  * A handle is kind (4 bits), 0 (20), generation (19), index (21). An object has one handle, always the same number:
  * programs compare it and use it as a key. Looking up takes no lock. A slot counts references; closing it makes the
- * handle invalid for everybody and hands its last reference, the handle's own, to the closer. */
+ * handle invalid for everybody and hands its last reference, the handle's own, to the closer.
+ * What every call of a program does stands here, to be compiled into the call. */
 #ifndef KVS_PIC_HANDLE_H
 #define KVS_PIC_HANDLE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
+
+#define PIC_SLOT_SIZE 64u
+#define PIC_CLOSED (UINT64_C(1) << 20) /* below it the references: as many as streams of a client, and threads */
 
 enum pic_kind { PIC_KIND_NONE = 0, PIC_KIND_CLIENT = 5, PIC_KIND_STREAM = 6 };
 
-struct pic_slot;
+/* Threads change the words of different slots: none shares a line of the cache with another. */
+struct pic_slot {
+    _Atomic uint64_t word;          /* the handle's kind and generation in their places | PIC_CLOSED | references */
+    void *object;
+    uint32_t index, next_free;
+    uint8_t apart[PIC_SLOT_SIZE - 2 * sizeof(uint64_t) - 2 * sizeof(uint32_t)];
+};
 
 /* A slot for the object, open, with one reference. NULL: no memory, or as many objects as there can be. */
 struct pic_slot *pic_slot_new(uint32_t kind, void *object, uint64_t *handle_out);
@@ -26,9 +37,22 @@ void *pic_close(uint64_t handle, uint32_t kind);
 int pic_was_valid(uint64_t handle, uint32_t kind);
 
 void pic_slot_hold(struct pic_slot *slot);          /* the caller has a reference already, or the owner's lock */
-int pic_slot_try_release(struct pic_slot *slot);    /* 0: it is closed, so pic_slot_drop it under the owner's lock */
 uint32_t pic_slot_drop(struct pic_slot *slot);      /* how many are left */
 uint32_t pic_slot_references(const struct pic_slot *slot);
-int pic_slot_is_closed(const struct pic_slot *slot);
+
+/* 0: it is closed, so pic_slot_drop it under the owner's lock. */
+static inline int pic_slot_try_release(struct pic_slot *slot)
+{
+    uint64_t word = atomic_load(&slot->word);
+    do {
+        if (word & PIC_CLOSED) return 0;
+    } while (!atomic_compare_exchange_weak(&slot->word, &word, word - 1));
+    return 1;
+}
+
+static inline int pic_slot_is_closed(const struct pic_slot *slot)
+{
+    return (atomic_load((_Atomic uint64_t *)&slot->word) & PIC_CLOSED) != 0;
+}
 
 #endif

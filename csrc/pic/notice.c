@@ -110,31 +110,24 @@ static void tell_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 du
                                            size);
 }
 
-/* Whose reader is told; it is then told of all that there is. */
-static struct pic_upload take_notice(struct pic_stream *stream, const struct pic_upload *upload)
-{
-    static const struct pic_upload none = { .core = KVS_UPLOAD_NONE };
-    if (upload == pic_upload_open(stream)) stream->target.wants_data_notice = 0;
-    return upload != NULL ? *upload : none;
-}
-
 /* As much as can be read now. (0, 0) would say that the upload is over: tags at the end and the news that the last ACK
  * has come last 1. */
-static void tell_unsent(struct pic_stream *stream, const struct pic_upload *upload, int has_news)
+static void tell_unsent(struct pic_stream *stream, UPLOAD_HANDLE handle, uint64_t core, int has_news)
 {
     uint64_t bytes = 0, duration_hns = 0;
-    if (upload->core == KVS_UPLOAD_NONE || stream->client->callbacks.streamDataAvailableFn == NULL) return;
-    if (kvs_upload_unsent(stream->core, upload->core, &bytes, &duration_hns) != KVS_OK) return;
-    if (bytes == 0 && !has_news) return;
-    tell_data(stream, upload->handle, duration_hns != 0 ? duration_hns : 1, bytes);
+    if (kvs_upload_unsent(stream->core, core, &bytes, &duration_hns) != KVS_OK || (bytes == 0 && !has_news)) return;
+    tell_data(stream, handle, duration_hns != 0 ? duration_hns : 1, bytes);
 }
 
+/* The notice says all that there is: one that was wanted for the same upload is given with it. */
 static void data(struct pic_stream *stream, const struct kvs_action *action)
 {
     pic_lock_stream(stream);
-    struct pic_upload upload = take_notice(stream, pic_upload_of_core(stream, action->upload));
+    const struct pic_upload *upload = pic_upload_of_core(stream, action->upload);
+    UPLOAD_HANDLE handle = upload != NULL ? upload->handle : INVALID_UPLOAD_HANDLE_VALUE;
+    if (upload == pic_upload_open(stream)) stream->target.wants_data_notice = 0;
     pic_unlock_stream(stream);
-    tell_unsent(stream, &upload, 1);
+    if (IS_VALID_UPLOAD_HANDLE(handle)) tell_unsent(stream, handle, action->upload, 1);
 }
 
 /* As programs of the field know it: data with each frame put, not only when their reader waits; latency with each put
@@ -144,13 +137,16 @@ void pic_tell_pending(struct pic_stream *stream)
     const ClientCallbacks *callbacks = &stream->client->callbacks;
     struct pic_target *target = &stream->target;
     uint64_t latency_hns = target->latency_hns, stale_hns = target->stale_hns;
-    int has_data = target->wants_data_notice;
-    struct pic_upload upload = take_notice(stream, pic_upload_open(stream));
+    const struct pic_upload *upload = target->wants_data_notice ? pic_upload_open(stream) : NULL;
+    int has_data = upload != NULL;
+    UPLOAD_HANDLE handle = has_data ? upload->handle : INVALID_UPLOAD_HANDLE_VALUE;
+    uint64_t core = has_data ? upload->core : KVS_UPLOAD_NONE;
     target->latency_hns = target->stale_hns = 0;
+    target->wants_data_notice = 0;
     pic_unlock_stream(stream);
     if (latency_hns != 0) (void)callbacks->streamLatencyPressureFn(callbacks->customData, stream->handle, latency_hns);
     if (stale_hns != 0) (void)callbacks->streamConnectionStaleFn(callbacks->customData, stream->handle, stale_hns);
-    if (has_data) tell_unsent(stream, &upload, 0);
+    if (has_data) tell_unsent(stream, handle, core, 0);
     pic_lock_stream(stream);
 }
 

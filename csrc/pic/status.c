@@ -8,7 +8,6 @@ struct pair {
 
 /* What is not listed is STATUS_INTERNAL_ERROR: a status that no function of pic.h can meet. */
 static const struct pair STATUSES[] = {
-    { KVS_OK, STATUS_SUCCESS },
     { KVS_E_NULL_ARG, STATUS_NULL_ARG },
     { KVS_E_INVALID_ARG, STATUS_INVALID_ARG },
     { KVS_E_HOST, STATUS_INVALID_ARG },
@@ -173,7 +172,7 @@ static const struct result_pair RESULTS[] = {
 
 STATUS pic_status_of(kvs_status status)
 {
-    if (status > 0) return STATUS_SUCCESS;
+    if (status >= KVS_OK) return STATUS_SUCCESS;
     for (size_t i = 0; i < sizeof STATUSES / sizeof STATUSES[0]; i++) {
         if (STATUSES[i].ours == status) return STATUSES[i].theirs;
     }

@@ -342,9 +342,8 @@ static uint32_t drop(struct pic_stream *stream)
     return left;
 }
 
-void pic_stream_release(struct pic_stream *stream)
+void pic_stream_let_go(struct pic_stream *stream)
 {
-    if (pic_slot_try_release(stream->slot)) return;
     struct pic_client *client = stream->client;
     pic_lock(client);
     uint32_t left = drop(stream);
