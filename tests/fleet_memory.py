@@ -62,10 +62,11 @@ class MemoryTx:
     def jobs(self, ids, *, lock=False):
         return {job_id: replace(self.tables.jobs[job_id]) for job_id in sorted(ids) if job_id in self.tables.jobs}
 
-    def reported(self, ids):
+    def heard(self, handler, ids):
         columns = ("id", "epoch", "status", "handler", "incarnation", "is_moving")
         rows = self.jobs(ids).values()
-        return {row.id: Reported(*(getattr(row, name) for name in columns), row.source["url"]) for row in rows}
+        found = {row.id: Reported(*(getattr(row, name) for name in columns), row.source["url"]) for row in rows}
+        return self.handler(handler), found
 
     def jobs_named(self, names):
         return {row.name: row for row in self.tables.jobs.values() if row.name in names}
@@ -146,8 +147,10 @@ class MemoryTx:
 
     overwrites = False
 
-    def renew(self, handler, incarnation, jobs, until):
+    def renew(self, handler, incarnation, jobs, until, seen=None):
         renewed = set()
+        if seen is not None:
+            self.saw_handler(seen)
         for key, lease in self.of(handler, incarnation, jobs):
             self.tables.leases[key] = replace(lease, until=self.later(lease.until, until))
             renewed.add(lease.job_id)
@@ -199,9 +202,6 @@ class MemoryTx:
 
     def stats(self, ids):
         return {}
-
-    def put_stats(self, stats):
-        pass
 
     def handler(self, name):
         return self.copy_of(self.tables.handlers.get(name))

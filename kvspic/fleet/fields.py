@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kvspic.fleet.errors import BadFieldError
@@ -20,6 +21,7 @@ REQUIRED = object()
 """The default of a field that must be given."""
 WHOLE_MAX = 2**63 - 1
 _TYPES = {"text": "string", "whole": "integer", "number": "number", "flag": "boolean", "list": "array"}
+_Check = Callable[[Any], Any]
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -56,10 +58,24 @@ class Field:
     cut: bool = False
     text: str = ""
 
+    @cached_property
+    def check(self) -> _Check:
+        """The check of one value, made once; it returns the value as it is used, or raises _Wrong."""
+        check = _CHECKS[self.kind](self)
+
+        def check_given(value: Any) -> Any:
+            if value is not None:
+                return check(value)
+            if self.is_nullable:
+                return None
+            raise _Wrong("must not be null")
+
+        return check_given
+
 
 def storable(text: str) -> str:
     """Return a text that every database stores: NUL and lone surrogates become U+FFFD."""
-    return _UNSTORABLE.sub("\ufffd", text)
+    return text if text.isascii() and "\x00" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def check_body(fields: Sequence[Field], raw: Any, where: str = "", *, is_open: bool = False) -> dict[str, Any]:
@@ -72,13 +88,10 @@ def check_body(fields: Sequence[Field], raw: Any, where: str = "", *, is_open: b
     Raises:
         BadFieldError: the first field that is wrong, unknown or missing.
     """
-    if not isinstance(raw, Mapping):
-        raise BadFieldError(where, f"must be an object, not {_kind_of(raw)}")
-    known = {field.name for field in fields}
-    unknown = [str(key) for key in raw if key not in known]
-    if unknown and not is_open:
-        raise BadFieldError(_join(where, unknown[0]), f"is not a field here; fields are {', '.join(sorted(known))}")
-    return {field.name: _member(field, raw, where) for field in fields}
+    try:
+        return _members(fields, frozenset() if is_open else frozenset(field.name for field in fields), raw)
+    except _Wrong as wrong:
+        raise BadFieldError(wrong.within(where).lstrip("."), wrong.message) from None
 
 
 def check_query(fields: Sequence[Field], raw: Mapping[str, str]) -> dict[str, Any]:
@@ -93,95 +106,159 @@ def check_query(fields: Sequence[Field], raw: Mapping[str, str]) -> dict[str, An
     return check_body(fields, plain)
 
 
-def _member(field: Field, raw: Mapping[str, Any], where: str) -> Any:
-    name = _join(where, field.name)
-    if field.name not in raw:
-        if field.default is REQUIRED:
-            raise BadFieldError(name, "is missing")
-        if field.fields is not None and field.default == {}:
-            return check_body(field.fields, {}, name)
-        return field.default
-    return _value(field, raw[field.name], name)
+class _Wrong(Exception):
+    """A value that is not allowed. Its place is put together on the way out: a value that is allowed needs no name."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = ""
+
+    def within(self, outer: str) -> str:
+        """The place is a part of ``outer``; return it whole."""
+        self.place = outer + self.place
+        return self.place
 
 
-def _value(field: Field, value: Any, name: str) -> Any:
-    if value is None:
-        if field.is_nullable:
-            return None
-        raise BadFieldError(name, "must not be null")
-    return _CHECKS[field.kind](field, value, name)
+def _members(fields: Sequence[Field], known: frozenset[str], raw: Any) -> dict[str, Any]:
+    """Check the members of an object; ``known`` are the only ones allowed, unless it is empty."""
+    if not isinstance(raw, Mapping):
+        raise _Wrong(f"must be an object, not {_kind_of(raw)}")
+    if known and not known.issuperset(raw):
+        wrong = _Wrong(f"is not a field here; fields are {', '.join(sorted(known))}")
+        wrong.within(f".{next(key for key in raw if key not in known)}")
+        raise wrong
+    found = {}
+    for field in fields:
+        name = field.name
+        try:
+            found[name] = field.check(raw[name]) if name in raw else _absent(field)
+        except _Wrong as wrong:
+            wrong.within(f".{name}")
+            raise
+    return found
 
 
-def _text(field: Field, value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise BadFieldError(name, f"must be a text, not {_kind_of(value)}")
-    if field.cut:
+def _absent(field: Field) -> Any:
+    if field.default is REQUIRED:
+        raise _Wrong("is missing")
+    return field.check({}) if field.fields is not None and field.default == {} else field.default
+
+
+def _text(field: Field) -> _Check:
+    choices, size_max = frozenset(field.choices), field.size_max or math.inf
+    fits = re.compile(field.pattern or r"(?s:.*)").fullmatch
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise _Wrong(f"must be a text, not {_kind_of(value)}")
+        if choices and value not in choices:
+            raise _Wrong(f"must be one of {', '.join(field.choices)}")
+        if len(value) > size_max:
+            raise _Wrong(f"has {len(value)} characters, allowed are {field.size_max}")
+        if not fits(value):
+            raise _Wrong(f"must match {field.pattern}")
+        if _UNSTORABLE.search(value):
+            raise _Wrong("holds a NUL character or half a character")
+        return value
+
+    def cut(value: Any) -> str:
+        if not isinstance(value, str):
+            raise _Wrong(f"must be a text, not {_kind_of(value)}")
         return storable(value)[: field.size_max]
-    if field.choices and value not in field.choices:
-        raise BadFieldError(name, f"must be one of {', '.join(field.choices)}")
-    if field.size_max and len(value) > field.size_max:
-        raise BadFieldError(name, f"has {len(value)} characters, allowed are {field.size_max}")
-    if field.pattern and not re.fullmatch(field.pattern, value):
-        raise BadFieldError(name, f"must match {field.pattern}")
-    if _UNSTORABLE.search(value):
-        raise BadFieldError(name, "holds a NUL character or half a character")
-    return value
+
+    return cut if field.cut else check
 
 
-def _number(field: Field, value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BadFieldError(name, f"must be a number, not {_kind_of(value)}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise BadFieldError(name, "must be a finite number")
-    _check_range(field, value, name)
-    return value
+def _number(field: Field) -> _Check:
+    is_in_range = _range(field)
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise _Wrong(f"must be a number, not {_kind_of(value)}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _Wrong("must be a finite number")
+        is_in_range(value)
+        return value
+
+    return check
 
 
-def _whole(field: Field, value: Any, name: str) -> int:
-    if isinstance(value, float) and value.is_integer() and abs(value) <= WHOLE_MAX:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadFieldError(name, f"must be a whole number, not {_kind_of(value)}")
-    _check_range(field, value, name)
-    return value
+def _whole(field: Field) -> _Check:
+    is_in_range = _range(field)
+
+    def check(value: Any) -> int:
+        if isinstance(value, float) and value.is_integer() and abs(value) <= WHOLE_MAX:
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _Wrong(f"must be a whole number, not {_kind_of(value)}")
+        is_in_range(value)
+        return value
+
+    return check
 
 
-def _check_range(field: Field, value: float, name: str) -> None:
+def _range(field: Field) -> Callable[[float], None]:
     low = 0 if field.low is None else field.low
     high = WHOLE_MAX if field.high is None else field.high
-    if not low <= value <= high:
-        raise BadFieldError(name, f"must be between {_plain(low)} and {_plain(high)}")
+
+    def check(value: float) -> None:
+        if not low <= value <= high:
+            raise _Wrong(f"must be between {_plain(low)} and {_plain(high)}")
+
+    return check
 
 
 def _plain(bound: float) -> str:
     return str(int(bound)) if float(bound).is_integer() else str(bound)
 
 
-def _flag(field: Field, value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise BadFieldError(name, f"must be true or false, not {_kind_of(value)}")
-    return value
+def _flag(field: Field) -> _Check:
+    def check(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise _Wrong(f"must be true or false, not {_kind_of(value)}")
+        return value
+
+    return check
 
 
-def _list(field: Field, value: Any, name: str) -> list[Any]:
-    if not isinstance(value, (list, tuple)):
-        raise BadFieldError(name, f"must be a list, not {_kind_of(value)}")
-    if field.size_max and len(value) > field.size_max:
-        raise BadFieldError(name, f"has {len(value)} items, allowed are {field.size_max}")
-    if field.item is None:
-        return list(value)
-    return [_value(field.item, item, f"{name}[{index}]") for index, item in enumerate(value)]
+def _list(field: Field) -> _Check:
+    size_max, item = field.size_max or math.inf, field.item
+
+    def check(value: Any) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            raise _Wrong(f"must be a list, not {_kind_of(value)}")
+        if len(value) > size_max:
+            raise _Wrong(f"has {len(value)} items, allowed are {field.size_max}")
+        if item is None:
+            return list(value)
+        found: list[Any] = []
+        try:
+            for one in value:
+                found.append(item.check(one))
+        except _Wrong as wrong:
+            wrong.within(f"[{len(found)}]")
+            raise
+        return found
+
+    return check
 
 
-def _object(field: Field, value: Any, name: str) -> dict[str, Any]:
-    if field.fields is None:
-        if not isinstance(value, Mapping):
-            raise BadFieldError(name, f"must be an object, not {_kind_of(value)}")
-        return dict(value)
-    return check_body(field.fields, value, name, is_open=field.is_open)
+def _object(field: Field) -> _Check:
+    fields = field.fields
+    if fields is None:
+        return _any_object
+    known = frozenset() if field.is_open else frozenset(member.name for member in fields)
+    return lambda value: _members(fields, known, value)
 
 
-_CHECKS: dict[str, Any] = {
+def _any_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _Wrong(f"must be an object, not {_kind_of(value)}")
+    return dict(value)
+
+
+_CHECKS: dict[str, Callable[[Field], _Check]] = {
     "text": _text,
     "number": _number,
     "whole": _whole,
@@ -244,7 +321,3 @@ def _kind_of(value: Any) -> str:
     if isinstance(value, str):
         return "a text"
     return "a list" if isinstance(value, (list, tuple)) else "an object"
-
-
-def _join(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name

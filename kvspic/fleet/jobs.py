@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -118,7 +119,7 @@ PATCH_FIELDS = (
         "autorestart",
         "object",
         None,
-        fields=tuple(Field(**{**field.__dict__, "default": None}) for field in AUTORESTART_FIELDS),
+        fields=tuple(replace(field, default=None) for field in AUTORESTART_FIELDS),
     ),
 )
 GROUP_FIELDS = (Field("status", choices=PATCH_STATUSES),)
@@ -205,7 +206,6 @@ _PARAMETER = re.compile(
     r"([^&;#\s]*?)(?=[_/][A-Za-z0-9]+=|[&;#\s]|$)"
 )
 _COMPACT = json.JSONEncoder(separators=(",", ":")).encode
-_NUMBERS = (int, float)
 BOUNDED_MAX = 6  # a shorter password is replaced in texts only where it stands alone
 
 
@@ -299,15 +299,16 @@ def hide_in_text(text: str, url: str = "") -> str:
     if "@" in text or "=" in text:  # what an address with a password has
         text = hide(text)
     for secret in _bare_secrets(url):
-        bound = r"(?<!\w){}(?!\w)" if len(secret) < BOUNDED_MAX else "{}"
-        text = re.sub(bound.format(re.escape(secret)), HIDDEN, text)
+        text = secret.sub(HIDDEN, text)
     return text
 
 
 @lru_cache(20_000)
-def _bare_secrets(url: str) -> frozenset[str]:
+def _bare_secrets(url: str) -> tuple[re.Pattern[str], ...]:
     """The passwords of an address, as they may stand in a text; remembered, because each report asks for them."""
-    return frozenset(part for found in _secrets(url) for part in (found, unquote(found)) if part not in ("", HIDDEN))
+    found = {part for one in _secrets(url) for part in (one, unquote(one)) if part not in ("", HIDDEN)}
+    bound = r"(?<!\w){}(?!\w)"
+    return tuple(re.compile((bound if len(one) < BOUNDED_MAX else "{}").format(re.escape(one))) for one in found)
 
 
 def show_source(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,11 +331,16 @@ def read_stats(stats: Mapping[str, Any] | None, url: str) -> str | None:
     """
     if stats is None:
         return None
-    plain = {
-        key: value if type(value) in _NUMBERS and 0 <= value <= WHOLE_MAX else _stat(key, value, url)
-        for key, value in stats.items()
-    }
-    text = _COMPACT(plain)
+    has_secrets = bool(_bare_secrets(url))
+    changed = {}
+    for key, value in stats.items():
+        kind = type(value)
+        if (kind is int or kind is float) and 0 <= value <= WHOLE_MAX:
+            continue
+        if kind is bool or (kind is str and value.isidentifier() and not has_secrets):
+            continue
+        changed[key] = _stat(key, value, url)
+    text = _COMPACT({**stats, **changed} if changed else stats)
     if len(text) > STATS_BYTES_MAX:
         raise BadFieldError("stats", f"is longer than {STATS_BYTES_MAX} bytes")
     return text

@@ -293,8 +293,11 @@ class Tx(Protocol):
     def jobs(self, ids: Collection[str], *, lock: bool = False) -> dict[str, JobRow]:
         """Return the jobs with these ids, as far as they exist; locked in the order of their numbers."""
 
-    def reported(self, ids: Collection[str]) -> dict[str, Reported]:
-        """Return of the jobs with these ids, as far as they exist, what a feedback has to know; not locked."""
+    def heard(self, handler: str, ids: Collection[str]) -> tuple[HandlerRow | None, dict[str, Reported]]:
+        """Return a handler, and what a feedback has to know of jobs: its own, and those with these ids, if they exist.
+
+        Nothing is locked. As the first call of a transaction it costs one statement, with what begins the transaction.
+        """
 
     def jobs_named(self, names: Collection[str]) -> dict[str, JobRow]:
         """Return the jobs with these names by name, locked."""
@@ -376,8 +379,19 @@ class Tx(Protocol):
     def has_leases(self) -> bool:
         """Say whether any stream has a lease."""
 
-    def renew(self, handler: str, incarnation: str, jobs: Collection[tuple[str, int]], until: int) -> set[str]:
-        """Renew leases of (job, epoch) of an incarnation, never to an earlier moment; return the jobs that had one."""
+    def renew(
+        self,
+        handler: str,
+        incarnation: str,
+        jobs: Mapping[tuple[str, int], str | None],
+        until: int,
+        seen: HandlerRow | None = None,
+    ) -> set[str]:
+        """Renew leases of (job, epoch) of an incarnation, never to an earlier moment; return the jobs that had one.
+
+        Of these the newest numbers are kept, which are given as JSON text; None: none are given. ``seen``: the handler,
+        of which is stored what ``saw_handler`` stores.
+        """
 
     def renew_all(self, until: int) -> None:
         """Set every lease to this moment."""
@@ -393,9 +407,6 @@ class Tx(Protocol):
 
     def lease_ends(self) -> dict[str, int]:
         """Return the latest end of the leases of each handler that has any."""
-
-    def put_stats(self, stats: Sequence[tuple[str, int, str]]) -> None:
-        """Keep the newest numbers of jobs: (job, epoch, JSON text)."""
 
     def stats(self, ids: Collection[str]) -> dict[str, tuple[int, int, str]]:
         """Return the newest numbers of jobs: (epoch, time, JSON text) by job."""

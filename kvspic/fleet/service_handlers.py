@@ -66,6 +66,7 @@ _ENDS = {
     "failure": ("fail", Cause.ERROR),
     "handback": ("handback", Cause.HANDBACK),
 }
+_CONTINUE, _STOP, _NOT_FOUND = Verdict.CONTINUE.value, Verdict.STOP.value, Verdict.NOT_FOUND.value
 Pair = tuple[str, int]  # job, epoch
 
 
@@ -128,21 +129,20 @@ def feedback(tx: Tx, handler: str, body: Any) -> dict[str, Any]:
     """
     check_handler(handler)
     ask = check_body(FEEDBACK_FIELDS, body)
+    incarnation, reports = ask["incarnation"], ask["reports"]
+    row, known = tx.heard(handler, {report["id"] for report in reports if "\x00" not in report["id"]})
     guard_leases(tx)
-    row = tx.handler(handler)
-    incarnation = ask["incarnation"]
     if row is not None and incarnation in row.previous:
         raise _superseded(handler)
+    seen = row if row is not None and row.incarnation == incarnation else None
+    if seen is not None:
+        seen.seen, seen.free = tx.now, max(0, seen.slots - len(reports))
     work = _Reports(tx, handler, incarnation)
-    work.take(ask["reports"])
-    if row is not None and row.incarnation == incarnation:
-        row.seen = tx.now
-        row.free = max(0, row.slots - len(ask["reports"]))
-        tx.saw_handler(row)
-    verdicts = [work.verdict(report) for report in ask["reports"]]
+    work.take(reports, known, seen)
+    verdicts = [work.verdict(report) for report in reports]
     return {
         "verdicts": verdicts,
-        "stop": [one["id"] for one in verdicts if one["verdict"] != Verdict.CONTINUE],
+        "stop": [one["id"] for one in verdicts if one["verdict"] != _CONTINUE],
         "handback": [] if row is None else _asked_back(row, work.going_on()),
         **_periods(tx),
     }
@@ -413,20 +413,22 @@ class _Reports:
     renewed: set[str] = field(default_factory=set)
     accepted: set[Pair] = field(default_factory=set)
 
-    def take(self, reports: Sequence[Mapping[str, Any]]) -> None:
-        """Renew the leases of what goes on, end what ended."""
+    def take(
+        self, reports: Sequence[Mapping[str, Any]], known: Mapping[str, Reported], seen: HandlerRow | None
+    ) -> None:
+        """Renew the leases of what goes on, end what ended; ``seen``: the handler, if it is known."""
         tx = self.tx
+        self.jobs.update(known)
         ended = [report for report in reports if report["status"] in _ENDS]
         released = [(report["id"], report["epoch"]) for report in ended if "\x00" not in report["id"]]
         if released:
             tx.release(self.handler, self.incarnation, released)
-        going = [report for report in reports if report["status"] not in _ENDS and "\x00" not in report["id"]]
-        known = tx.reported({report["id"] for report in going} | {job_id for job_id, _ in released})
-        self.jobs.update(known)
-        pairs = {(report["id"], report["epoch"]) for report in going if self._is_mine(report, known)}
-        self.renewed = tx.renew(self.handler, self.incarnation, pairs, until(tx)) if pairs else set()
-        if self.renewed:
-            self._keep_stats(going, known)
+        mine = {
+            (report["id"], report["epoch"]): read_stats(report["stats"], known[report["id"]].url)
+            for report in reports
+            if report["status"] not in _ENDS and self._is_mine(report, known)
+        }
+        self.renewed = tx.renew(self.handler, self.incarnation, mine, until(tx), seen)
         if released:
             self._end(ended)
 
@@ -437,15 +439,6 @@ class _Reports:
             and job.status == Status.IN_PROGRESS
             and (job.epoch, job.handler, job.incarnation) == (report["epoch"], self.handler, self.incarnation)
         )
-
-    def _keep_stats(self, reports: Sequence[Mapping[str, Any]], known: Mapping[str, Reported]) -> None:
-        kept = []
-        for report in reports:
-            if report["stats"] is not None and report["id"] in self.renewed:
-                text = read_stats(report["stats"], known[report["id"]].url)
-                kept.append((report["id"], report["epoch"], text or "{}"))
-        if kept:
-            self.tx.put_stats(kept)
 
     def _end(self, reports: Sequence[Mapping[str, Any]]) -> None:
         tx = self.tx
@@ -488,18 +481,19 @@ class _Reports:
 
     def verdict(self, report: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer to one report."""
-        pair = (report["id"], report["epoch"])
-        job = self.jobs.get(report["id"])
-        taken = None
-        is_end = report["status"] in _ENDS
+        job_id, epoch = report["id"], report["epoch"]
+        job = self.jobs.get(job_id)
+        verdict, accepted, status, taken = _CONTINUE, True, None, None
         if job is None:
-            verdict, accepted = Verdict.NOT_FOUND, False
-        elif not is_end and job.id in self.renewed and job.epoch == report["epoch"]:
-            verdict, accepted = Verdict.CONTINUE, True
-        else:
-            verdict, accepted = Verdict.STOP, is_end and pair in self.accepted
-            claimed = None if accepted else self.tx.claimed_at(job.id, report["epoch"] + 1)
+            verdict, accepted = _NOT_FOUND, False
+        elif job_id not in self.renewed or job.epoch != epoch or report["status"] in _ENDS:
+            accepted = report["status"] in _ENDS and (job_id, epoch) in self.accepted
+            verdict, status = _STOP, job.status
+            claimed = None if accepted else self.tx.claimed_at(job_id, epoch + 1)
             taken = None if claimed is None else max(0, self.tx.now - claimed)
-        named = {"id": report["id"], "epoch": report["epoch"]}
-        status = None if job is None else job.status
-        return {**named, "verdict": verdict.value, "accepted": accepted, "status": status, "taken_ago_ms": taken}
+        else:
+            status = job.status
+        return {
+            "id": job_id, "epoch": epoch, "verdict": verdict, "accepted": accepted, "status": status,
+            "taken_ago_ms": taken,
+        }  # fmt: skip

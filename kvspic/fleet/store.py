@@ -6,8 +6,10 @@ wear and a full disk stops no camera. A second server on the same file is refuse
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import math
 import random
 import sqlite3
 import threading
@@ -39,6 +41,7 @@ POOL_SIZE = 8
 CONNECT_S = 5
 STATEMENT_MS = 15_000
 IDLE_MS = 10_000
+IDLE_CHECK_S = 1.0
 TCP_MS = 10_000
 SQLITE_WAIT_S = 5.0
 LISTEN_PAUSE_S = 1.0
@@ -255,12 +258,14 @@ class _PostgresStore(SqlStore):
             arguments["options"] = " ".join(f"-c {name}={value}" for name, value in limits.items())
         try:
             engine = create_engine(
-                url, poolclass=QueuePool, pool_size=POOL_SIZE, pool_timeout=CONNECT_S, pool_pre_ping=True,
+                url, poolclass=QueuePool, pool_size=POOL_SIZE, pool_timeout=CONNECT_S, pool_use_lifo=True,
                 connect_args=arguments, execution_options={"schema_translate_map": {VOLATILE: None}},
             )  # fmt: skip
         except ModuleNotFoundError as error:
             text = "A store on PostgreSQL needs psycopg, which is not installed: run `pip install 'kvspic[postgres]'`."
             raise StoreUnusableError(text) from error
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", functools.partial(_check_idle, engine.dialect))
         self._ended = threading.Event()
         return engine
 
@@ -312,6 +317,20 @@ class _PostgresStore(SqlStore):
         if hasattr(self, "_ended"):
             self._ended.set()
         super().close()
+
+
+def _note_use(connection: Any, record: Any) -> None:
+    record.info["used_s"] = time.monotonic()
+
+
+def _check_idle(dialect: Any, connection: Any, record: Any, fairy: Any) -> None:
+    """Ask a connection that was idle for a while whether it still is one; each use of a busy one would pay for that."""
+    if time.monotonic() - record.info.get("used_s", -math.inf) < IDLE_CHECK_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise exc.InvalidatePoolError("the connection broke while it was idle") from error
 
 
 def _payloads(news: list[Announcement]) -> list[str]:

@@ -8,24 +8,39 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, TextClause, insert, select, text
+from sqlalchemy import Connection, Row, Table, TextClause, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kvspic.fleet.records import Announcement, Chance, Settings
-from kvspic.fleet.schema import LEASES, SETTINGS
+from kvspic.fleet.schema import LEASES, VOLATILE
 
-__all__ = ["IS_LEASE", "SqlBase", "chunks", "given_rows", "given_texts", "insert_given", "upsert_given"]
+__all__ = [
+    "BEGIN_POSTGRES",
+    "BEGIN_SQLITE",
+    "IS_LEASE",
+    "SqlBase",
+    "chunks",
+    "given_rows",
+    "given_texts",
+    "insert_given",
+    "upsert_given",
+]
 
 CHUNK = 500  # values in one IN list
 IS_LEASE = LEASES.c.stream != ""
-_DEFAULTS = Settings()
 _POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
 _WHOLE_SETTINGS = ("in_progress_max", "handout_burst", "promise_ms", "promise_until")
-_BEGIN = text(
-    "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,"
-    " (SELECT until FROM fleet_leases WHERE stream = ''),"
-    " (SELECT json_object_agg(name, value) FROM fleet_settings)"
+_SENTINEL_KEY = "endpoint = '' AND region = '' AND stream = ''"  # the whole key: each transaction looks for it
+BEGIN_POSTGRES = (
+    "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint),"
+    f" (SELECT until FROM fleet_leases WHERE {_SENTINEL_KEY}),"
+    " (SELECT CAST(json_object_agg(name, value) AS text) FROM fleet_settings)"
 )
+BEGIN_SQLITE = (
+    f"SELECT 0, (SELECT until FROM {VOLATILE}.fleet_leases WHERE {_SENTINEL_KEY}),"
+    " (SELECT json_group_object(name, value) FROM fleet_settings)"
+)
+_BEGIN_POSTGRES, _BEGIN_SQLITE = text(BEGIN_POSTGRES), text(BEGIN_SQLITE)
 
 
 def chunks(values: Iterable[Any]) -> Iterable[list[Any]]:
@@ -78,20 +93,26 @@ class SqlBase:
         self._rng = chance
         self.chance: Chance = chance
         self.announced: dict[Announcement, None] = {}
-        self.now, self.settings, sentinel = self._begin(now)
-        self.are_leases_lost = sentinel is None
-        self.hold_until = sentinel or 0
+        self._given_now = now
 
-    def _begin(self, now: int | None) -> tuple[int, Settings, int | None]:
-        if self._is_postgres:
-            at, sentinel, values = self._connection.execute(_BEGIN).one()
-            at, plain = (at if now is None else now), values or {}
-        else:
-            at, sentinel = now or 0, self._connection.execute(select(LEASES.c.until).where(~IS_LEASE)).scalar()
-            plain = {row.name: row.value for row in self._connection.execute(select(SETTINGS))}
-        known = {name: plain[name] for name in Settings.__dataclass_fields__ if name in plain}
-        whole = {name: int(value) for name, value in known.items() if name in _WHOLE_SETTINGS}
-        return at, Settings(**{**known, **whole}) if known else _DEFAULTS, sentinel
+    now: int
+    settings: Settings
+    are_leases_lost: bool
+    hold_until: int
+
+    def __getattr__(self, name: str) -> Any:
+        """Begin, when the first of these attributes is asked for, unless another statement has read them before."""
+        if name not in ("now", "settings", "are_leases_lost", "hold_until"):
+            raise AttributeError(name)
+        self._begin_with(self._connection.execute(_BEGIN_POSTGRES if self._is_postgres else _BEGIN_SQLITE).one())
+        return getattr(self, name)
+
+    def _begin_with(self, found: Sequence[Any]) -> None:
+        """Take what the first columns of a row have: those of BEGIN_POSTGRES or BEGIN_SQLITE."""
+        at, sentinel, settings = found[:3]
+        self.now = at if self._given_now is None else self._given_now
+        self.settings = _settings(settings or "{}")
+        self.are_leases_lost, self.hold_until = sentinel is None, sentinel or 0
 
     def _all(self, statement: Any, values: Any = None) -> Sequence[Row[Any]]:
         return self._connection.execute(statement, values).all()
@@ -122,6 +143,14 @@ class SqlBase:
     def announce(self, kind: str, name: str) -> None:
         """See Tx."""
         self.announced[Announcement(kind, name)] = None
+
+
+@lru_cache(maxsize=8)
+def _settings(text: str) -> Settings:
+    """Settings as the database has them, of a JSON object."""
+    plain = json.loads(text)
+    known = {name: plain[name] for name in Settings.__dataclass_fields__ if name in plain}
+    return Settings(**{**known, **{name: int(known[name]) for name in _WHOLE_SETTINGS if name in known}})
 
 
 @lru_cache(maxsize=64)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from sqlalchemy import Row, Table, and_, bindparam, case, delete, exists, func, literal, select, text, tuple_, update
+from sqlalchemy import Row, Table, and_, delete, exists, func, literal, select, text, tuple_, update
 
-from kvspic.fleet.records import Lease, StreamKey
-from kvspic.fleet.schema import HANDLERS, LEASES, PRESENCE, WRITERS
-from kvspic.fleet.store_base import IS_LEASE, SqlBase, chunks, given_texts
+from kvspic.fleet.records import HandlerRow, Lease, StreamKey
+from kvspic.fleet.schema import HANDLERS, LEASES, PRESENCE, VOLATILE, WRITERS
+from kvspic.fleet.store_base import IS_LEASE, SqlBase, chunks
 
 __all__ = ["WRITER", "SqlLeases", "lease_rows"]
 
@@ -52,11 +51,33 @@ class SqlLeases(SqlBase):
         """See Tx."""
         return self._connection.execute(select(1).where(exists(select(1).where(IS_LEASE)))).first() is not None
 
-    def renew(self, handler: str, incarnation: str, jobs: Collection[tuple[str, int]], until: int) -> set[str]:
+    def renew(
+        self,
+        handler: str,
+        incarnation: str,
+        jobs: Mapping[tuple[str, int], str | None],
+        until: int,
+        seen: HandlerRow | None = None,
+    ) -> set[str]:
         """See Tx."""
-        pairs = json.dumps(sorted(jobs))
-        values = {"of_handler": handler, "of_incarnation": incarnation, "pairs": pairs, "later": until}
-        return set(self._connection.execute(_renew(self._is_postgres), values).scalars())
+        values = {"handler": handler, "incarnation": incarnation, "until": until, "given": _given(jobs)}
+        if self._is_postgres:
+            is_seen, seq, free = (False, None, 0) if seen is None else (True, seen.seq, seen.free)
+            values |= {"now": self.now, "is_seen": is_seen, "seq": seq, "free": free}
+            return set(self._connection.execute(_RENEW_AND_KEEP, values).scalars())
+        if seen is not None:
+            self.saw_handler(seen)
+        if not jobs:
+            return set()
+        renewed = set(self._connection.execute(_RENEW, values).scalars())
+        kept = {pair: body for pair, body in jobs.items() if body is not None and pair[0] in renewed}
+        if kept:
+            self._connection.execute(_KEEP, {"now": self.now, "given": _given(kept)})
+        return renewed
+
+    def saw_handler(self, row: HandlerRow) -> None:
+        """See Tx."""
+        self._upsert(PRESENCE, [{"id": row.id, "seen": row.seen, "seq": row.seq, "free": row.free}], ("id",))
 
     def renew_all(self, until: int) -> None:
         """See Tx."""
@@ -91,14 +112,41 @@ class SqlLeases(SqlBase):
         return dict(self._all(query))  # type: ignore[arg-type]
 
 
-@lru_cache(maxsize=2)
-def _renew(is_postgres: bool) -> Any:
-    part = "value::json->>{}" if is_postgres else "json_extract(value, '$[{}]')"
-    pairs = f"SELECT {part.format(0)}, CAST({part.format(1)} AS bigint) FROM {given_texts('pairs', is_postgres)}"
-    later = case((LEASES.c.until > bindparam("later"), LEASES.c.until), else_=bindparam("later"))
-    mine = and_(LEASES.c.handler == bindparam("of_handler"), LEASES.c.incarnation == bindparam("of_incarnation"))
-    is_given = tuple_(LEASES.c.job_id, LEASES.c.epoch).in_(text(pairs))
-    return update(LEASES).where(mine, is_given).values(until=later).returning(LEASES.c.job_id)
+def _given(jobs: Mapping[tuple[str, int], str | None]) -> str:
+    """Jobs as the JSON text ``[{job_id, epoch, body}]``; the numbers in it are JSON already."""
+    rows = (
+        f'{{"job_id":{encode_basestring_ascii(job_id)},"epoch":{epoch},"body":{body or "null"}}}'
+        for (job_id, epoch), body in jobs.items()
+    )
+    return f"[{','.join(rows)}]"
+
+
+_SET_STATS = "ON CONFLICT (job_id) DO UPDATE SET epoch = excluded.epoch, at = excluded.at, body = excluded.body"
+_RENEW_AND_KEEP = text(
+    "WITH given AS (SELECT * FROM json_to_recordset(CAST(:given AS json))"
+    " AS given (job_id text, epoch bigint, body text)),"
+    " renewed AS (UPDATE fleet_leases AS lease SET until = greatest(until, CAST(:until AS bigint)) FROM given"
+    " WHERE lease.job_id = given.job_id AND lease.epoch = given.epoch"
+    " AND handler = :handler AND incarnation = :incarnation RETURNING given.*),"
+    " kept AS (INSERT INTO fleet_stats (job_id, epoch, at, body)"
+    f" SELECT job_id, epoch, CAST(:now AS bigint), body FROM renewed WHERE body IS NOT NULL {_SET_STATS}),"
+    " seen AS (INSERT INTO fleet_presence (id, seen, seq, free)"
+    " SELECT :handler, CAST(:now AS bigint), CAST(:seq AS bigint), CAST(:free AS integer) WHERE :is_seen"
+    " ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, seq = excluded.seq, free = excluded.free)"
+    " SELECT job_id FROM renewed"
+)
+"""For PostgreSQL: all that a feedback of jobs that go on writes, in one statement."""
+_RENEW = text(
+    f"UPDATE {VOLATILE}.fleet_leases SET until = max(until, :until) WHERE handler = :handler"
+    " AND incarnation = :incarnation AND (job_id, epoch) IN (SELECT json_extract(value, '$.job_id'),"
+    " json_extract(value, '$.epoch') FROM json_each(:given)) RETURNING job_id"
+)
+_KEEP = text(
+    f"INSERT INTO {VOLATILE}.fleet_stats (job_id, epoch, at, body) SELECT json_extract(value, '$.job_id'),"
+    " json_extract(value, '$.epoch'), :now, json_extract(value, '$.body') FROM json_each(:given)"
+    f" WHERE true {_SET_STATS}"
+)
+"""For SQLite; what WHERE says there lets it tell ON CONFLICT from the condition of a join."""
 
 
 def _of_incarnation(table: Table, handler: str, incarnation: str, pairs: Sequence[tuple[str, int]]) -> Any:
