@@ -1,5 +1,5 @@
 /* ack.c — fragment ACKs applied. Cluster times are matched exactly, within the upload handle that the ACK came for. */
-#include "engine/engine.h"
+#include "engine/stream.h"
 
 #include <string.h>
 
@@ -46,7 +46,7 @@ static void pass_over(struct kvs_stream *stream, struct upload *upload, uint64_t
     action.b = ++fragment->unconfirmed;
     stream_notice(stream, &action);
     if (fragment->unconfirmed > UNCONFIRMED_MAX) {
-        ledger_drop_fragment(stream, number, KVS_DROP_UNCONFIRMED);
+        room_drop_fragment(stream, number, KVS_DROP_UNCONFIRMED);
         return;
     }
     stream->pace.is_slow = 1; /* what is sent too fast may be what the service leaves out */
@@ -60,17 +60,17 @@ static void done_until(struct kvs_stream *stream, struct upload *upload, uint64_
 {
     uint64_t from = kvs_hns_max(upload->done_next, stream->view.fragment_tail);
     if (!(stream->mode.flags & KVS_CONFIRM_EACH)) {
-        ledger_done(stream, from, to);
+        uploads_done(stream, from, to);
         return;
     }
     uint64_t run = from;
     for (uint64_t i = from; i < fragment && i < to; i++) {
         if (kvs_view_fragment(&stream->view, i)->flags & (KVS_FRAGMENT_BUFFERING | KVS_FRAGMENT_RECEIVED)) continue;
-        ledger_done(stream, run, i);
+        uploads_done(stream, run, i);
         pass_over(stream, upload, i, now_hns);
         run = i + 1;
     }
-    ledger_done(stream, run, to);
+    uploads_done(stream, run, to);
 }
 
 static void finish(struct kvs_stream *stream, struct upload *upload, uint64_t fragment, uint64_t now_hns)
@@ -78,16 +78,18 @@ static void finish(struct kvs_stream *stream, struct upload *upload, uint64_t fr
     uint64_t to = kvs_hns_min(cluster_end(stream, upload, fragment), upload_sent_whole(stream, upload));
     if (to > kvs_hns_max(upload->done_next, stream->view.fragment_tail))
         done_until(stream, upload, fragment, to, now_hns);
-    else if (fragment < to) ledger_done(stream, fragment, to); /* one that was passed over */
+    else if (fragment < to) uploads_done(stream, fragment, to); /* one that was passed over */
     else return;
     kvs_backoff_progress(
         &stream->machine.session_backoff); /* and nothing less: the service begins what it then refuses */
     stream->machine.received_hns = KVS_TIME_NONE;
     stream->machine.describe_wait_hns = 0;
     upload->done_next = kvs_hns_max(to, upload->done_next);
-    if (upload->done_next >= upload->sent_next) session_move(stream, upload, KVS_UPLOAD_EV_LAST_ACK);
-    ledger_trim(stream);
-    if (stream->pace.is_probing) pace_let_go(stream);
+    if (upload->done_next >= upload->sent_next) upload_move(stream, upload, KVS_UPLOAD_EV_LAST_ACK);
+    uploads_trim(stream);
+    if (!stream->pace.is_probing) return;
+    pace_let_go(stream);
+    uploads_announce(stream);
 }
 
 static void note_alive(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
@@ -133,7 +135,7 @@ static void drop_refused(struct kvs_stream *stream, const struct upload *upload,
         from = kvs_hns_max(upload->done_next, stream->view.fragment_tail);
         to = kvs_hns_min(upload->sent_next, stream->view.fragment_head);
     }
-    for (uint64_t i = from; i < to; i++) ledger_drop_fragment(stream, i, KVS_DROP_ERROR_ACK);
+    for (uint64_t i = from; i < to; i++) room_drop_fragment(stream, i, KVS_DROP_ERROR_ACK);
 }
 
 /* A track was announced and is silent in this fragment, which only shows when it is complete: it goes out again under a
@@ -164,13 +166,13 @@ static void refuse(struct kvs_stream *stream, struct upload *upload, const struc
     action.b = fragment == KVS_TIME_NONE ? KVS_TIME_NONE : kvs_view_fragment(&stream->view, fragment)->pts_hns;
     copy_number(&action, ack);
     stream_notice(stream, &action);
-    session_abort(stream, upload, ack->error_id);
+    upload_abort(stream, upload, ack->error_id);
     int is_cured = ack->error_id == KVS_RESULT_FRAMES_MISSING && fragment != KVS_TIME_NONE &&
                    announce_less(stream, fragment);
     int is_of_fragment = kvs_ack_error_of(ack->error_id)->about == KVS_ABOUT_FRAGMENT;
     if (!is_gone && !is_cured && is_of_fragment) drop_refused(stream, upload, fragment);
-    ledger_trim(stream);
-    session_refused(stream, ack->error_id, now_hns);
+    uploads_trim(stream);
+    recovery_refused(stream, ack->error_id, now_hns);
 }
 
 static void count(struct kvs_stream *stream, uint32_t type)
@@ -191,7 +193,7 @@ static void note_received(struct kvs_stream *stream, uint64_t now_hns)
         return;
     stream->machine.describe_wait_hns = kvs_hns_min(2 * stream->machine.describe_wait_hns, PERSIST_WAIT_MAX_HNS);
     stream->machine.received_hns = now_hns;
-    session_abort_open(stream, KVS_RESULT_OK);
+    uploads_abort_open(stream, KVS_RESULT_OK);
     stream_step(stream, KVS_STREAM_EV_ENDED_ERROR, now_hns);
 }
 
@@ -220,25 +222,14 @@ void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kv
     }
     note_alive(stream, upload, now_hns);
     if (ack->type != KVS_ACK_IDLE) confirm(stream, upload, ack, now_hns);
-    pressure_note_owed(stream, upload, now_hns);
-}
-
-/* Nothing is stored any more: what the service has received is done. */
-void ack_received_is_last(struct kvs_stream *stream)
-{
-    for (uint64_t i = stream->view.fragment_tail; i < stream->view.fragment_head; i++) {
-        uint32_t flags = kvs_view_fragment(&stream->view, i)->flags;
-        if ((flags & KVS_FRAGMENT_RECEIVED) && (flags & KVS_FRAGMENT_CLOSED)) ledger_done(stream, i, i + 1);
-    }
-    ledger_trim(stream);
+    stale_note(stream, upload, now_hns);
 }
 
 /* The fragments that were passed over go out again, in a session of their own times. */
 void ack_poke(struct kvs_stream *stream, uint64_t now_hns)
 {
     int is_due = 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        struct upload *upload = stream->uploads.items[i];
+    EACH_UPLOAD(stream, upload) {
         if (upload->resend_hns > now_hns || upload->state == KVS_UPLOAD_DEAD) continue;
         upload->resend_hns = KVS_TIME_NONE;
         uint64_t at = kvs_hns_max(upload->first, stream->view.fragment_tail);
@@ -248,18 +239,8 @@ void ack_poke(struct kvs_stream *stream, uint64_t now_hns)
         is_due |= at < end;
     }
     if (!is_due) return;
-    session_abort_open(stream, KVS_RESULT_OK); /* in any other state the way to a session is under way */
+    uploads_abort_open(stream, KVS_RESULT_OK); /* in any other state the way to a session is under way */
     if (stream->machine.state == KVS_STREAM_STREAMING) stream_step(stream, KVS_STREAM_EV_ENDED_OK, now_hns);
-}
-
-uint64_t ack_deadline(const struct kvs_stream *stream)
-{
-    uint64_t least = KVS_TIME_NONE;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        if (stream->uploads.items[i]->state != KVS_UPLOAD_DEAD)
-            least = kvs_hns_min(least, stream->uploads.items[i]->resend_hns);
-    }
-    return least;
 }
 
 /* ---- entry points ------------------------------------------------------------------------------------------------ */
@@ -295,7 +276,7 @@ kvs_status kvs_upload_ack_bytes(struct kvs_stream *stream, uint64_t handle, cons
     if (stream == NULL || (bytes == NULL && size != 0)) return KVS_E_NULL_ARG;
     kvs_status status = KVS_OK;
     stream_lock(stream);
-    struct upload *upload = session_find(stream, handle);
+    struct upload *upload = uploads_find(stream, handle);
     if (is_open(upload)) {
         status = apply_bytes(stream, upload, bytes, size, now_hns);
         stream_settle(stream, now_hns);
@@ -311,7 +292,7 @@ kvs_status kvs_upload_ack(struct kvs_stream *stream, uint64_t handle, const stru
     if (ack->type < KVS_ACK_BUFFERING || ack->type > KVS_ACK_IDLE) return KVS_E_ACK_TYPE;
     kvs_status status = KVS_OK;
     stream_lock(stream);
-    struct upload *upload = session_find(stream, handle);
+    struct upload *upload = uploads_find(stream, handle);
     if (is_open(upload)) {
         if (ack->timecode_ms != KVS_TIME_NONE && ack->type != KVS_ACK_IDLE &&
             find(stream, upload, ack) == KVS_TIME_NONE)

@@ -2,7 +2,7 @@
  *
  * An answer is checked whole before anything moves. Which result is retried, skipped or final is decided here and only
  * here; the table (machine/stream_fsm.c) has no conditions. */
-#include "engine/engine.h"
+#include "engine/stream.h"
 
 #define POLL_FIRST_HNS KVS_HNS_PER_SECOND
 
@@ -84,7 +84,7 @@ static void note_description(struct kvs_stream *stream, const struct kvs_stream_
 {
     int is_known = answer->retention_hns == stream->machine.described_retention_hns;
     stream->machine.described_retention_hns = answer->retention_hns;
-    if (!is_known && answer->retention_hns == 0) ack_received_is_last(stream);
+    if (!is_known && answer->retention_hns == 0) uploads_received_is_done(stream);
     if (is_known || answer->retention_hns == stream->limits.retention_hns || stream->machine.is_ours) return;
     struct kvs_action action = { .kind = KVS_ACTION_RETENTION_DIFFERS };
     action.a = stream->limits.retention_hns;
@@ -114,21 +114,16 @@ static void note_success(struct kvs_stream *stream, const struct kvs_stream_answ
 /* A PutMedia that failed leaves no handle behind. */
 static void close_opening(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        if (stream->uploads.items[i]->state != KVS_UPLOAD_OPENING) continue;
-        session_remove(stream, stream->uploads.items[i]);
-        return;
-    }
+    struct upload *upload = uploads_opening(stream);
+    if (upload != NULL) upload_remove(stream, upload);
 }
 
 static void open_opening(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        if (stream->uploads.items[i]->state != KVS_UPLOAD_OPENING) continue;
-        session_move(stream, stream->uploads.items[i], KVS_UPLOAD_EV_OPENED);
-        stream->ledger.metrics.sessions++;
-        return;
-    }
+    struct upload *upload = uploads_opening(stream);
+    if (upload == NULL) return;
+    upload_move(stream, upload, KVS_UPLOAD_EV_OPENED);
+    stream->ledger.metrics.sessions++;
 }
 
 /* The wait before the same call again; 0 when the budget is spent. */
@@ -185,7 +180,7 @@ kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_
     kvs_status status = KVS_E_STALE_ANSWER;
     if (stream->out.request != 0 && answer->request == stream->out.request) {
         status = apply(stream, answer, now_hns);
-        session_announce(stream);
+        uploads_announce(stream);
         stream_settle(stream, now_hns);
     }
     stream_unlock(stream);
@@ -232,7 +227,7 @@ kvs_status kvs_stream_reset_connection(struct kvs_stream *stream, uint64_t now_h
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_lock(stream);
-    session_abort_open(stream, KVS_RESULT_OK);
+    uploads_abort_open(stream, KVS_RESULT_OK);
     if (stream->machine.state == KVS_STREAM_STREAMING) {
         stream_step(stream, KVS_STREAM_EV_ENDED_OK, now_hns); /* asked for: no failure, whatever recovery is set */
     }
@@ -249,11 +244,11 @@ kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns)
         stream->packer.is_stopping = 1;
         package_held(stream, 1, now_hns);
         stream->packer.is_stopping = 0;
-        skip_report(stream);
+        ledger_end_skip(stream);
         stream->ledger.is_stopped = 1;
         package_trailer(stream, now_hns);
-        ledger_trim(stream);
-        session_announce(stream);
+        uploads_trim(stream);
+        uploads_announce(stream);
         stream_settle(stream, now_hns);
     }
     stream_write_unlock(stream);
@@ -264,9 +259,9 @@ kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_write_lock(stream);
-    session_abort_all(stream, KVS_RESULT_OK);
-    skip_report(stream);
-    ledger_drop_all(stream, KVS_DROP_RESET);
+    uploads_abort_all(stream, KVS_RESULT_OK);
+    ledger_end_skip(stream);
+    room_drop_all(stream, KVS_DROP_RESET);
     stream_restart(stream);
     pressure_check_all(stream);
     forget_failures(stream);

@@ -2,7 +2,7 @@
  *
  * Credentials are fetched again by a deadline before they expire, and after a failure by a deadline too: the client
  * never latches a failure, and its streams notice nothing of either. */
-#include "engine/engine.h"
+#include "engine/client.h"
 
 #include <string.h>
 
@@ -181,16 +181,6 @@ void client_unlock_and_wake(struct kvs_client *client)
     if (wake) kvs_host_wake(&client->host);
 }
 
-void client_release(struct kvs_stream *stream)
-{
-    struct kvs_client *client = stream->client;
-    kvs_host_lock(&client->host, client->lock);
-    KVS_CHECK(stream->member.references > 0);
-    int last = --stream->member.references == 0 && stream->member.is_dead;
-    kvs_host_unlock(&client->host, client->lock);
-    if (last) stream_destroy(stream);
-}
-
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 kvs_status kvs_client_new(const struct kvs_host *host, const struct kvs_client_config *config, uint64_t now_hns,
@@ -224,19 +214,6 @@ kvs_status kvs_client_new(const struct kvs_host *host, const struct kvs_client_c
     return KVS_OK;
 }
 
-void kvs_client_free(struct kvs_client *client)
-{
-    if (client == NULL) return;
-    while (client->streams != NULL) kvs_stream_free(client->streams);
-    struct kvs_host host = client->host;
-    kvs_pool_fini(&client->pool);
-    actions_fini(&client->actions, &host);
-    kvs_host_free(&host, client->heap);
-    kvs_host_free(&host, client->buckets);
-    kvs_host_lock_free(&host, client->lock);
-    kvs_host_free(&host, client);
-}
-
 /* ---- deadline of the client itself ------------------------------------------------------------------------------- */
 
 void client_poke(struct kvs_client *client, uint64_t now_hns)
@@ -247,4 +224,15 @@ void client_poke(struct kvs_client *client, uint64_t now_hns)
     step.event = client->state == KVS_CLIENT_FAILED ? KVS_CLIENT_EV_RETRY : KVS_CLIENT_EV_EXPIRING;
     kvs_backoff_progress(&client->backoff);
     client_step(client, &step);
+}
+
+void client_destroy(struct kvs_client *client)
+{
+    struct kvs_host host = client->host;
+    kvs_pool_fini(&client->pool);
+    actions_fini(&client->actions, &host);
+    kvs_host_free(&host, client->heap);
+    kvs_host_free(&host, client->buckets);
+    kvs_host_lock_free(&host, client->lock);
+    kvs_host_free(&host, client);
 }

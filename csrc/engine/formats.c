@@ -2,7 +2,7 @@
  *
  * `formats.current` is what the next put is made for. The list holds it and all that fragments or held frames still
  * name. There is one format nearly always, so the walks here cost nothing then. */
-#include "engine/engine.h"
+#include "engine/uploads.h"
 
 static int is_named(const struct kvs_stream *stream, uint32_t number)
 {
@@ -10,8 +10,7 @@ static int is_named(const struct kvs_stream *stream, uint32_t number)
     for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
         if (kvs_view_fragment(view, i)->format == number) return 1;
     }
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads.items[i];
+    EACH_UPLOAD(stream, upload) {
         if (upload->is_bound && upload->part == PART_HEADER && upload->format == number) return 1;
     }
     return stream->order.mode != KVS_ORDER_NONE && kvs_order_names_format(&stream->order, number);
@@ -62,4 +61,39 @@ uint32_t formats_with_mask(struct kvs_stream *stream, uint32_t number, uint32_t 
     if (format_make(stream->host, base, &change, &made) != KVS_OK) return number; /* no memory: as it was put */
     formats_append(stream, made, 0);
     return made->number;
+}
+
+/* ---- the header of a session ------------------------------------------------------------------------------------- */
+
+static struct kvs_mkv_header header_of(const struct kvs_stream *stream, const struct format *format)
+{
+    return (struct kvs_mkv_header) { stream->mode.segment_uuid, stream->limits.scale_hns,
+                                     stream->client->client_id, format->tracks,
+                                     format->track_count,       format->track_mask };
+}
+
+uint32_t formats_header_size(const struct kvs_stream *stream, const struct format *format)
+{
+    struct kvs_mkv_header header = header_of(stream, format);
+    return format->header != NULL ? format->header_size : kvs_mkv_header_size(&header);
+}
+
+kvs_status formats_make_header(const struct kvs_stream *stream, struct format *format)
+{
+    struct kvs_mkv_header header = header_of(stream, format);
+    if (format->header != NULL) return KVS_OK;
+    format->header_size = kvs_mkv_header_size(&header);
+    format->header = kvs_host_alloc(stream->host, format->header_size);
+    if (format->header == NULL) return KVS_E_NOMEM;
+    kvs_mkv_header_write(&header, format->header);
+    return KVS_OK;
+}
+
+void formats_free(struct kvs_stream *stream)
+{
+    while (stream->formats.first != NULL) {
+        struct format *format = stream->formats.first;
+        stream->formats.first = format->next;
+        format_free(stream->host, format);
+    }
 }

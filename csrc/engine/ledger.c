@@ -1,39 +1,62 @@
-/* ledger.c — what is done, what is dropped, what may be forgotten.
+/* ledger.c — what is done, what is dropped, what may be forgotten: the one place that counts frames.
  *
  * Every frame put is in exactly one of done, dropped (with a reason) or buffered; each function here moves frames from
- * buffered to one of the others and says so by a notice. Memory goes with the oldest fragment once it is settled. */
-#include "engine/engine.h"
+ * buffered to one of the others and reports it by a notice. Memory goes with the oldest fragment once it is settled. */
+#include "engine/ledger.h"
 
 static uint64_t frame_count(const struct kvs_stream *stream, uint64_t number)
 {
     return kvs_view_fragment_end(&stream->view, number) - kvs_view_fragment(&stream->view, number)->first_frame;
 }
 
-static int is_settled(uint32_t flags) { return (flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) != 0; }
+/* ---- single frames ----------------------------------------------------------------------------------------------- */
 
-/* Part of it is with the reader of a live handle and part is not. */
-int ledger_is_being_sent(const struct kvs_stream *stream, uint64_t number)
+void ledger_drop(struct kvs_stream *stream, const struct loss *loss)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads.items[i];
-        if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound || upload->at_fragment != number) continue;
-        if (upload->sent_next > number) return 1;
-    }
-    return 0;
+    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = loss->reason, .a = loss->pts_hns };
+    action.b = loss->frames;
+    action.c = loss->bytes;
+    if (loss->frames == 0) return;
+    stream->ledger.metrics.frames_dropped[loss->reason] += loss->frames;
+    stream->ledger.metrics.bytes_dropped += loss->bytes;
+    stream->ledger.metrics.frames_buffered -= loss->frames;
+    stream->ledger.metrics.bytes_buffered -= loss->bytes;
+    stream_notice(stream, &action);
 }
 
-/* The oldest fragment of which the reader of a live handle has a part only; UINT64_MAX: none. */
-static uint64_t first_being_sent(const struct kvs_stream *stream)
+static void report_skipped(struct kvs_stream *stream)
 {
-    uint64_t first = UINT64_MAX;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads.items[i];
-        int is_within = upload->sent_next > upload->at_fragment && upload->at_fragment >= stream->view.fragment_tail;
-        if (is_within && upload->is_bound && upload->state != KVS_UPLOAD_DEAD)
-            first = kvs_hns_min(first, upload->at_fragment);
-    }
-    return first;
+    struct ledger *ledger = &stream->ledger;
+    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = KVS_DROP_SKIPPED };
+    if (ledger->skip_count == 0) return;
+    action.a = ledger->skip_pts_hns;
+    action.b = ledger->skip_count;
+    action.c = ledger->skip_bytes;
+    ledger->skip_count = ledger->skip_bytes = 0;
+    stream_notice(stream, &action);
 }
+
+void ledger_skip(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size)
+{
+    struct ledger *ledger = &stream->ledger;
+    if (ledger->skip_count == 0) ledger->skip_pts_hns = pts_hns;
+    ledger->skip_count++;
+    ledger->skip_bytes += size;
+    ledger->metrics.frames_buffered--;
+    ledger->metrics.bytes_buffered -= size;
+    ledger->metrics.frames_dropped[KVS_DROP_SKIPPED]++;
+    ledger->metrics.bytes_dropped += size;
+    if (!ledger->is_skipping) report_skipped(stream); /* the first at once, the rest of a run as one when it ends */
+    ledger->is_skipping = 1;
+}
+
+void ledger_end_skip(struct kvs_stream *stream)
+{
+    report_skipped(stream);
+    stream->ledger.is_skipping = 0;
+}
+
+/* ---- whole fragments --------------------------------------------------------------------------------------------- */
 
 static void room_again(struct kvs_stream *stream)
 {
@@ -51,33 +74,14 @@ static void room_again(struct kvs_stream *stream)
     kvs_host_unlock(&client->host, client->lock);
 }
 
-static int owes_nothing(const struct kvs_stream *stream, const struct upload *upload)
-{
-    const struct kvs_view *view = &stream->view;
-    uint64_t i = kvs_hns_max(upload->done_next, view->fragment_tail);
-    while (i < upload->sent_next && i < view->fragment_head && is_settled(kvs_view_fragment(view, i)->flags)) i++;
-    return i >= upload->sent_next || i >= view->fragment_head;
-}
-
-/* An upload that is read to its end waits for ACKs; not when what it sent is settled without it: dropped meanwhile, or
- * acknowledged to another upload. */
-static void end_waits(struct kvs_stream *stream)
-{
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        struct upload *upload = stream->uploads.items[i];
-        if (upload->state == KVS_UPLOAD_AWAITING_ACK && owes_nothing(stream, upload))
-            session_move(stream, upload, KVS_UPLOAD_EV_LAST_ACK);
-    }
-}
-
-void ledger_trim(struct kvs_stream *stream)
+int ledger_trim(struct kvs_stream *stream, uint64_t sending)
 {
     struct kvs_view *view = &stream->view;
     uint64_t to = view->fragment_tail, held = stream->chain.held_count;
-    uint64_t stop = kvs_hns_min(view->fragment_head, first_being_sent(stream));
+    uint64_t stop = kvs_hns_min(view->fragment_head, sending);
     while (to < stop) {
         uint32_t flags = kvs_view_fragment(view, to)->flags;
-        if (!is_settled(flags) || !(flags & KVS_FRAGMENT_CLOSED)) break;
+        if (!ledger_is_settled(flags) || !(flags & KVS_FRAGMENT_CLOSED)) break;
         to++;
     }
     stream->ledger.settled_count -= to - view->fragment_tail;
@@ -90,9 +94,8 @@ void ledger_trim(struct kvs_stream *stream)
     uint64_t lent = lend_floor(stream);
     kvs_chain_trim(&stream->chain, &stream->client->pool, kvs_hns_min(floor, lent));
     lend_punch(stream, lent, floor);
-    if (has_moved && stream->formats.first->next != NULL) formats_prune(stream);
     if (stream->chain.held_count < held || (stream->ledger.wants_room && has_moved)) room_again(stream);
-    end_waits(stream);
+    return has_moved;
 }
 
 struct sums {
@@ -101,7 +104,7 @@ struct sums {
 
 /* From the oldest on, with none settled among them: each sum is the difference of two, and what may be forgotten is, so
  * that nothing is walked. */
-static void settle_oldest(struct kvs_stream *stream, uint64_t to, struct sums *sums)
+static void settle_oldest(struct kvs_stream *stream, uint64_t to, uint64_t sending, struct sums *sums)
 {
     struct kvs_view *view = &stream->view;
     const struct kvs_fragment *first = kvs_view_fragment(view, view->fragment_tail);
@@ -111,7 +114,7 @@ static void settle_oldest(struct kvs_stream *stream, uint64_t to, struct sums *s
     sums->payload = newest->cum_payload + kvs_view_fragment_payload(view, to - 1) - first->cum_payload;
     sums->pts_hns = newest->pts_hns;
     uint64_t closed = newest->flags & KVS_FRAGMENT_CLOSED ? to : to - 1;
-    kvs_view_pop_fragments(view, kvs_hns_min(closed, first_being_sent(stream)));
+    kvs_view_pop_fragments(view, kvs_hns_min(closed, sending));
     for (uint64_t i = view->fragment_tail; i < to; i++) kvs_view_fragment(view, i)->flags |= KVS_FRAGMENT_DONE;
     stream->ledger.settled_count += to - view->fragment_tail;
 }
@@ -120,7 +123,7 @@ static void settle_each(struct kvs_stream *stream, uint64_t from, uint64_t to, s
 {
     for (uint64_t i = from; i < to; i++) {
         struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, i);
-        if (is_settled(fragment->flags)) continue;
+        if (ledger_is_settled(fragment->flags)) continue;
         fragment->flags |= KVS_FRAGMENT_DONE;
         stream->ledger.settled_count++;
         sums->fragments++;
@@ -130,11 +133,12 @@ static void settle_each(struct kvs_stream *stream, uint64_t from, uint64_t to, s
     }
 }
 
-void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to)
+void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to, uint64_t sending)
 {
     struct sums sums = { 0, 0, 0, 0 };
     if (from >= to) return;
-    if (from == stream->view.fragment_tail && stream->ledger.settled_count == 0) settle_oldest(stream, to, &sums);
+    if (from == stream->view.fragment_tail && stream->ledger.settled_count == 0)
+        settle_oldest(stream, to, sending, &sums);
     else settle_each(stream, from, to, &sums);
     if (sums.frames == 0) return;
     struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_DONE, .a = sums.pts_hns, .b = sums.frames };
@@ -147,118 +151,31 @@ void ledger_done(struct kvs_stream *stream, uint64_t from, uint64_t to)
     stream_notice(stream, &action);
 }
 
-/* The slabs that hold nothing but settled fragments go: those of this one and of its neighbours that were too small to
- * free one alone. */
-static void punch(struct kvs_stream *stream, uint64_t number)
-{
-    const struct kvs_view *view = &stream->view;
-    uint64_t before = number, after = number + 1;
-    while (before > view->fragment_tail && is_settled(kvs_view_fragment(view, before - 1)->flags) &&
-           !ledger_is_being_sent(stream, before - 1))
-        before--;
-    while (after < view->fragment_head && is_settled(kvs_view_fragment(view, after)->flags)) after++;
-    if (before == view->fragment_tail) return; /* the trim takes it all */
-    uint64_t from = kvs_view_fragment(view, before - 1)->ceiling_offset;
-    uint64_t to = after < view->fragment_head ? kvs_view_fragment(view, after)->floor_offset : stream->chain.head;
-    to = kvs_hns_min(to, kvs_hns_min(kvs_order_floor(&stream->order), stream->ledger.inflight_offset));
-    lend_punch(stream, from, to);
-}
-
 /* What follows a dropped fragment follows what came before it, across the break in time that it began. */
-static void pass_on_new_session(struct kvs_stream *stream, uint64_t number)
+static uint32_t pass_on_new_session(struct kvs_stream *stream, uint64_t number)
 {
-    if (number + 1 < stream->view.fragment_head)
-        kvs_view_fragment(&stream->view, number + 1)->flags |= KVS_FRAGMENT_NEW_SESSION;
-    else stream->packer.starts_session = 1;
+    if (number + 1 >= stream->view.fragment_head) return LEDGER_NEXT_BEGINS;
+    kvs_view_fragment(&stream->view, number + 1)->flags |= KVS_FRAGMENT_NEW_SESSION;
+    return 0;
 }
 
-void ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason)
+uint32_t ledger_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason)
 {
     struct kvs_view *view = &stream->view;
     struct kvs_fragment *fragment = kvs_view_fragment(view, number);
-    if (is_settled(fragment->flags)) return;
-    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason, .a = fragment->pts_hns };
-    action.b = frame_count(stream, number);
-    action.c = kvs_view_fragment_payload(view, number);
-    if (number + 1 == view->fragment_head &&
-        !(fragment->flags & KVS_FRAGMENT_CLOSED)) { /* its rest has no home any more */
-        stream->packer.skip_until_key = 1;
-        stream->order.is_started = 0;
-        kvs_generator_reset(&stream->generator); /* the next key frame opens one, whatever the last one's times */
-    }
+    uint32_t event = LEDGER_DROPPED;
+    if (ledger_is_settled(fragment->flags)) return 0;
+    if (number + 1 == view->fragment_head && !(fragment->flags & KVS_FRAGMENT_CLOSED)) event |= LEDGER_WAS_OPEN;
     fragment->flags |= KVS_FRAGMENT_DROPPED | KVS_FRAGMENT_CLOSED;
     stream->ledger.settled_count++;
-    stream->ledger.metrics.frames_dropped[reason] += action.b;
-    stream->ledger.metrics.bytes_dropped += action.c;
-    stream->ledger.metrics.frames_buffered -= action.b;
-    stream->ledger.metrics.bytes_buffered -= action.c;
-    stream_notice(stream, &action);
-    if (fragment->flags & KVS_FRAGMENT_NEW_SESSION) pass_on_new_session(stream, number);
-    if (!ledger_is_being_sent(stream, number)) punch(stream, number); /* else its bytes go with the trim */
+    ledger_drop(stream, &(struct loss) { reason, fragment->pts_hns, frame_count(stream, number),
+                                         kvs_view_fragment_payload(view, number) });
+    if (fragment->flags & KVS_FRAGMENT_NEW_SESSION) event |= pass_on_new_session(stream, number);
+    return event;
 }
 
-/* Lets a dropped fragment's number go, so that what is never sent does not pile up behind a fragment that is being
- * sent. Read positions before it move along. */
 void ledger_forget(struct kvs_stream *stream, uint64_t number)
 {
-    struct kvs_view *view = &stream->view;
-    uint64_t first = kvs_view_fragment(view, number)->first_frame, end = kvs_view_fragment_end(view, number);
-    uint64_t bytes = kvs_view_fragment_bytes(view, number);
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        struct upload *upload = stream->uploads.items[i];
-        if (upload->at_fragment <= number) upload->read_cum += bytes;
-        if (upload->at_frame < first) upload->at_frame += end - first;
-        else if (upload->at_frame < end) upload->at_frame = end;
-        upload->first += upload->first <= number;
-        upload->at_fragment += upload->at_fragment <= number;
-        upload->done_next += upload->done_next <= number;
-        upload->sent_next += upload->sent_next <= number;
-        upload->last += upload->last < number;
-    }
-    kvs_view_forget(view, number);
+    kvs_view_forget(&stream->view, number);
     stream->ledger.settled_count--;
-}
-
-void ledger_drop_all(struct kvs_stream *stream, uint32_t reason)
-{
-    struct kvs_held held;
-    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = reason };
-    for (uint64_t i = stream->view.fragment_tail; i < stream->view.fragment_head; i++)
-        ledger_drop_fragment(stream, i, reason);
-    stream->order.is_started = 1; /* so that a flush lets everything go, also frames of a track that was left out */
-    for (uint32_t i = 0; i < stream->track_count; i++) stream->order.queues[i].is_silent = 0;
-    while (stream->order.mode != KVS_ORDER_NONE && kvs_order_next(&stream->order, 0, 1, &held)) {
-        action.a = held.frame.pts_hns;
-        action.b++;
-        action.c += held.payload_size;
-    }
-    stream->ledger.metrics.frames_dropped[reason] += action.b;
-    stream->ledger.metrics.bytes_dropped += action.c;
-    stream->ledger.metrics.frames_buffered -= action.b;
-    stream->ledger.metrics.bytes_buffered -= action.c;
-    if (action.b != 0) stream_notice(stream, &action);
-    ledger_trim(stream);
-}
-
-/* Its reader has taken every byte of the fragment at which it stands, and none will follow. */
-static int has_read_whole(const struct kvs_stream *stream, const struct upload *upload)
-{
-    const struct kvs_view *view = &stream->view;
-    uint64_t number = upload->at_fragment;
-    if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound || upload->sent_next <= number) return 0;
-    if (number < view->fragment_tail || number >= view->fragment_head || upload->part < PART_FRAME) return 0;
-    const struct kvs_fragment *fragment = kvs_view_fragment(view, number);
-    if (!(fragment->flags & KVS_FRAGMENT_CLOSED) || upload->at_frame < kvs_view_fragment_end(view, number)) return 0;
-    return upload->at_offset == fragment->trailer_size;
-}
-
-/* Without acknowledgements a fragment is done when it is complete and one upload was handed all of it. What an upload
- * has read says nothing of the fragments of another. */
-void ledger_handed_out(struct kvs_stream *stream)
-{
-    if (stream_waits_for_acks(stream)) return;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        uint64_t number = stream->uploads.items[i]->at_fragment;
-        if (has_read_whole(stream, stream->uploads.items[i])) ledger_done(stream, number, number + 1);
-    }
 }

@@ -1,9 +1,9 @@
 /* lend.c — bytes of the store that readers have in their hands. Each loan is one range of the chain, from the first
- * byte lent to the last; what lies between belongs to the same upload. The trim and the punch of the ledger stop there.
+ * byte lent to the last; what lies between belongs to the same upload. No slab goes that they lie in.
  *
  * A loan is its handle's, not its upload's: an upload may be removed (its last ACK, an error, a reset) while the
  * network still writes from it. So it has a place of its own until the handle's next call. */
-#include "engine/engine.h"
+#include "engine/ledger.h"
 
 static struct lent *find(const struct kvs_stream *stream, uint64_t handle)
 {
@@ -19,7 +19,6 @@ int lend_return(struct kvs_stream *stream, uint64_t handle)
     if (lent == NULL) return 0;
     lent->handle = KVS_UPLOAD_NONE;
     stream->lents.count--;
-    ledger_trim(stream);
     return 1;
 }
 

@@ -1,5 +1,5 @@
 /* metrics.c — counters and the ledger, read under the stream's lock; nothing is summed by walking frames. */
-#include "engine/engine.h"
+#include "engine/stream.h"
 
 #include <string.h>
 
@@ -39,6 +39,7 @@ static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out
     *out = stream->ledger.metrics;
     out->size = sizeof *out;
     out->state = stream->machine.state;
+    out->notices_lost = stream->out.notices_lost;
     out->failure = stream->machine.state == KVS_STREAM_FAILED ? stream->machine.failure : KVS_OK;
     out->retry_count = stream->machine.backoff.count + stream->machine.session_backoff.count;
     out->retention_hns = stream->machine.described_retention_hns;

@@ -1,6 +1,6 @@
 /* names.c — the streams of a client by name: a hash table, chained through the streams. Under the client's lock.
  * There are at least as many buckets as streams, so a name is found, and missed, in one or two looks. */
-#include "engine/engine.h"
+#include "engine/client.h"
 
 #include <string.h>
 

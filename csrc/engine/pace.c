@@ -10,7 +10,7 @@
  * After a session that was refused (and where clusters are paced, after two that were lost) the next one sends a single
  * cluster, ends it with a tag, and goes on when that is done: what is refused again and again costs one fragment a
  * session, not all that fits into the buffers on the way. */
-#include "engine/engine.h"
+#include "engine/uploads.h"
 
 #define PACE_HNS (210 * KVS_HNS_PER_MS)  /* a little more than a fifth of a second: clocks and networks are not exact */
 #define BEHIND_COUNT 5u                  /* fragments that wait: more than what leaves in a second */
@@ -26,16 +26,13 @@ static uint64_t end_of(const struct kvs_stream *stream, uint64_t number)
 }
 
 /* The last frame of all may not say how long it lasts: as long as those before it. One frame alone: not known. */
-static int is_short(const struct kvs_stream *stream, uint64_t number)
+static int is_short(const struct kvs_stream *stream, uint64_t number, uint64_t newest_end_hns)
 {
     uint64_t pts_hns = kvs_view_fragment(&stream->view, number)->pts_hns;
     uint64_t length_hns = kvs_hns_sub(end_of(stream, number), pts_hns);
     if (length_hns == 0) return 0;
-    for (uint32_t i = 0; i < stream->track_count && number + 1 == stream->view.fragment_head; i++) {
-        const struct track_times *times = &stream->tracks[i].times;
-        if (times->is_seen)
-            length_hns = kvs_hns_max(length_hns, kvs_hns_sub(times->newest_hns + times->step_hns, pts_hns));
-    }
+    if (number + 1 == stream->view.fragment_head)
+        length_hns = kvs_hns_max(length_hns, kvs_hns_sub(newest_end_hns, pts_hns));
     return length_hns < SHORT_HNS;
 }
 
@@ -46,7 +43,7 @@ static int must_probe(const struct kvs_stream *stream, const struct upload *uplo
 }
 
 /* Without tags of its own before it, right behind the fragment that was sent last, and short enough. */
-int pace_joins(const struct kvs_stream *stream, const struct upload *upload)
+int pace_joins(const struct kvs_stream *stream, const struct upload *upload, uint64_t newest_end_hns)
 {
     const struct kvs_view *view = &stream->view;
     const struct kvs_fragment *fragment = kvs_view_fragment(view, upload->at_fragment);
@@ -54,7 +51,9 @@ int pace_joins(const struct kvs_stream *stream, const struct upload *upload)
     if (upload->sent_next != upload->at_fragment || upload->at_fragment < stream->pace.join_from) return 0;
     if (must_probe(stream, upload)) return 0; /* what may be refused again is to be small */
     if (!(fragment->flags & KVS_FRAGMENT_CLOSED) || fragment->prefix_size != KVS_MKV_CLUSTER_SIZE) return 0;
-    if (!is_short(stream, upload->at_fragment) && view->fragment_head - upload->at_fragment <= BEHIND_COUNT) return 0;
+    if (!is_short(stream, upload->at_fragment, newest_end_hns) &&
+        view->fragment_head - upload->at_fragment <= BEHIND_COUNT)
+        return 0;
     uint64_t begin_hns = upload->cluster_tc * stream->limits.scale_hns, end_hns = end_of(stream, upload->at_fragment);
     if (end_hns < begin_hns || end_hns - begin_hns > JOIN_MAX_HNS) return 0;
     uint64_t size = upload->cluster_bytes + kvs_view_fragment_bytes(view, upload->at_fragment);
@@ -102,22 +101,14 @@ void pace_let_go(struct kvs_stream *stream)
         if (stream->uploads.items[i]->is_probe)
             stream->uploads.items[i]->is_probe = 0, stream->uploads.items[i]->wait_until_hns = 0;
     }
-    session_announce(stream);
 }
 
-uint64_t pace_deadline(const struct kvs_stream *stream)
+uint64_t pace_next_deadline(const struct kvs_stream *stream)
 {
     uint64_t least = KVS_TIME_NONE;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads.items[i];
+    EACH_UPLOAD(stream, upload) {
         if (upload->state == KVS_UPLOAD_DEAD || upload->wait_until_hns == 0 || !upload->is_waiting) continue;
         least = kvs_hns_min(least, upload->wait_until_hns);
     }
     return least;
-}
-
-void pace_poke(struct kvs_stream *stream, uint64_t now_hns)
-{
-    if (now_hns < pace_deadline(stream)) return;
-    session_announce_due(stream, now_hns);
 }

@@ -1,42 +1,8 @@
 /* package.c — a frame becomes a block of a fragment: the place where fragments open and end.
  *
  * The payload lies in the chain already, with room for the block header before it and, for a key frame, for the tags
- * and
- * the cluster header before that. What is decided here is written into that room. */
-#include "engine/engine.h"
-
-#include <string.h>
-
-static void report_skipped(struct kvs_stream *stream)
-{
-    struct kvs_action action = { .kind = KVS_ACTION_DROPPED, .result = KVS_DROP_SKIPPED };
-    if (stream->ledger.skip_count == 0) return;
-    action.a = stream->ledger.skip_pts_hns;
-    action.b = stream->ledger.skip_count;
-    action.c = stream->ledger.skip_bytes;
-    stream->ledger.skip_count = stream->ledger.skip_bytes = 0;
-    stream_notice(stream, &action);
-}
-
-void skip_frame(struct kvs_stream *stream, uint64_t pts_hns, uint32_t size)
-{
-    if (stream->ledger.skip_count == 0) stream->ledger.skip_pts_hns = pts_hns;
-    stream->ledger.skip_count++;
-    stream->ledger.skip_bytes += size;
-    stream->ledger.metrics.frames_buffered--;
-    stream->ledger.metrics.bytes_buffered -= size;
-    stream->ledger.metrics.frames_dropped[KVS_DROP_SKIPPED]++;
-    stream->ledger.metrics.bytes_dropped += size;
-    if (!stream->ledger.is_skipping)
-        report_skipped(stream); /* the first at once, the rest of a run as one when it ends */
-    stream->ledger.is_skipping = 1;
-}
-
-void skip_report(struct kvs_stream *stream)
-{
-    report_skipped(stream);
-    stream->ledger.is_skipping = 0;
-}
+ * and the cluster header before that. What is decided here is written into that room. */
+#include "engine/packer.h"
 
 /* ---- tags and cluster header ------------------------------------------------------------------------------------- */
 
@@ -198,7 +164,7 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
     stream->ledger.metrics.fragments_put++;
     note_cpd(stream, fragment.format);
     kvs_view_open_fragment(&stream->view, &fragment);
-    ledger_handed_out(stream); /* the one before is complete */
+    uploads_handed_out(stream); /* the one before is complete */
     if (!(held->flags & KVS_FRAME_KEY)) report_split(stream, held->frame.pts_hns);
 }
 
@@ -256,7 +222,7 @@ static int is_awaited(const struct kvs_stream *stream, uint64_t pts_hns)
  * other codec private data, steps back in time, or stands where the fragment is split. */
 static int must_open(const struct kvs_stream *stream, const struct kvs_held *held)
 {
-    if (pace_is_large(stream) || !(held->flags & KVS_FRAME_KEY) || (held->flags & KVS_HELD_RESTART)) return 1;
+    if (package_is_large(stream) || !(held->flags & KVS_FRAME_KEY) || (held->flags & KVS_HELD_RESTART)) return 1;
     if (formats_find(stream, held->format)->content != stream->packer.packaged_content) return 1;
     return is_awaited(stream, held->frame.pts_hns);
 }
@@ -313,7 +279,7 @@ static inline kvs_status package_frame(struct kvs_stream *stream, const struct k
     if (status != KVS_OK) return status;
     kvs_generator_commit(&stream->generator, plan);
     if (plan->parts & KVS_PART_CLUSTER) {
-        skip_report(stream);
+        ledger_end_skip(stream);
         open_fragment(stream, held, plan);
     }
     write_block(stream, held, plan->block_tc);
@@ -325,14 +291,7 @@ static inline kvs_status package_frame(struct kvs_stream *stream, const struct k
 
 static void drop_held(struct kvs_stream *stream, const struct kvs_held *held, uint32_t reason)
 {
-    struct kvs_action action = {
-        .kind = KVS_ACTION_DROPPED, .result = reason, .a = held->frame.pts_hns, .b = 1, .c = held->payload_size
-    };
-    stream->ledger.metrics.frames_dropped[reason]++;
-    stream->ledger.metrics.bytes_dropped += held->payload_size;
-    stream->ledger.metrics.frames_buffered--;
-    stream->ledger.metrics.bytes_buffered -= held->payload_size;
-    stream_notice(stream, &action);
+    ledger_drop(stream, &(struct loss) { reason, held->frame.pts_hns, 1, held->payload_size });
 }
 
 /* Frames of other tracks that waited for a first key frame, and nothing more will come. */
@@ -349,7 +308,7 @@ static void drop_unstarted(struct kvs_stream *stream)
 void package_place(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan)
 {
     if (package_frame(stream, held, plan) == KVS_OK) return;
-    if (is_skipped(stream, held)) skip_frame(stream, held->frame.pts_hns, held->payload_size);
+    if (is_skipped(stream, held)) ledger_skip(stream, held->frame.pts_hns, held->payload_size);
     else drop_held(stream, held, KVS_DROP_LATE);
 }
 
@@ -419,14 +378,14 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
         KVS_OK) { /* no room even for the tag: the session ends, and its end says the same */
         kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |= KVS_FRAGMENT_CLOSED;
         (void)kvs_generator_end_fragment(&stream->generator);
-        session_limit(stream, stream->view.fragment_head - 1);
+        uploads_limit(stream, stream->view.fragment_head - 1);
     }
     stream->packer.is_ended = stream->packer.skip_until_key = 1;
     stream->order.is_started = 0;
     stream->packer.force_key = stream->order.mode == KVS_ORDER_DTS_EOFR;
     stream->packer.idle_since_hns = KVS_TIME_NONE;
-    ledger_handed_out(stream);
-    session_announce(stream);
+    uploads_handed_out(stream);
+    uploads_announce(stream);
     return KVS_OK;
 }
 
@@ -436,15 +395,58 @@ void package_trailer(struct kvs_stream *stream, uint64_t now_hns)
     if (write_trailer(stream, now_hns) == KVS_OK) return;
     kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |=
         KVS_FRAGMENT_CLOSED; /* the reader adds the tag */
-    ledger_handed_out(stream);
+    uploads_handed_out(stream);
 }
 
-kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
+/* ---- deadlines --------------------------------------------------------------------------------------------------- */
+
+/* A source whose put was refused is not idle: it waits for room and goes on in the same fragment. Only when that one is
+ * all there is (it fills the store) can nothing but its end make room. */
+static int waits_for_room(const struct kvs_stream *stream)
 {
-    if (stream == NULL) return KVS_E_NULL_ARG;
-    stream_write_lock(stream);
-    kvs_status status = package_end_fragment(stream, now_hns);
-    stream_settle(stream, now_hns);
-    stream_write_unlock(stream);
-    return status;
+    return stream->packer.was_refused && stream->view.fragment_tail + 1 < stream->view.fragment_head;
+}
+
+static uint64_t idle_deadline(const struct kvs_stream *stream)
+{
+    if (stream->limits.eofr_idle_hns == 0 || stream->ledger.is_stopped || stream->packer.is_ended ||
+        waits_for_room(stream))
+        return KVS_TIME_NONE;
+    if (kvs_view_is_empty(&stream->view)) return KVS_TIME_NONE;
+    if (kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags & KVS_FRAGMENT_CLOSED)
+        return KVS_TIME_NONE;
+    return kvs_hns_add(stream->packer.idle_since_hns, stream->limits.eofr_idle_hns);
+}
+
+static uint64_t order_deadline(const struct kvs_stream *stream)
+{
+    return stream->order.mode == KVS_ORDER_NONE ? KVS_TIME_NONE : kvs_order_next_deadline(&stream->order);
+}
+
+uint64_t package_next_deadline(const struct kvs_stream *stream)
+{
+    return kvs_hns_min(idle_deadline(stream), order_deadline(stream));
+}
+
+static void release_held(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (now_hns < order_deadline(stream)) return;
+    package_held(stream, 0, now_hns);
+    uploads_trim(stream); /* frames that waited in vain leave room behind */
+    uploads_announce(stream);
+}
+
+static void end_idle(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (now_hns < idle_deadline(stream)) return;
+    struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_ENDED };
+    action.a = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->pts_hns;
+    if (package_end_fragment(stream, now_hns) == KVS_OK) stream_notice(stream, &action);
+    else stream->packer.idle_since_hns = now_hns; /* no room for the tag: try again after as long */
+}
+
+void package_poke(struct kvs_stream *stream, uint64_t now_hns)
+{
+    release_held(stream, now_hns);
+    end_idle(stream, now_hns);
 }

@@ -4,7 +4,7 @@
  * Encoders hand out SPS, PPS, SEI and delimiters in calls of their own, or one buffer with the configuration before
  * the first frame (Android's MediaCodec). Such a call is no frame: the ledger does not know it, and it leaves as the
  * beginning of the payload of the frame that follows. */
-#include "engine/engine.h"
+#include "engine/packer.h"
 
 #include <string.h>
 

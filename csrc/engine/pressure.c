@@ -1,7 +1,7 @@
 /* pressure.c — warnings with hysteresis: an event when a level is passed, another when it is left again, a counter for
  * each beginning. Storage: less than 5 % of the store is free (over at 10 %). Buffer: 95 % of the duration is used.
  * Latency: what is unsent is longer than allowed. Stale: bytes go out and no ACK comes. */
-#include "engine/engine.h"
+#include "engine/packer.h"
 
 #define FREE_LOW_PERCENT 5u
 #define FREE_OK_PERCENT 10u
@@ -49,44 +49,4 @@ void pressure_check_all(struct kvs_stream *stream)
                     (stream->pressure.latency ? stream->limits.latency_max_hns / 2u : stream->limits.latency_max_hns);
         set(stream, &stream->pressure.latency, is_on, KVS_PRESSURE_LATENCY, unsent);
     }
-}
-
-/* One past the last fragment of which the reader has taken everything. */
-uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload *upload)
-{
-    int is_within = upload->at_fragment < upload->sent_next;
-    uint64_t end = is_within ? upload->at_fragment : upload->sent_next;
-    return kvs_hns_min(end, stream->view.fragment_head);
-}
-
-/* Owed: a word on the fragment that it began last, and the final one on those it has sent to their end. The open
- * fragment
- * of a source that pauses owes nothing once the service has seen it begin. */
-static int is_owed(const struct kvs_stream *stream, const struct upload *upload)
-{
-    if (!upload->has_sent || !stream_waits_for_acks(stream)) return 0;
-    uint64_t done = kvs_hns_max(upload->done_next, stream->view.fragment_tail), last = upload->sent_next - 1;
-    if (done < upload_sent_whole(stream, upload)) return 1;
-    if (last < stream->view.fragment_tail || last >= stream->view.fragment_head) return 0;
-    return !(kvs_view_fragment(&stream->view, last)->flags &
-             (KVS_FRAGMENT_BUFFERING | KVS_FRAGMENT_RECEIVED | KVS_FRAGMENT_DONE));
-}
-
-void pressure_note_owed(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
-{
-    if (!is_owed(stream, upload)) upload->quiet_since_hns = KVS_TIME_NONE;
-    else if (upload->quiet_since_hns == KVS_TIME_NONE) upload->quiet_since_hns = now_hns;
-}
-
-void pressure_stale(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
-{
-    if (stream->limits.staleness_max_hns == 0 || upload->state == KVS_UPLOAD_DEAD || upload->is_stale ||
-        upload->quiet_since_hns == KVS_TIME_NONE)
-        return;
-    uint64_t quiet = kvs_hns_sub(now_hns, upload->quiet_since_hns);
-    if (quiet < stream->limits.staleness_max_hns) return;
-    struct kvs_action action = { .kind = KVS_ACTION_STALE, .upload = upload->handle, .a = quiet };
-    upload->is_stale = 1;
-    stream->ledger.metrics.stale_events++;
-    stream_notice(stream, &action);
 }

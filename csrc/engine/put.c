@@ -3,35 +3,12 @@
  * Everything that can fail comes before the first change, so a put that fails changed nothing (kvspic.h names the two
  * exceptions). One writer per stream at a time. A frame above LARGE_FRAME is scanned and copied while only the writer's
  * lock is held, so the reader is not in its way; a smaller one needs the stream's lock alone. */
-#include "engine/engine.h"
+#include "engine/put.h"
 
 #include "media/nal.h"
 
 #define SPARSE_KEY_GAP_HNS (2 * KVS_HNS_PER_SECOND)
 #define CPD_MAX (KVS_MKV_CPD_MAX)
-
-struct put {
-    struct kvs_held held; /* as it will wait or be packaged */
-    struct times times;
-    struct track *track;
-    const uint8_t *data;
-    uint32_t data_size, flags;
-    uint64_t duration_hns;
-    struct kvs_nal_scan scan;
-    struct kvs_generator_plan plan;
-    struct kvs_call call;
-    uint32_t joined_size;  /* of what its track keeps for it */
-    struct format *format; /* new one made for this frame, not in the list yet */
-    uint8_t is_adapted, is_new_session;
-    uint8_t opens;    /* a fragment may begin with it */
-    uint8_t is_part;  /* it holds no picture and waits for one */
-    uint8_t has_plan; /* `plan` still holds */
-    uint8_t is_skipped;
-    uint8_t is_stored; /* it was taken, and not skipped or dropped */
-    uint8_t is_quiet;  /* it only made the open fragment longer: no deadline has come nearer */
-};
-
-static int is_large(const struct put *put) { return put->data_size > LARGE_FRAME; }
 
 static kvs_status set_times(struct kvs_stream *stream, struct put *put)
 {
@@ -89,7 +66,8 @@ static int is_split(const struct kvs_stream *stream, const struct put *put)
 static int must_open(const struct kvs_stream *stream, const struct put *put, uint32_t content)
 {
     if (!put->opens) return 0;
-    return pace_is_large(stream) || !is_key(put) || put->format != NULL || stream->formats.current->content != content;
+    return package_is_large(stream) || !is_key(put) || put->format != NULL ||
+           stream->formats.current->content != content;
 }
 
 /* A key frame that comes too soon after the one that began the fragment continues it. */
@@ -165,7 +143,7 @@ static kvs_status scan_frame(const struct kvs_stream *stream, struct put *put, u
     return kvs_nal_scan_avcc(put->data, put->data_size, &put->scan);
 }
 
-static kvs_status adapt_nals(const struct kvs_stream *stream, struct put *put, uint32_t flags)
+kvs_status put_adapt(const struct kvs_stream *stream, struct put *put, uint32_t flags)
 {
     kvs_status status = scan_frame(stream, put, flags);
     if (status != KVS_OK) return status;
@@ -174,13 +152,6 @@ static kvs_status adapt_nals(const struct kvs_stream *stream, struct put *put, u
     put->is_adapted = put->scan.kind != KVS_NAL_UNCHANGED;
     put->held.payload_size = (uint32_t)put->scan.adapted_size;
     return KVS_OK;
-}
-
-static inline kvs_status scan_nals(const struct kvs_stream *stream, struct put *put)
-{
-    const uint32_t flags = stream->mode.nal_flags & (KVS_NAL_ANNEXB_TO_AVCC | KVS_NAL_AVCC_TO_ANNEXB);
-    put->held.payload_size = put->data_size;
-    return flags == 0 || put->track->type != KVS_TRACK_VIDEO ? KVS_OK : adapt_nals(stream, put, flags);
 }
 
 /* ---- the copy ---------------------------------------------------------------------------------------------------- */
@@ -205,7 +176,7 @@ static void store(struct kvs_stream *stream, struct put *put)
 {
     const struct joined *joined = &put->track->joined; /* nothing else is put while a payload is copied */
     uint64_t at = put->held.frame.offset + KVS_MKV_BLOCK_SIZE;
-    if (is_large(put)) {
+    if (put_is_large(put)) {
         stream->ledger.inflight_offset = put->held.frame.offset - put->held.prefix_space;
         kvs_host_unlock(stream->host, stream->lock);
     }
@@ -213,7 +184,7 @@ static void store(struct kvs_stream *stream, struct put *put)
     at += put->joined_size;
     if (put->is_adapted) copy_adapted(&stream->chain, put, at);
     else kvs_chain_write(&stream->chain, at, put->data, put->data_size);
-    if (!is_large(put)) return;
+    if (!put_is_large(put)) return;
     stream_lock(stream);
     stream->ledger.inflight_offset = UINT64_MAX;
     put->has_plan = 0; /* an ACK may have taken the open fragment away meanwhile */
@@ -229,33 +200,19 @@ static uint64_t number_put(struct track *track)
     return number;
 }
 
-static void count_put(struct kvs_stream *stream, const struct put *put)
-{
-    stream->ledger.metrics.frames_put++;
-    stream->ledger.metrics.bytes_put += put->held.payload_size;
-    stream->ledger.metrics.frames_buffered++;
-    stream->ledger.metrics.bytes_buffered += put->held.payload_size;
-}
-
 static void drop_put(struct kvs_stream *stream, const struct put *put, uint32_t reason)
 {
-    struct kvs_action action = {
-        .kind = KVS_ACTION_DROPPED, .result = reason, .a = put->held.frame.pts_hns, .b = 1, .c = put->held.payload_size
-    };
     (void)number_put(put->track);
-    stream->ledger.metrics.frames_put++;
-    stream->ledger.metrics.bytes_put += put->held.payload_size;
-    stream->ledger.metrics.frames_dropped[reason]++;
-    stream->ledger.metrics.bytes_dropped += put->held.payload_size;
-    stream_notice(stream, &action);
+    ledger_put(stream, put->held.payload_size);
+    ledger_drop(stream, &(struct loss) { reason, put->held.frame.pts_hns, 1, put->held.payload_size });
 }
 
 static void skip_put(struct kvs_stream *stream, struct put *put)
 {
     put->is_skipped = 1;
-    count_put(stream, put);
+    ledger_put(stream, put->held.payload_size);
     (void)number_put(put->track);
-    skip_frame(stream, put->held.frame.pts_hns, put->held.payload_size);
+    ledger_skip(stream, put->held.frame.pts_hns, put->held.payload_size);
 }
 
 /* Everything that can refuse the frame; nothing of the stream changes but for what room_make dropped. */
@@ -309,7 +266,7 @@ static void commit(struct kvs_stream *stream, struct put *put)
     struct kvs_held *held = &put->held;
     adopt_format(stream, put);
     times_commit(stream, held->track, put->flags, put->opens, &put->times);
-    count_put(stream, put);
+    ledger_put(stream, put->held.payload_size);
     held->index = number_put(put->track);
     if (may_split(stream)) note_opened(stream, put);
     held->format = format_of(stream, put);
@@ -351,7 +308,7 @@ static void write_plain(struct kvs_stream *stream, struct put *put, int32_t bloc
 static void commit_plain(struct kvs_stream *stream, struct put *put)
 {
     struct track_times *own = &put->track->times;
-    count_put(stream, put);
+    ledger_put(stream, put->held.payload_size);
     put->track->frames_put++;
     times_rise(own, put->times.pts_hns, 0);
     own->last_hns = own->input_hns = put->times.pts_hns;
@@ -380,7 +337,7 @@ static int put_plain(struct kvs_stream *stream, struct put *put)
     const uint64_t scale = stream->limits.scale_hns, pts_hns = put->times.pts_hns;
     struct kvs_frame *frame = &put->held.frame;
     int32_t block_tc = 0;
-    if (stream->packer.unusual != 0 || is_key(put) || is_large(put) || put->track->joined.calls != 0) return 0;
+    if (stream->packer.unusual != 0 || is_key(put) || put_is_large(put) || put->track->joined.calls != 0) return 0;
     if (!times_are_plain(own, &put->times, scale) || pts_hns - own->newest_hns > KVS_VIEW_GAP_HNS) return 0;
     uint64_t pts_tc = kvs_hns_to_tc(pts_hns, scale);
     uint64_t dts_tc = put->times.dts_hns == pts_hns ? pts_tc : kvs_hns_to_tc(put->times.dts_hns, scale);
@@ -439,9 +396,8 @@ static kvs_status keep_part(struct kvs_stream *stream, struct put *put)
 static void announce_put(struct kvs_stream *stream, const struct put *put)
 {
     pressure_check(stream);
-    stream->out.put_hns = put->held.arrival_hns;
-    if (!(stream->mode.flags & KVS_PUT_TELLS) || !session_is_told(stream)) session_announce(stream);
-    stream->out.put_hns = KVS_TIME_NONE;
+    if ((stream->mode.flags & KVS_PUT_TELLS) && uploads_follow_puts(stream)) return;
+    uploads_announce_put(stream, put->held.arrival_hns);
 }
 
 static kvs_status put_unusual(struct kvs_stream *stream, struct put *put)
@@ -477,7 +433,7 @@ static kvs_status put_unusual(struct kvs_stream *stream, struct put *put)
     return KVS_OK;
 }
 
-static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
+kvs_status put_take(struct kvs_stream *stream, struct put *put)
 {
     if (stream->ledger.is_stopped) return KVS_E_STREAM_STOPPED;
     kvs_status status = put->track->has_parts ? look_into(stream, put) : KVS_OK;
@@ -490,92 +446,11 @@ static kvs_status put_locked(struct kvs_stream *stream, struct put *put)
 }
 
 /* What follows a frame that the caller can not put again can not be decoded without it. */
-static void note_refused(struct kvs_stream *stream, const struct put *put, kvs_status status)
+void put_refused(struct kvs_stream *stream, const struct put *put, kvs_status status)
 {
     int is_large = status == KVS_E_FRAME_TOO_LARGE;
     stream->ledger.metrics.frames_refused++;
     stream->ledger.metrics.frames_too_large += (uint64_t)is_large;
     if (!stream_is_lead(stream, put->held.track) || stream->ledger.is_stopped) return;
     if (is_large || (is_key(put) && kvs_status_class_of(status) == KVS_CLASS_MEDIA)) skip_what_follows(stream);
-}
-
-/* A large frame is scanned without the stream's lock. While one is being copied, a small one waits for its end at the
- * writer's lock: whoever holds both locks knows that nothing is being copied, and needs the stream's alone to keep it
- * so. */
-static kvs_status lock_and_scan(struct kvs_stream *stream, struct put *put)
-{
-    kvs_status status = KVS_OK;
-    if (is_large(put)) {
-        kvs_host_lock(stream->host, stream->writer);
-        status = scan_nals(stream, put);
-        stream_lock(stream);
-        return status;
-    }
-    stream_lock(stream);
-    if (stream->ledger.inflight_offset != UINT64_MAX) {
-        kvs_host_unlock(stream->host, stream->lock);
-        stream_write_lock(stream);
-        kvs_host_unlock(stream->host, stream->writer);
-    }
-    return scan_nals(stream, put);
-}
-
-static void unlock(struct kvs_stream *stream, const struct put *put)
-{
-    if (is_large(put)) stream_write_unlock(stream);
-    else if (put->is_quiet) stream_unlock_quiet(stream);
-    else stream_unlock(stream);
-}
-
-static kvs_status put_frame(struct kvs_stream *stream, struct put *put)
-{
-    kvs_status status = lock_and_scan(stream, put);
-    if (status == KVS_OK) status = put_locked(stream, put);
-    if (status != KVS_OK) note_refused(stream, put, status);
-    else if ((stream->mode.flags & KVS_PUT_OPENS) && (stream->machine.waits_for_put || put->is_skipped)) {
-        stream_woken_by_put(stream, put->is_skipped ? put->held.frame.pts_hns : KVS_TIME_NONE, put->held.arrival_hns);
-        put->is_quiet = 0;
-    }
-    if (status == KVS_OK && stream_settle(stream, put->held.arrival_hns)) put->is_quiet = 0;
-    kvs_host_free(stream->host, put->format);
-    unlock(stream, put);
-    return status;
-}
-
-static uint32_t track_index(const struct kvs_stream *stream, uint64_t id)
-{
-    uint32_t i = 0;
-    while (i < stream->track_count && stream->tracks[i].id != id) i++;
-    return i;
-}
-
-kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t *data, uint32_t data_size, uint64_t pts_hns,
-                                uint64_t dts_hns, uint64_t duration_hns, uint64_t track, uint32_t flags,
-                                uint64_t now_hns)
-{
-    if (stream == NULL) return KVS_E_NULL_ARG;
-    if (data == NULL || data_size == 0) return KVS_E_FRAME_DATA;
-    if (pts_hns > KVS_HNS_MEDIA_MAX || duration_hns > KVS_HNS_MEDIA_MAX ||
-        (dts_hns > KVS_HNS_MEDIA_MAX && dts_hns != KVS_TIME_NONE))
-        return KVS_E_FRAME_TIMESTAMP_RANGE;
-    uint32_t index = track_index(stream, track);
-    if (index == stream->track_count) return KVS_E_UNKNOWN_TRACK;
-    struct put put;
-    put.times.pts_hns = pts_hns;
-    put.times.dts_hns = dts_hns;
-    put.held.frame.duration_hns = duration_hns > UINT32_MAX ? UINT32_MAX : (uint32_t)duration_hns;
-    put.held.arrival_hns = now_hns;
-    put.held.prefix_space = 0;
-    put.held.track = (uint8_t)index;
-    put.held.is_moved = 0;
-    put.track = &stream->tracks[index];
-    put.data = data;
-    put.data_size = data_size;
-    put.flags = flags & (KVS_FRAME_KEY | KVS_FRAME_DISCARDABLE | KVS_FRAME_INVISIBLE);
-    put.duration_hns = duration_hns;
-    put.format = NULL;
-    put.joined_size = 0;
-    put.is_adapted = put.is_new_session = put.is_part = put.is_stored = 0;
-    put.opens = put.has_plan = put.is_quiet = put.is_skipped = 0;
-    return put_frame(stream, &put);
 }

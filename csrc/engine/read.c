@@ -3,26 +3,13 @@
  *
  * The header is that of the first fragment's format, made when a first byte is read and kept with the format. Cluster
  * times lie absolute in the store and are made relative on the way out, because relative means "to this session". */
-#include "engine/engine.h"
+#include "engine/uploads.h"
 
 #include <string.h>
 
 #include "base/be.h"
 
 #define LEND_MIN 4096u /* smaller pieces are copied: a span costs its reader about as much */
-
-struct reader {
-    struct kvs_stream *stream;
-    struct upload *upload;
-    uint8_t *out;
-    uint32_t room, filled;
-    uint64_t now_hns;
-    struct kvs_loan *loan; /* NULL: everything is copied to `out` */
-    int may_lend;
-    int has_moved; /* from one fragment to another, or to an end: what is owed and what may go can be different */
-};
-
-enum step { STEP_ON, STEP_WAIT, STEP_END };
 
 static struct kvs_fragment *here(const struct reader *reader)
 {
@@ -85,30 +72,6 @@ static void go_to(struct upload *upload, uint8_t part)
 
 /* ---- the session's beginning ------------------------------------------------------------------------------------- */
 
-static struct kvs_mkv_header header_of(const struct kvs_stream *stream, const struct format *format)
-{
-    return (struct kvs_mkv_header) { stream->mode.segment_uuid, stream->limits.scale_hns,
-                                     stream->client->client_id, format->tracks,
-                                     format->track_count,       format->track_mask };
-}
-
-uint32_t session_header_size(const struct kvs_stream *stream, const struct format *format)
-{
-    struct kvs_mkv_header header = header_of(stream, format);
-    return format->header != NULL ? format->header_size : kvs_mkv_header_size(&header);
-}
-
-static kvs_status make_header(const struct kvs_stream *stream, struct format *format)
-{
-    struct kvs_mkv_header header = header_of(stream, format);
-    if (format->header != NULL) return KVS_OK;
-    format->header_size = kvs_mkv_header_size(&header);
-    format->header = kvs_host_alloc(stream->host, format->header_size);
-    if (format->header == NULL) return KVS_E_NOMEM;
-    kvs_mkv_header_write(&header, format->header);
-    return KVS_OK;
-}
-
 static int is_settled(const struct reader *reader)
 {
     return (here(reader)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) != 0;
@@ -131,7 +94,7 @@ static int seek(struct reader *reader)
 static kvs_status bind(struct reader *reader)
 {
     struct upload *upload = reader->upload;
-    kvs_status status = make_header(reader->stream, formats_find(reader->stream, here(reader)->format));
+    kvs_status status = formats_make_header(reader->stream, formats_find(reader->stream, here(reader)->format));
     if (status != KVS_OK) return status;
     upload->first = upload->done_next = upload->sent_next = upload->at_fragment;
     upload->format = here(reader)->format;
@@ -140,7 +103,7 @@ static kvs_status bind(struct reader *reader)
     int is_late = upload->expires_hns != KVS_TIME_NONE &&
                   reader->now_hns >= kvs_hns_sub(upload->expires_hns, KVS_TOKEN_GRACE_HNS);
     if (is_late && upload->last == KVS_TIME_NONE) upload->last = upload->at_fragment; /* the rest: the next token's */
-    session_move(reader->stream, upload, KVS_UPLOAD_EV_READ);
+    upload_move(reader->stream, upload, KVS_UPLOAD_EV_READ);
     go_to(upload, PART_HEADER);
     return KVS_OK;
 }
@@ -156,7 +119,7 @@ static enum step read_header(struct reader *reader)
 
 static enum step last_read(struct reader *reader)
 {
-    session_move(reader->stream, reader->upload, KVS_UPLOAD_EV_LAST_READ);
+    upload_move(reader->stream, reader->upload, KVS_UPLOAD_EV_LAST_READ);
     go_to(reader->upload, PART_END);
     return STEP_ON;
 }
@@ -241,7 +204,7 @@ static enum step read_prefix(struct reader *reader)
             upload->last = upload->at_fragment - 1;
             return last_read(reader);
         }
-        if (pace_joins(stream, upload)) {
+        if (pace_joins(stream, upload, reader->newest_end_hns)) {
             join_fragment(reader);
             return STEP_ON;
         }
@@ -260,7 +223,7 @@ static enum step read_prefix(struct reader *reader)
 static void next_fragment(struct reader *reader)
 {
     here(reader)->flags |= KVS_FRAGMENT_SENT;
-    ledger_handed_out(reader->stream);
+    uploads_handed_out(reader->stream);
     reader->upload->at_fragment++;
     reader->has_moved = 1;
     go_to(reader->upload, PART_PREFIX);
@@ -315,6 +278,22 @@ static int read_frame(struct reader *reader, const struct kvs_frame *frame, int 
     return is_lent ? lend_rest(reader, frame) : is_whole;
 }
 
+/* A frame that is copied whole out of one slab, as nearly all small ones are; 0 when it is not such a one. */
+static inline int copy_frame(struct reader *reader, const struct kvs_frame *frame)
+{
+    struct upload *upload = reader->upload;
+    if (upload->at_offset != 0 || frame->size > reader->room || reader->loan != NULL) return 0;
+    const uint8_t *place = kvs_chain_at(&reader->stream->chain, frame->offset, frame->size);
+    if (place == NULL) return 0;
+    memcpy(reader->out, place, frame->size);
+    upload->read_cum += frame->size;
+    upload->cluster_bytes += frame->size;
+    reader->out += frame->size;
+    reader->room -= frame->size;
+    reader->filled += frame->size;
+    return 1;
+}
+
 static enum step read_frames(struct reader *reader)
 {
     struct upload *upload = reader->upload;
@@ -322,9 +301,12 @@ static enum step read_frames(struct reader *reader)
     uint64_t end = kvs_view_fragment_end(&stream->view, upload->at_fragment);
     int is_joined = upload->cluster_tc != here(reader)->timecode;
     while (upload->at_frame < end) {
-        if (!read_frame(reader, kvs_view_frame(&stream->view, upload->at_frame), is_joined)) break;
+        const struct kvs_frame *frame = kvs_view_frame(&stream->view, upload->at_frame);
+        if (is_joined || !copy_frame(reader, frame)) {
+            if (!read_frame(reader, frame, is_joined)) break;
+            upload->at_offset = 0;
+        }
         upload->at_frame++;
-        upload->at_offset = 0;
     }
     if (upload->at_frame < end) return STEP_ON;
     if (!(here(reader)->flags & KVS_FRAGMENT_CLOSED)) return STEP_WAIT;
@@ -350,17 +332,17 @@ static enum step read_end(struct reader *reader)
         if (upload->has_sent && !upload->has_end && !copy_bytes(reader, tag, sizeof tag)) return STEP_ON;
         int owes = stream_waits_for_acks(reader->stream) &&
                    kvs_hns_max(upload->done_next, reader->stream->view.fragment_tail) < upload->sent_next;
-        session_move(reader->stream, upload, owes ? KVS_UPLOAD_EV_END_READ : KVS_UPLOAD_EV_END_READ_DONE);
+        upload_move(reader->stream, upload, owes ? KVS_UPLOAD_EV_END_READ : KVS_UPLOAD_EV_END_READ_DONE);
     }
     return STEP_END;
 }
 
 static enum step read_part(struct reader *reader)
 {
+    if (reader->upload->part == PART_FRAME) return read_frames(reader);
     switch (reader->upload->part) {
     case PART_HEADER: return read_header(reader);
     case PART_PREFIX: return read_prefix(reader);
-    case PART_FRAME: return read_frames(reader);
     case PART_TRAILER: return read_trailer(reader);
     case PART_PAUSE: return read_pause(reader);
     default: return read_end(reader);
@@ -368,31 +350,6 @@ static enum step read_part(struct reader *reader)
 }
 
 /* ---- one read ---------------------------------------------------------------------------------------------------- */
-
-static void note_sent(struct reader *reader)
-{
-    reader->stream->ledger.metrics.bytes_sent += reader->filled;
-    if (reader->filled == 0) return;
-    if (reader->has_moved) pressure_note_owed(reader->stream, reader->upload, reader->now_hns);
-    if (stream_waits_for_acks(reader->stream)) return;
-    /* Without ACKs nobody says that bytes arrived: a session that lives is the sign. */
-    uint64_t lived = kvs_hns_sub(reader->now_hns, reader->upload->opened_hns);
-    if (lived > reader->stream->client->backoff_cap_hns) kvs_backoff_progress(&reader->stream->machine.session_backoff);
-}
-
-static enum kvs_read_state finish(struct reader *reader, enum step step)
-{
-    struct upload *upload = reader->upload;
-    if (upload->state == KVS_UPLOAD_FINISHED || upload->state == KVS_UPLOAD_DEAD) {
-        if (upload->state == KVS_UPLOAD_FINISHED && !stream_waits_for_acks(reader->stream))
-            kvs_backoff_progress(&reader->stream->machine.session_backoff);
-        session_remove(reader->stream, upload);
-        return KVS_READ_END;
-    }
-    if (upload->state == KVS_UPLOAD_AWAITING_ACK) return KVS_READ_AWAITING_ACK;
-    upload->is_waiting = step == STEP_WAIT;
-    return step == STEP_WAIT ? KVS_READ_WAIT : KVS_READ_MORE;
-}
 
 /* Relative times can not lie before the start that the service was told: such a session ends without a byte, and the
  * next one tells its own. */
@@ -405,16 +362,16 @@ static kvs_status begin(struct reader *reader, enum step *step_out)
 {
     struct upload *upload = reader->upload;
     int is_over = 0, has_data = seek(reader);
-    if (session_is_behind(reader->stream, upload)) has_data = 0;
+    if (upload_is_behind(reader->stream, upload)) has_data = 0;
     else if (!has_data) is_over = upload->at_fragment > upload->last || reader->stream->ledger.is_stopped;
     else if (is_before_start(reader)) is_over = 1;
     else if (bind(reader) != KVS_OK) return KVS_E_NOMEM;
-    if (is_over) session_move(reader->stream, upload, KVS_UPLOAD_EV_LAST_READ);
+    if (is_over) upload_move(reader->stream, upload, KVS_UPLOAD_EV_LAST_READ);
     *step_out = upload->is_bound ? STEP_ON : is_over ? STEP_END : STEP_WAIT;
     return KVS_OK;
 }
 
-static kvs_status fill(struct reader *reader, enum step *step_out)
+kvs_status read_fill(struct reader *reader, enum step *step_out)
 {
     enum step step = STEP_ON;
     if (reader->upload->wait_until_hns != 0) pace_resume(reader->upload, reader->now_hns);
@@ -423,77 +380,4 @@ static kvs_status fill(struct reader *reader, enum step *step_out)
     while (step == STEP_ON && reader->room != 0) step = read_part(reader);
     *step_out = step;
     return KVS_OK;
-}
-
-static kvs_status read_locked(struct reader *reader, enum kvs_read_state *state_out)
-{
-    uint8_t state = reader->upload->state;
-    enum step step = STEP_END;
-    if (state == KVS_UPLOAD_OPENING) return KVS_E_UPLOAD_STATE;
-    if (reader->now_hns >= reader->upload->expires_hns) session_expire(reader->stream, reader->now_hns);
-    if (reader->upload->state != state) { /* an order to end it is on its way, and the read after that says so */
-        *state_out = KVS_READ_WAIT;
-        reader->has_moved = 1;
-        stream_settle(reader->stream, reader->now_hns);
-        return 0;
-    }
-    if (state == KVS_UPLOAD_READY || state == KVS_UPLOAD_STREAMING || state == KVS_UPLOAD_DRAINING) {
-        kvs_status status = fill(reader, &step);
-        if (status != KVS_OK) return status;
-        note_sent(reader);
-    }
-    *state_out = finish(reader, step);
-    if (reader->has_moved || *state_out >= KVS_READ_AWAITING_ACK) ledger_trim(reader->stream);
-    if (*state_out >= KVS_READ_AWAITING_ACK) session_announce(reader->stream); /* those that were behind it */
-    if (stream_settle(reader->stream, reader->now_hns)) reader->has_moved = 1;
-    return (kvs_status)reader->filled;
-}
-
-static kvs_status read_next(struct reader *reader, uint64_t handle, enum kvs_read_state *state_out)
-{
-    struct kvs_stream *stream = reader->stream;
-    stream_lock(stream);
-    if (stream->lents.count != 0) reader->has_moved = lend_return(stream, handle);
-    reader->may_lend = reader->loan != NULL && stream->lents.count < UPLOADS_MAX;
-    reader->upload = session_find(stream, handle);
-    kvs_status status = reader->upload == NULL ? KVS_E_UNKNOWN_UPLOAD : read_locked(reader, state_out);
-    /* Of the pressures a read inside a fragment changes the latency only: what is buffered stays. */
-    if (status >= 0 && (reader->has_moved || stream->limits.latency_max_hns != 0)) pressure_check(stream);
-    if (reader->has_moved || status < 0) stream_unlock(stream);
-    else stream_unlock_quiet(stream);
-    return status;
-}
-
-kvs_status kvs_upload_read(struct kvs_stream *stream, uint64_t handle, uint8_t *buffer, uint32_t buffer_size,
-                           enum kvs_read_state *state_out, uint64_t now_hns)
-{
-    if (stream == NULL || buffer == NULL || state_out == NULL) return KVS_E_NULL_ARG;
-    if (buffer_size == 0 || buffer_size > INT32_MAX) return KVS_E_INVALID_ARG;
-    struct reader reader = { .stream = stream, .out = buffer, .room = buffer_size, .now_hns = now_hns };
-    return read_next(&reader, handle, state_out);
-}
-
-static kvs_status give_back(struct kvs_stream *stream, uint64_t handle, enum kvs_read_state *state_out)
-{
-    stream_lock(stream);
-    (void)lend_return(stream, handle);
-    kvs_status status = session_find(stream, handle) != NULL ? KVS_OK : KVS_E_UNKNOWN_UPLOAD;
-    stream_unlock(stream);
-    *state_out = KVS_READ_MORE;
-    return status;
-}
-
-kvs_status kvs_upload_lend(struct kvs_stream *stream, uint64_t handle, struct kvs_loan *loan,
-                           enum kvs_read_state *state_out, uint64_t now_hns)
-{
-    if (stream == NULL || loan == NULL || state_out == NULL) return KVS_E_NULL_ARG;
-    if (loan->size != sizeof *loan) return KVS_E_CONFIG_SIZE;
-    if (loan->span_max != 0 && (loan->buffer == NULL || loan->spans == NULL)) return KVS_E_NULL_ARG;
-    if (loan->span_max != 0 && (loan->buffer_size == 0 || loan->size_max == 0 || loan->size_max > INT32_MAX))
-        return KVS_E_INVALID_ARG;
-    loan->span_count = 0;
-    if (loan->span_max == 0) return give_back(stream, handle, state_out);
-    struct reader reader = { .stream = stream, .out = loan->buffer, .room = loan->size_max, .now_hns = now_hns };
-    reader.loan = loan;
-    return read_next(&reader, handle, state_out);
 }

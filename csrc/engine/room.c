@@ -2,15 +2,14 @@
  *
  * Realtime: the oldest whole fragment goes, never the one that is being sent. Where frames may not be dropped (offline,
  * KVS_FULL_REFUSE) the put is refused and a KVS_ACTION_ROOM follows when there is room again. */
-#include "engine/engine.h"
+#include "engine/packer.h"
 
 /* The oldest fragment that is neither settled nor being sent, or fragment_head. */
 static uint64_t oldest_droppable(const struct kvs_stream *stream)
 {
     uint64_t i = stream->view.fragment_tail;
     while (i < stream->view.fragment_head) {
-        int is_settled = (kvs_view_fragment(&stream->view, i)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) != 0;
-        if (!is_settled && !ledger_is_being_sent(stream, i)) break;
+        if (!ledger_is_settled(kvs_view_fragment(&stream->view, i)->flags) && !uploads_are_sending(stream, i)) break;
         i++;
     }
     return i;
@@ -20,9 +19,9 @@ static int drop_oldest(struct kvs_stream *stream, uint32_t reason)
 {
     uint64_t oldest = oldest_droppable(stream);
     if (oldest == stream->view.fragment_head) return 0;
-    ledger_drop_fragment(stream, oldest, reason);
-    if (oldest > stream->view.fragment_tail) ledger_forget(stream, oldest);
-    ledger_trim(stream);
+    room_drop_fragment(stream, oldest, reason);
+    if (oldest > stream->view.fragment_tail) uploads_forget(stream, oldest);
+    uploads_trim(stream);
     return 1;
 }
 
@@ -75,4 +74,53 @@ kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns,
         status = kvs_chain_reserve(&stream->chain, pool, size, stream->limits.slabs_max, now_hns);
     }
     return status == KVS_E_STORE_FULL && !may_drop ? refuse(stream, status) : status;
+}
+
+/* Frames too old to be worth repeating, where the caller set a limit: the sent ones that lie further back than that. */
+void room_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last)
+{
+    uint64_t limit = stream->limits.replay_max_hns;
+    const struct kvs_view *view = &stream->view;
+    if (limit == 0 || first + 1 >= view->fragment_head) return;
+    if (kvs_view_duration_from(view, first + 1) < limit) return; /* none is so old */
+    uint64_t sent = first;
+    while (sent < view->fragment_head && sent <= last && (kvs_view_fragment(view, sent)->flags & KVS_FRAGMENT_SENT))
+        sent++;
+    uint64_t unsent_hns = kvs_view_duration_from(view, sent);
+    for (uint64_t i = first; i < sent; i++) {
+        uint64_t age_hns = i + 1 < sent ? kvs_view_duration_from(view, i + 1) - unsent_hns : 0;
+        if (age_hns < limit) break;
+        room_drop_fragment(stream, i, KVS_DROP_REPLAY_LIMIT);
+    }
+    uploads_trim(stream);
+}
+
+/* The packer's answer to what the ledger says of a dropped fragment: frames that would have followed in it can not be
+ * decoded without it, and the next key frame opens one, whatever the last one's times. */
+void room_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason)
+{
+    uint32_t event = uploads_drop_fragment(stream, number, reason);
+    if (event & LEDGER_WAS_OPEN) {
+        stream->packer.skip_until_key = 1;
+        stream->order.is_started = 0;
+        kvs_generator_reset(&stream->generator);
+    }
+    if (event & LEDGER_NEXT_BEGINS) stream->packer.starts_session = 1;
+}
+
+void room_drop_all(struct kvs_stream *stream, uint32_t reason)
+{
+    struct kvs_held held;
+    struct loss loss = { .reason = reason };
+    for (uint64_t i = stream->view.fragment_tail; i < stream->view.fragment_head; i++)
+        room_drop_fragment(stream, i, reason);
+    stream->order.is_started = 1; /* so that a flush lets everything go, also frames of a track that was left out */
+    for (uint32_t i = 0; i < stream->track_count; i++) stream->order.queues[i].is_silent = 0;
+    while (stream->order.mode != KVS_ORDER_NONE && kvs_order_next(&stream->order, 0, 1, &held)) {
+        loss.pts_hns = held.frame.pts_hns;
+        loss.frames++;
+        loss.bytes += held.payload_size;
+    }
+    ledger_drop(stream, &loss);
+    uploads_trim(stream);
 }

@@ -1,6 +1,5 @@
-/* stream.c — a stream's life: making and freeing it, the calls that steer its machine (stop, retry, reset), and the one
- * place where the machine steps. Answers of the service are classified in answer.c. */
-#include "engine/engine.h"
+/* stream.c — the life of a stream and the end of a client: what the configuration says, memory, references. */
+#include "engine/stream.h"
 
 #include <string.h>
 
@@ -8,217 +7,6 @@
 
 #define ORDER_WINDOW_HNS (500 * KVS_HNS_PER_MS)
 #define METADATA_DEFAULT 10u
-
-/* ---- the machine ------------------------------------------------------------------------------------------------- */
-
-static uint32_t order_of(uint32_t act)
-{
-    switch (act) {
-    case KVS_STREAM_ACT_DESCRIBE: return KVS_ACTION_DESCRIBE_STREAM;
-    case KVS_STREAM_ACT_CREATE: return KVS_ACTION_CREATE_STREAM;
-    case KVS_STREAM_ACT_TAG: return KVS_ACTION_TAG_STREAM;
-    case KVS_STREAM_ACT_GET_ENDPOINT:
-    case KVS_STREAM_ACT_SKIP_TAG: return KVS_ACTION_GET_DATA_ENDPOINT;
-    case KVS_STREAM_ACT_GET_TOKEN: return KVS_ACTION_GET_TOKEN;
-    default: return KVS_ACTION_NONE;
-    }
-}
-
-uint64_t stream_order_time(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
-{
-    uint64_t wanted_hns = kvs_hns_add(now_hns, stream->machine.wait_hns);
-    uint64_t due_hns = kvs_pace_take(&stream->machine.paces[kind - KVS_ACTION_DESCRIBE_STREAM], wanted_hns);
-    stream->machine.wait_hns = 0;
-    return due_hns > now_hns ? due_hns : 0;
-}
-
-static void request(struct kvs_stream *stream, uint32_t kind, uint64_t now_hns)
-{
-    struct kvs_action action = { .kind = kind, .attempt = stream->machine.backoff.count };
-    stream_withdraw_request(stream);
-    action.request = stream->out.request = ++stream->out.request_count;
-    action.after_hns = stream_order_time(stream, kind, now_hns);
-    stream_order(stream, &action);
-}
-
-static void report_failed(struct kvs_stream *stream, uint32_t old_state)
-{
-    struct kvs_action action = { .kind = KVS_ACTION_FAILED,
-                                 .status = stream->machine.failure,
-                                 .result = stream->uploads.last_result,
-                                 .a = old_state };
-    stream_withdraw_request(stream);
-    stream_order(stream, &action);
-}
-
-static void carry_out(struct kvs_stream *stream, uint32_t act, uint32_t old_state, uint64_t now_hns)
-{
-    struct kvs_action ready = { .kind = KVS_ACTION_READY }, closed = { .kind = KVS_ACTION_CLOSED };
-    struct kvs_action skipped = { .kind = KVS_ACTION_TAG_SKIPPED,
-                                  .result = stream->uploads.last_result,
-                                  .status = KVS_E_TAG_FAILED };
-    switch (act) {
-    case KVS_STREAM_ACT_AWAIT_FRAME:
-        stream_withdraw_request(stream);
-        stream_notice(stream, &ready);
-        break;
-    case KVS_STREAM_ACT_STREAM:
-        stream_withdraw_request(stream);
-        session_announce(stream);
-        break;
-    case KVS_STREAM_ACT_REPORT_FAILED: report_failed(stream, old_state); break;
-    case KVS_STREAM_ACT_REPORT_CLOSED:
-        stream_withdraw_request(stream);
-        stream->machine.is_closed = 1;
-        stream_order(stream, &closed);
-        break;
-    case KVS_STREAM_ACT_SKIP_TAG: stream_notice(stream, &skipped); break;
-    default: break;
-    }
-    if (order_of(act) != KVS_ACTION_NONE) request(stream, order_of(act), now_hns);
-}
-
-/* No memory for one more session is told as what it is; what was to be sent may also be gone meanwhile. */
-static void put_media(struct kvs_stream *stream, uint64_t now_hns)
-{
-    uint64_t first = 0, last = 0;
-    if (session_gap(stream, &first, &last)) session_limit_replay(stream, first, last);
-    if (!session_gap(stream, &first, &last)) {
-        if (stream->machine.skipped_start_hns == KVS_TIME_NONE) {
-            stream_step(stream, KVS_STREAM_EV_ENDED_TIMEOUT, now_hns);
-            return;
-        }
-        first = stream->view.fragment_head;
-        last = KVS_TIME_NONE;
-    }
-    kvs_status status = session_open(stream, first, last, now_hns);
-    if (status != KVS_OK) stream_fail(stream, KVS_STREAM_EV_SPENT, status, KVS_RESULT_UNKNOWN, now_hns);
-}
-
-/* A state further along the way re-arms the budget; DESCRIBE to CREATE may lead back to DESCRIBE and does not, and to
- * fail is none. */
-static int is_progress(uint32_t old_state, uint32_t state)
-{
-    return state > old_state && state < KVS_STREAM_STOPPED && state != KVS_STREAM_CREATE;
-}
-
-void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns)
-{
-    uint32_t act = 0;
-    uint8_t old_state = stream->machine.state;
-    if (kvs_fsm_move(&kvs_stream_fsm, &stream->machine.state, event, &act) != KVS_OK) return;
-    if (stream->machine.state != old_state) {
-        struct kvs_action action = { .kind = KVS_ACTION_STATE, .a = old_state, .b = stream->machine.state };
-        if (is_progress(old_state, stream->machine.state)) kvs_backoff_progress(&stream->machine.backoff);
-        stream_notice(stream, &action);
-    }
-    if (act == KVS_STREAM_ACT_PUT_MEDIA) put_media(stream, now_hns);
-    else carry_out(stream, act, old_state, now_hns);
-}
-
-void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns)
-{
-    if (stream->machine.state != KVS_STREAM_FAILED) {
-        stream->machine.failure = cause;
-        stream->uploads.last_result = result;
-    }
-    stream_step(stream, event, now_hns);
-}
-
-/* Retention 0: nothing is ever persisted, RECEIVED is the last word. Before the first answer the caller's value
- * stands. */
-int stream_done_on_received(const struct kvs_stream *stream)
-{
-    uint64_t retention = stream->machine.described_retention_hns;
-    return (retention == KVS_TIME_NONE ? stream->limits.retention_hns : retention) == 0;
-}
-
-static int has_drained(const struct kvs_stream *stream)
-{
-    if (!stream->ledger.is_stopped || stream->machine.is_closed || stream->ledger.metrics.frames_buffered != 0)
-        return 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        if (stream->uploads.items[i]->state != KVS_UPLOAD_DEAD) return 0;
-    }
-    return 1;
-}
-
-/* An upload handle that never sent anything and never will keeps nobody waiting. */
-static void end_unused_sessions(struct kvs_stream *stream)
-{
-    if (!stream->ledger.is_stopped || stream->ledger.metrics.frames_buffered != 0) return;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        struct upload *upload = stream->uploads.items[i];
-        if (upload->state > KVS_UPLOAD_READY) continue;
-        session_abort(stream, upload, KVS_RESULT_OK);
-    }
-}
-
-/* After a put of a KVS_PUT_OPENS stream. */
-void stream_woken_by_put(struct kvs_stream *stream, uint64_t skipped_pts_hns, uint64_t now_hns)
-{
-    if (stream->machine.waits_for_put) session_timed_out(stream, now_hns);
-    if (skipped_pts_hns == KVS_TIME_NONE || stream->machine.state != KVS_STREAM_READY) return;
-    stream->machine.skipped_start_hns = skipped_pts_hns;
-    stream_step(stream, KVS_STREAM_EV_FRAME, now_hns);
-    stream->machine.skipped_start_hns = KVS_TIME_NONE;
-}
-
-/* Another token; open sessions end with what is being read. */
-void stream_rotate(struct kvs_stream *stream, uint64_t now_hns)
-{
-    stream->machine.token.in_grace = stream->machine.is_rotating = 1;
-    session_limit_to_read(stream);
-    stream_step(stream, KVS_STREAM_EV_TOKEN_EXPIRING, now_hns);
-}
-
-void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns)
-{
-    uint64_t first = 0, last = 0;
-    end_unused_sessions(stream);
-    if (has_drained(stream)) {
-        stream_step(stream, KVS_STREAM_EV_DRAINED, now_hns);
-        return;
-    }
-    if (stream->machine.waits_for_put && stream->ledger.is_stopped) session_timed_out(stream, now_hns);
-    if ((stream->machine.state != KVS_STREAM_READY && stream->machine.state != KVS_STREAM_STREAMING) ||
-        stream->machine.waits_for_put)
-        return;
-    if (!session_gap(stream, &first, &last) || !session_has_place(stream)) return;
-    if (kvs_token_is_expired(&stream->machine.token, now_hns)) { /* no session is opened with a dead token */
-        stream_rotate(stream, now_hns);
-        return;
-    }
-    stream_step(stream, stream->machine.state == KVS_STREAM_READY ? KVS_STREAM_EV_FRAME : KVS_STREAM_EV_NEW_SESSION,
-                now_hns);
-}
-
-/* ---- locks ------------------------------------------------------------------------------------------------------- */
-
-void stream_unlock(struct kvs_stream *stream)
-{
-    deadline_arm(stream);
-    stream_unlock_quiet(stream);
-}
-
-void stream_write_lock(struct kvs_stream *stream)
-{
-    kvs_host_lock(stream->host, stream->writer);
-    stream_lock(stream);
-}
-
-void stream_write_unlock(struct kvs_stream *stream)
-{
-    const struct kvs_host *host = stream->host;
-    deadline_arm(stream);
-    int wake = stream->out.wants_wake;
-    stream->out.wants_wake = 0;
-    kvs_host_unlock(host, stream->lock);
-    kvs_host_unlock(host, stream->writer);
-    if (wake) kvs_host_wake(host);
-}
-
-/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static uint32_t hash_of(const char *name)
 {
@@ -367,12 +155,8 @@ static kvs_status allocate(struct kvs_stream *stream, const struct kvs_stream_co
 void stream_destroy(struct kvs_stream *stream)
 {
     const struct kvs_host *host = stream->host;
-    for (uint32_t i = 0; i < UPLOADS_MAX; i++) kvs_host_free(host, stream->uploads.items[i]);
-    while (stream->formats.first != NULL) {
-        struct format *format = stream->formats.first;
-        stream->formats.first = format->next;
-        format_free(host, format);
-    }
+    uploads_free(stream);
+    formats_free(stream);
     parts_free(stream);
     kvs_metadata_clear(&stream->metadata, host);
     kvs_order_free(&stream->order, host);
@@ -390,7 +174,7 @@ static kvs_status enter(struct kvs_client *client, struct kvs_stream *stream)
     if (client->state != KVS_CLIENT_READY && !client->was_ready) return KVS_E_CLIENT_STATE;
     if (client->stream_count >= client->stream_count_max) return KVS_E_STREAM_COUNT;
     if (names_has(client, stream)) return KVS_E_DUPLICATE_STREAM;
-    kvs_status status = deadline_reserve(client);
+    kvs_status status = heap_reserve(client);
     if (status == KVS_OK) status = names_reserve(client);
     if (status != KVS_OK) return status;
     stream->prng = client->prng;
@@ -436,8 +220,8 @@ void kvs_stream_free(struct kvs_stream *stream)
     struct kvs_client *client = stream->client;
     kvs_host_lock(&client->host, client->lock);
     stream->member.is_dead = 1;
-    client_unlink(client, stream);
-    deadline_remove(client, stream);
+    client_unlist(client, stream);
+    heap_remove(client, stream);
     names_remove(client, stream);
     if (stream->member.previous != NULL) stream->member.previous->member.next = stream->member.next;
     else client->streams = stream->member.next;
@@ -446,4 +230,21 @@ void kvs_stream_free(struct kvs_stream *stream)
     int last = stream->member.references == 0;
     kvs_host_unlock(&client->host, client->lock);
     if (last) stream_destroy(stream);
+}
+
+void stream_release(struct kvs_stream *stream)
+{
+    struct kvs_client *client = stream->client;
+    kvs_host_lock(&client->host, client->lock);
+    KVS_CHECK(stream->member.references > 0);
+    int last = --stream->member.references == 0 && stream->member.is_dead;
+    kvs_host_unlock(&client->host, client->lock);
+    if (last) stream_destroy(stream);
+}
+
+void kvs_client_free(struct kvs_client *client)
+{
+    if (client == NULL) return;
+    while (client->streams != NULL) kvs_stream_free(client->streams);
+    client_destroy(client);
 }

@@ -1,5 +1,5 @@
 /* tags.c — the calls that change what goes out beside frames: fragment metadata, events, codec private data. */
-#include "engine/engine.h"
+#include "engine/stream.h"
 
 #include <string.h>
 

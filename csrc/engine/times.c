@@ -1,5 +1,5 @@
 /* times.c — see times.h. */
-#include "engine/engine.h"
+#include "engine/packer.h"
 
 #define SYNC_HNS TIMES_STEP_MAX_HNS
 #define FRAGMENT_MAX_HNS (20 * KVS_HNS_PER_SECOND) /* the service takes no longer fragment (PutMedia) */
@@ -269,4 +269,14 @@ uint64_t times_shift(const struct kvs_stream *stream)
     for (uint32_t i = 0; i < stream->track_count; i++)
         shift_hns = kvs_hns_max(shift_hns, times_of(stream, i)->shift_hns);
     return shift_hns;
+}
+
+uint64_t times_newest_end(const struct kvs_stream *stream)
+{
+    uint64_t end_hns = 0;
+    for (uint32_t i = 0; i < stream->track_count; i++) {
+        const struct track_times *times = times_of(stream, i);
+        if (times->is_seen) end_hns = kvs_hns_max(end_hns, times->newest_hns + times->step_hns);
+    }
+    return end_hns;
 }

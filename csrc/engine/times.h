@@ -71,6 +71,8 @@ kvs_status times_place(const struct kvs_stream *stream, uint32_t track, uint32_t
 void times_commit(struct kvs_stream *stream, uint32_t track, uint32_t frame_flags, int opens,
                   const struct times *times);
 void times_reset(struct track_times *times);
+/* Where the newest frame of all tracks ends, if it is as long as those before it; 0: not known. */
+uint64_t times_newest_end(const struct kvs_stream *stream);
 /* What is added to the times of the track that is shifted most. */
 uint64_t times_shift(const struct kvs_stream *stream);
 

@@ -2,7 +2,7 @@
  * sums; only fragments that are settled out of their turn are looked at one by one, as long as there are some.
  *
  * What a live handle has read counts as handed out, what a dead one had read does not: it is sent again. */
-#include "engine/engine.h"
+#include "engine/uploads.h"
 
 /* Where a reader stands: inside a fragment, before a frame; `bytes` is the prefix sum of what lies before it. */
 struct place {
@@ -69,8 +69,7 @@ struct unsent unsent_of_stream(const struct kvs_stream *stream)
     const struct kvs_view *view = &stream->view;
     struct unsent sum = { 0, 0, 0 };
     struct place at = start_of(view, view->fragment_tail);
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        const struct upload *upload = stream->uploads.items[i];
+    EACH_UPLOAD(stream, upload) {
         if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound) continue;
         struct place reached = place_of(view, upload);
         if (reached.fragment < at.fragment || upload->first >= view->fragment_head) continue;
@@ -88,7 +87,7 @@ static uint32_t header_left(const struct kvs_stream *stream, const struct upload
     if (upload->is_bound && upload->part != PART_HEADER) return 0;
     if (first >= stream->view.fragment_head) return 0;
     uint32_t format = upload->is_bound ? upload->format : kvs_view_fragment(&stream->view, first)->format;
-    return session_header_size(stream, formats_find(stream, format)) -
+    return formats_header_size(stream, formats_find(stream, format)) -
            (upload->is_bound ? (uint32_t)upload->at_offset : 0);
 }
 
@@ -137,20 +136,4 @@ struct unsent unsent_of_upload(const struct kvs_stream *stream, const struct upl
     if (sum.bytes != 0 || upload->is_bound) sum.bytes += header_left(stream, upload, at.fragment);
     sum.bytes += end_tag_left(stream, upload, at.fragment, to);
     return sum;
-}
-
-kvs_status kvs_upload_unsent(struct kvs_stream *stream, uint64_t handle, uint64_t *bytes_out,
-                             uint64_t *duration_hns_out)
-{
-    if (stream == NULL || bytes_out == NULL || duration_hns_out == NULL) return KVS_E_NULL_ARG;
-    stream_lock(stream);
-    const struct upload *upload = session_find(stream, handle);
-    kvs_status status = upload == NULL ? KVS_E_UNKNOWN_UPLOAD : KVS_OK;
-    if (upload != NULL) {
-        struct unsent unsent = unsent_of_upload(stream, upload);
-        *bytes_out = unsent.bytes;
-        *duration_hns_out = unsent.duration_hns;
-    }
-    stream_unlock_quiet(stream);
-    return status;
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "engine/engine.h"
+#include "engine/stream.h"
 #include "fail_host.h"
 #include "mkv_seen.h"
 #include "scenario.h"

@@ -50,9 +50,9 @@ static void take_step(struct story *story, struct lane *lane)
 static void note_ledger(struct story *story, struct kvs_stream *stream)
 {
     struct kvs_stream_metrics m = metrics_of(stream);
-    const uint64_t numbers[] = { m.state,      m.frames_put,    m.frames_done,      m.frames_buffered, m.bytes_put,
-                                 m.bytes_done, m.bytes_dropped, m.fragments_put,    m.fragments_done,  m.bytes_sent,
-                                 m.bytes_unsent, m.frames_unsent, m.fragments_resent, m.sessions, m.store_used };
+    const uint64_t numbers[] = { m.state,        m.frames_put,    m.frames_done,      m.frames_buffered, m.bytes_put,
+                                 m.bytes_done,   m.bytes_dropped, m.fragments_put,    m.fragments_done,  m.bytes_sent,
+                                 m.bytes_unsent, m.frames_unsent, m.fragments_resent, m.sessions,        m.store_used };
     for (uint32_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) service_note_number(&story->s, numbers[i]);
     for (uint32_t i = 0; i < KVS_DROP_COUNT; i++) service_note_number(&story->s, m.frames_dropped[i]);
 }
@@ -103,8 +103,7 @@ int main(int argument_count, char **arguments)
     }
     CHECK_EQ(sizeof ENGINE_DIGESTS / sizeof ENGINE_DIGESTS[0], DIGEST_STORIES);
     for (uint64_t seed = 0; seed < DIGEST_STORIES && check_failed == 0; seed++) {
-        if (!CHECK_EQ(digest_of(seed), ENGINE_DIGESTS[seed]))
-            fprintf(stderr, "story %llu\n", (unsigned long long)seed);
+        if (!CHECK_EQ(digest_of(seed), ENGINE_DIGESTS[seed])) fprintf(stderr, "story %llu\n", (unsigned long long)seed);
     }
     printf("%llu streams: %llu frames put, %llu done, %llu sessions, %llu fragments repeated, %llu error ACKs, "
            "%llu failures, %llu rotations\n",

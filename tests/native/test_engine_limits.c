@@ -353,7 +353,9 @@ static void test_sessions_have_an_end(void)
     CHECK_EQ(s.count[KVS_ACTION_FAILED], 0);
     CHECK_EQ(s.session_count, UPLOADS_MAX);
     CHECK_EQ(metrics_of(stream).sessions_active, UPLOADS_MAX);
-    CHECK_EQ(session_open(stream, stream->view.fragment_head - 1, KVS_TIME_NONE, s.now_hns), KVS_E_SESSION_LIMIT);
+    struct upload *more = NULL;
+    struct opened opened = { .first = stream->view.fragment_head - 1, .last = KVS_TIME_NONE, .now_hns = s.now_hns };
+    CHECK_EQ(uploads_open(stream, &opened, &more), KVS_E_SESSION_LIMIT);
     service_persist(&s, &s.sessions[0]);
     service_turn(&s);
     CHECK_EQ(s.session_count, UPLOADS_MAX + 1);

@@ -1,9 +1,9 @@
-/* action.c — the queue of actions going out, one per stream and one of the client's own, and the draining of all. All
+/* queue.c — the queue of actions going out, one per stream and one of the client's own, and the draining of all. All
  * queues are under the client's lock: who drains waits for no stream, and no stream waits for who drains the others.
  *
  * A queue grows for notices up to ACTIONS_MAX; past it they are counted as lost. Orders always find a place: there can
  * never be more of them than ORDERS_MAX, and a new upload handle is refused when there is no memory for so many. */
-#include "engine/engine.h"
+#include "engine/client.h"
 
 #include <string.h>
 
@@ -73,8 +73,8 @@ static void evict_notice(struct action_queue *queue)
     KVS_CHECK(0);
 }
 
-void actions_push(struct action_queue *queue, const struct kvs_host *host, const struct kvs_action *action,
-                  int is_order)
+static void actions_push(struct action_queue *queue, const struct kvs_host *host, const struct kvs_action *action,
+                         int is_order)
 {
     uint32_t limit = is_order ? queue->capacity : queue->capacity - ACTIONS_RESERVED;
     supersede(queue, action->kind);
@@ -157,7 +157,7 @@ static void list_remove(struct kvs_client *client, struct kvs_stream *stream)
     stream->out.in_list = 0;
 }
 
-void client_unlink(struct kvs_client *client, struct kvs_stream *stream) { list_remove(client, stream); }
+void client_unlist(struct kvs_client *client, struct kvs_stream *stream) { list_remove(client, stream); }
 
 static void push_locked(struct kvs_stream *stream, const struct kvs_action *action, int is_order)
 {
@@ -166,7 +166,7 @@ static void push_locked(struct kvs_stream *stream, const struct kvs_action *acti
     uint64_t lost = queue->lost_count;
     uint32_t count = queue->count;
     actions_push(queue, stream->host, action, is_order);
-    stream->ledger.metrics.notices_lost += queue->lost_count - lost;
+    stream->out.notices_lost += queue->lost_count - lost;
     if (queue->count > count || is_order) at(queue, queue->count - 1u)->user = stream->out.user;
     if (action->kind == KVS_ACTION_DATA) kvs_flag_set(&stream->out.data_queued[action->c], 1);
     if (stream->member.is_dead) return;

@@ -1,0 +1,41 @@
+/* stream.h — the highest layer: the stream's machine, the service's answers and ACKs, deadlines, and the public
+ * calls. Each call locks, changes the layers below, settles, and unlocks. */
+#ifndef KVS_ENGINE_STREAM_H
+#define KVS_ENGINE_STREAM_H
+
+#include "engine/packer.h"
+
+/* ---- stream.c, answer.c: the stream machine ---------------------------------------------------------------------- */
+
+void stream_unlock(struct kvs_stream *stream);     /* arms the deadline and wakes */
+void stream_write_lock(struct kvs_stream *stream); /* the writer's lock, then the stream's */
+void stream_write_unlock(struct kvs_stream *stream);
+void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns);
+void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns);
+void stream_woken_by_put(struct kvs_stream *stream, uint64_t skipped_pts_hns, uint64_t now_hns);
+void stream_rotate(struct kvs_stream *stream, uint64_t now_hns);
+void stream_restart(struct kvs_stream *stream); /* under writer and stream lock; nothing is held any more */
+void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns);
+void stream_release(struct kvs_stream *stream); /* a reference that kvs_client_poke took */
+void stream_destroy(struct kvs_stream *stream);
+int stream_done_on_received(const struct kvs_stream *stream);
+
+uint64_t machine_next_deadline(const struct kvs_stream *stream); /* the token's */
+void recovery_timed_out(struct kvs_stream *stream, uint64_t now_hns);
+void recovery_refused(struct kvs_stream *stream, uint32_t error_id, uint64_t now_hns); /* by an ERROR ACK */
+void recovery_lost(struct kvs_stream *stream, uint32_t result, uint64_t now_hns);
+int recovery_may_wait_for_put(const struct kvs_stream *stream, uint32_t result);
+void ack_poke(struct kvs_stream *stream, uint64_t now_hns);
+
+/* ---- on the way of every frame ----------------------------------------------------------------------------------- */
+
+/* Opens a session where one is needed, closes a stopped stream that has drained. After anything that could matter; 0
+ * when it did not. */
+static inline int stream_settle(struct kvs_stream *stream, uint64_t now_hns)
+{
+    if (!stream->ledger.is_stopped && uploads_cover_all(stream)) return 0;
+    stream_settle_all(stream, now_hns);
+    return 1;
+}
+
+#endif
