@@ -3,8 +3,8 @@
  * The adapter adds to kvspic.h what the field's names ask for: handles, callbacks, tokens, waiting. It has locks for
  * bookkeeping only, never held during a callback and taken before the core's own:
  *   client->lock         the list of streams, ready targets, orders, credentials, and all that calls wait for
- *   target->lock         one of each stream: its queue of actions, uploads, rates, notices; one of the client's queue
- * Who holds a target's lock takes no other of these: the client's comes first, and no two targets' at a time. A put, a
+ *   object->lock         one of each stream: its queue of actions, uploads, rates, notices; one of the client's queue
+ * Who holds a object's lock takes no other of these: the client's comes first, and no two targets' at a time. A put, a
  * read or an ACK takes its stream's alone unless the core has something to say.
  * Life      A public call holds a reference to the object of its handle (handle.h). Freeing closes the handle and waits
  *           until it holds the only reference, or, inside a callback, leaves destroying to whoever is last.
@@ -31,8 +31,16 @@ struct pic_node {
     struct kvs_action action;
 };
 
-struct pic_target {
+struct pic_order {                    /* the order whose answer is awaited; kind 0: none */
+    uint32_t kind;
+    uint64_t request, upload, call_after_hns;
+};
+
+/* What a client and a stream have in common: a handle, an order whose answer is awaited, a queue of actions. */
+struct pic_object {
     struct pic_stream *stream;        /* NULL: the client's own */
+    struct pic_slot *slot;
+    UINT64 handle;
     void *lock;                       /* of client->host */
 
     /* under its lock */
@@ -42,18 +50,18 @@ struct pic_target {
     uint64_t latency_hns, stale_hns;  /* to be reported when not 0 */
 
     /* under client->lock */
-    struct pic_target *next_ready;
-    uint8_t is_ready;                 /* in client->first_ready .. last_ready */
+    struct pic_object *next_ready;
+    struct pic_order order;
+    STATUS failure;
+    _Atomic uint64_t room_count;      /* read without it, too */
+    uint8_t is_listed;                /* in client->first_ready .. last_ready */
+    uint8_t is_creating, is_ready, is_closing;
+    uint8_t has_failed_call;          /* since the last order: the program's retry strategy says when the next is due */
 };
 
 struct pic_auth {                     /* immutable once it is shared */
     atomic_uint references;
     AuthInfo info;
-};
-
-struct pic_order {                    /* the order whose answer is awaited; kind 0: none */
-    uint32_t kind;
-    uint64_t request, upload, call_after_hns;
 };
 
 enum pic_upload_state { PIC_UPLOAD_NONE, PIC_UPLOAD_OPEN, PIC_UPLOAD_DRAINED, PIC_UPLOAD_OVER };
@@ -77,38 +85,32 @@ struct pic_rates {
 
 struct pic_stream {
     struct pic_client *client;        /* holds a reference to it */
-    struct pic_slot *slot;
-    UINT64 handle;
+    struct pic_object object;
     struct kvs_stream *core;
     StreamInfo info;                  /* ours, after the defaults; its pointers are ours too */
     atomic_uint is_called_inside;     /* the last call for this stream came inside a callback */
     _Atomic int64_t room;             /* bytes that it may put before it looks at the store; not while room is scarce */
 
-    /* under target.lock */
-    struct pic_target target;
+    /* under object.lock */
     struct pic_upload uploads[UPLOADS_KNOWN_MAX]; /* oldest first */
     struct pic_rates rates;
     UPLOAD_HANDLE last_upload;
 
     /* under client->lock */
     struct pic_stream *next, *previous, *next_named;
-    struct pic_order order;
     struct pic_auth *token;
-    STATUS failure, create_status;
-    _Atomic uint64_t room_count;      /* read without it, too */
+    STATUS create_status;
     struct pic_stream *next_later, *previous_later;
     struct pic_node *later;           /* an order that is not due yet; NULL with later_hns: the core is to retry then */
     uint64_t later_hns;               /* KVS_TIME_NONE: neither */
     uint32_t outage_count;            /* how often the core has given up since a fragment was done */
     uint8_t is_in_outage;             /* the program knows of it */
-    uint8_t is_creating, is_ready, is_closed, is_stopped, is_closing, is_shutdown_told, owes_wait;
+    uint8_t is_closed, is_stopped, is_shutdown_reported;
     uint8_t is_gone;                  /* no references are left: it is being taken apart */
     char *endpoint, *arn;
 };
 
 struct pic_client {
-    struct pic_slot *slot;
-    UINT64 handle;
     struct kvs_client *core;
     struct kvs_host host;
     ClientCallbacks callbacks;        /* ours, after the defaults */
@@ -123,9 +125,10 @@ struct pic_client {
     uint8_t apart[LINE_SIZE];         /* above: read by all calls, seldom written; below: written by many */
     _Atomic uint64_t last_now_hns, ahead_hns; /* ahead: of the program's clock, by all that it was ever set back */
     uint8_t apart_too[LINE_SIZE];
+    struct pic_object object;
 
     /* under lock */
-    struct pic_target target, *first_ready, *last_ready;
+    struct pic_object *first_ready, *last_ready;
     struct pic_node *free_nodes, *parked; /* parked: credentials to be fetched later */
     uint32_t free_node_count;
     struct pic_stream *first_later;
@@ -133,49 +136,78 @@ struct pic_client {
     struct pic_stream *streams;
     struct pic_stream **names;        /* the same by hash of name, linked by next_named; a power of two of places */
     uint32_t stream_count, name_place_count;
-    struct pic_order order;
     struct pic_auth *token, *certificate;
-    STATUS failure, source_status;
-    _Atomic uint64_t room_count;      /* read without it, too */
-    uint8_t is_creating, is_ready, is_closing, owes_wait, has_fingerprint;
+    STATUS source_status;
+    uint8_t has_fingerprint;
 };
+
+/* ---- object.c: what is the same for a client and a stream ------------------------------------------------------- */
+
+/* How an order ended: what kvs_client_answer and kvs_stream_answer ask for. */
+struct pic_answer {
+    uint32_t result, auth, stream_status;
+    uint64_t retention_hns, expires_hns; /* expires_hns: on the program's clock */
+};
+/* Gives the core the answer to the object's outstanding order. STATUS_INVALID_STREAM_STATE: it has none of this kind,
+ * and nothing changed. */
+STATUS pic_answer(struct pic_client *client, struct pic_object *object, uint32_t kind, const struct pic_answer *answer);
+/* Waits until the object is ready, has failed or is freed; under the client's lock. STATUS_OPERATION_TIMED_OUT: none of
+ * them came in that time. */
+STATUS pic_await_ready(struct pic_client *client, const struct pic_object *object, uint64_t most_hns);
+/* What freeing begins with: closes the handle and makes *place invalid. 0: it never was a handle of this kind, and
+ * nothing changed. The object comes with the handle's own reference; NULL: the handle is invalid, or it was freed. */
+int pic_take_handle(UINT64 *place, uint32_t kind, void **object_out);
+/* Gives back a reference to a closed object, and destroys the object when it was the last one. `waits`: until it is the
+ * last one, unless inside a callback. */
+void pic_let_go(struct pic_client *client, struct pic_object *object, int waits);
+static inline void pic_release(struct pic_client *client, struct pic_object *object)
+{
+    if (!pic_slot_try_release(object->slot)) pic_let_go(client, object, 0);
+}
+static inline void pic_client_release(struct pic_client *client) { pic_release(client, &client->object); }
+static inline void pic_stream_release(struct pic_stream *stream) { pic_release(stream->client, &stream->object); }
+void pic_average(uint64_t *average, uint64_t value); /* a moving one; 0: there is none yet */
+DOUBLE pic_average_rate(DOUBLE old, DOUBLE value);
 
 /* ---- client.c, stream.c: life ---------------------------------------------------------------------------------- */
 
 void pic_lock(struct pic_client *client);
 void pic_unlock(struct pic_client *client);
-/* A client's host always has locks, and a target its own. */
-static inline void pic_lock_target(struct pic_client *client, const struct pic_target *target)
+/* A client's host always has locks, and an object its own. */
+static inline void pic_lock_object(struct pic_client *client, const struct pic_object *object)
 {
-    client->host.lock(client->host.ctx, target->lock);
+    client->host.lock(client->host.ctx, object->lock);
 }
-static inline void pic_unlock_target(struct pic_client *client, const struct pic_target *target)
+static inline void pic_unlock_object(struct pic_client *client, const struct pic_object *object)
 {
-    client->host.unlock(client->host.ctx, target->lock);
+    client->host.unlock(client->host.ctx, object->lock);
 }
-/* Its target's. */
 static inline void pic_lock_stream(const struct pic_stream *stream)
 {
-    pic_lock_target(stream->client, &stream->target);
+    pic_lock_object(stream->client, &stream->object);
 }
 static inline void pic_unlock_stream(const struct pic_stream *stream)
 {
-    pic_unlock_target(stream->client, &stream->target);
+    pic_unlock_object(stream->client, &stream->object);
 }
 void pic_broadcast(struct pic_client *client);
 /* The core's time, which goes on where the program's clock is set back, and the same time as that clock has it. */
 uint64_t pic_now(struct pic_client *client);
 uint64_t pic_clock_of(struct pic_client *client, uint64_t time_hns);
 uint64_t pic_time_of(struct pic_client *client, uint64_t clock_hns);
-void pic_client_release(struct pic_client *client);
-void pic_stream_let_go(struct pic_stream *stream); /* of a closed one */
-static inline void pic_stream_release(struct pic_stream *stream)
-{
-    if (!pic_slot_try_release(stream->slot)) pic_stream_let_go(stream);
-}
+void pic_client_destroy(struct pic_client *client); /* no references are left; no lock held */
+void pic_stream_destroy(struct pic_stream *stream);
 /* Shuts down and destroys a stream whose handle has just been closed by the caller. */
 void pic_stream_close(struct pic_stream *stream);
+void pic_report_shutdown(struct pic_stream *stream, BOOL is_reset);
 void pic_random_name(struct pic_client *client, char *name, uint32_t size);
+
+/* ---- config.c, names.c ----------------------------------------------------------------------------------------- */
+
+/* For kvs_stream_new, but for the name. `tracks` has KVS_TRACKS_MAX places; what *config points to is the stream's. */
+void pic_config_of(const struct pic_stream *stream, struct kvs_stream_config *config, struct kvs_track_config *tracks);
+STATUS pic_enter_list(struct pic_stream *stream); /* under the client's lock */
+void pic_leave_list(struct pic_stream *stream);   /* the same; then no queue or list leads to the stream */
 
 /* ---- drain.c --------------------------------------------------------------------------------------------------- */
 
@@ -191,15 +223,15 @@ int pic_is_in_callback_of(const struct pic_client *client);
 
 /* After each public call, no lock held, a reference to the client held: pokes what is due, drains what there is. */
 void pic_settle(struct pic_client *client, uint64_t now_hns);
-/* After a put or a read: what the target has to tell. Under the stream's lock, which it gives back. */
-void pic_tell(struct pic_stream *stream, uint64_t now_hns);
+/* After a put or a read: reports what is to be reported. Under the stream's lock, which it gives back. */
+void pic_notify(struct pic_stream *stream, uint64_t now_hns);
 /* Drains all, and `own` first; `own` is claimed by the caller (is_draining is set). Also inside a callback. */
-void pic_drain(struct pic_client *client, struct pic_target *own);
+void pic_drain(struct pic_client *client, struct pic_object *own);
 void pic_pull(struct pic_client *client);                     /* under the lock */
-struct pic_node *pic_pop(struct pic_client *client, struct pic_target *target); /* takes the target's */
+struct pic_node *pic_pop(struct pic_client *client, struct pic_object *object); /* takes the object's */
 void pic_recycle(struct pic_client *client, struct pic_node *node); /* under the lock */
-void pic_append(struct pic_client *client, struct pic_target *target, struct pic_node *node); /* under the lock */
-void pic_unschedule(struct pic_client *client, const struct pic_target *target); /* under the lock */
+void pic_append(struct pic_client *client, struct pic_object *object, struct pic_node *node); /* under the lock */
+void pic_unschedule(struct pic_client *client, const struct pic_object *object); /* under the lock */
 void pic_refresh_deadline(struct pic_client *client);
 /* Waits for a broadcast, at most *left_hns, which is lowered; under the lock, which it gives up meanwhile. Pokes and
  * drains what comes due. 0 when the time is up. */
@@ -220,14 +252,10 @@ STATUS pic_recoverable(STATUS status);
 
 void pic_carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
 void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action);
-void pic_tell_pending(struct pic_stream *stream); /* under the stream's lock, given up around the callback */
+/* (0, 0): the upload is over. Only inside a scope. */
+void pic_report_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 duration, UINT64 size);
+void pic_report_pending(struct pic_stream *stream); /* under the stream's lock, given up around the callback */
 void pic_log(struct pic_client *client, UINT32 level, const char *text, STATUS status);
-
-/* ---- answer.c -------------------------------------------------------------------------------------------------- */
-
-/* Tells the core how the outstanding order of this kind ended. */
-STATUS pic_answer_stream(struct pic_stream *stream, uint32_t kind, const struct kvs_stream_answer *answer);
-STATUS pic_answer_client(struct pic_client *client, uint32_t kind, const struct kvs_client_answer *answer);
 
 /* ---- auth.c ---------------------------------------------------------------------------------------------------- */
 
@@ -254,6 +282,8 @@ STATUS pic_status_of(kvs_status status);
 /* The same, said more exactly where the service's result tells more. */
 STATUS pic_status_of_result(kvs_status status, uint32_t result);
 
+int pic_is_bounded(const char *text, size_t max); /* it has at most `max` characters */
+char *pic_copy_text(struct pic_client *client, const char *text); /* NULL: no memory */
 STATUS pic_check_device(const DeviceInfo *device);
 STATUS pic_check_callbacks(const ClientCallbacks *callbacks, UINT32 device_tags);
 STATUS pic_check_stream(const struct pic_client *client, const StreamInfo *info);
@@ -273,6 +303,10 @@ struct pic_call {
 };
 STATUS pic_enter_stream(UINT64 handle, struct pic_call *call);
 STATUS pic_enter_client(UINT64 handle, struct pic_call *call);
+static inline struct pic_object *pic_called(const struct pic_call *call)
+{
+    return call->stream != NULL ? &call->stream->object : &call->client->object;
+}
 /* Leaves the object, settles, and returns `status`. */
 STATUS pic_leave(struct pic_call *call, STATUS status);
 

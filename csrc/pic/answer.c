@@ -6,259 +6,196 @@
 
 #include <string.h>
 
-static int is_bounded(const char *text, size_t max) { return memchr(text, 0, max + 1u) != NULL; }
-
-static char *copy_text(struct pic_client *client, const char *text)
-{
-    size_t size = strlen(text) + 1u;
-    char *copy = client->host.alloc(client->host.ctx, size);
-    if (copy != NULL) memcpy(copy, text, size);
-    return copy;
-}
-
 static STATUS replace_text(struct pic_client *client, char **place, const char *text)
 {
-    char *copy = copy_text(client, text);
+    char *copy = pic_copy_text(client, text);
     if (copy == NULL) return STATUS_NOT_ENOUGH_MEMORY;
     pic_lock(client);
     char *old = *place;
     *place = copy;
     pic_unlock(client);
-    if (old != NULL) client->host.free(client->host.ctx, old);
+    kvs_host_free(&client->host, old);
     return STATUS_SUCCESS;
 }
 
-/* ---- matching -------------------------------------------------------------------------------------------------- */
-
-static void note_latency(struct pic_stream *stream, const struct pic_order *order, uint64_t now_hns)
+static STATUS enter(UINT64 custom, uint32_t kind, struct pic_call *call)
 {
-    uint64_t latency = now_hns > order->call_after_hns ? now_hns - order->call_after_hns : 0;
-    uint64_t *average = order->kind == KVS_ACTION_PUT_MEDIA ? &stream->rates.data_latency_hns
-                                                            : &stream->rates.control_latency_hns;
-    if (order->kind == KVS_ACTION_GET_TOKEN) return;
-    *average = *average == 0 ? latency : *average - *average / 20u + latency / 20u;
+    int is_stream = kind >= KVS_ACTION_DESCRIBE_STREAM;
+    STATUS status = is_stream ? pic_enter_stream(custom, call) : pic_enter_client(custom, call);
+    if (STATUS_FAILED(status)) return status;
+    pic_lock(call->client);
+    int is_right = pic_called(call)->order.kind == kind;
+    pic_unlock(call->client);
+    return is_right ? STATUS_SUCCESS : pic_leave(call, STATUS_INVALID_STREAM_STATE);
 }
 
-STATUS pic_answer_stream(struct pic_stream *stream, uint32_t kind, const struct kvs_stream_answer *answer)
+static STATUS answer_call(struct pic_call *call, uint32_t kind, const struct pic_answer *answer)
 {
-    struct pic_client *client = stream->client;
-    struct kvs_stream_answer to_core = *answer;
-    uint64_t now_hns = pic_now(client);
-    pic_lock(client);
-    struct pic_order order = stream->order;
-    int is_ours = order.kind == kind;
-    if (is_ours) {
-        memset(&stream->order, 0, sizeof stream->order);
-        pic_lock_stream(stream);
-        note_latency(stream, &order, now_hns);
-        pic_unlock_stream(stream);
-        if (answer->result > SERVICE_CALL_RESULT_OK) stream->owes_wait = 1;
-    }
-    pic_unlock(client);
-    if (!is_ours) return STATUS_INVALID_STREAM_STATE;
-    to_core.size = sizeof to_core;
-    to_core.request = order.request;
-    to_core.expires_hns = pic_time_of(client, answer->expires_hns);
-    return pic_status_of_result(kvs_stream_answer(stream->core, &to_core, now_hns), answer->result);
+    return pic_answer(call->client, pic_called(call), kind, answer);
 }
 
-STATUS pic_answer_client(struct pic_client *client, uint32_t kind, const struct kvs_client_answer *answer)
+/* An answer that finds no memory counts as a failed try, so that the call is made again: the network layer has given
+ * its answer and will not repeat it. */
+static STATUS leave(struct pic_call *call, uint32_t kind, STATUS status)
 {
-    struct kvs_client_answer to_core = *answer;
-    uint64_t now_hns = pic_now(client);
-    pic_lock(client);
-    struct pic_order order = client->order;
-    int is_ours = order.kind == kind;
-    if (is_ours) memset(&client->order, 0, sizeof client->order);
-    if (is_ours && answer->result > SERVICE_CALL_RESULT_OK) client->owes_wait = 1;
-    pic_unlock(client);
-    if (!is_ours) return STATUS_INVALID_STREAM_STATE;
-    to_core.request = order.request;
-    to_core.expires_hns = pic_time_of(client, answer->expires_hns);
-    STATUS status = pic_status_of_result(kvs_client_answer(client->core, &to_core, now_hns), answer->result);
-    pic_lock(client);
-    pic_refresh_deadline(client);
-    pic_unlock(client);
-    return status;
-}
-
-/* Leaves the result event of a stream. An answer that finds no memory counts as a failed try, so that the call is made
- * again: the network layer has given its answer and will not repeat it. */
-static STATUS leave_stream(struct pic_call *call, uint32_t kind, STATUS status)
-{
-    struct kvs_stream_answer failed = { .result = SERVICE_CALL_UNKNOWN };
-    if (status == STATUS_NOT_ENOUGH_MEMORY) (void)pic_answer_stream(call->stream, kind, &failed);
+    struct pic_answer failed = { .result = SERVICE_CALL_UNKNOWN, .expires_hns = KVS_TIME_NONE };
+    if (status == STATUS_NOT_ENOUGH_MEMORY) (void)answer_call(call, kind, &failed);
     return pic_leave(call, status);
 }
 
-static STATUS enter_stream(UINT64 custom, uint32_t kind, struct pic_call *call)
-{
-    STATUS status = pic_enter_stream(custom, call);
-    if (STATUS_FAILED(status)) return status;
-    pic_lock(call->client);
-    int is_right = call->stream->order.kind == kind;
-    pic_unlock(call->client);
-    return is_right ? STATUS_SUCCESS : pic_leave(call, STATUS_INVALID_STREAM_STATE);
-}
-
-static STATUS enter_client(UINT64 custom, uint32_t kind, struct pic_call *call)
-{
-    STATUS status = pic_enter_client(custom, call);
-    if (STATUS_FAILED(status)) return status;
-    pic_lock(call->client);
-    int is_right = call->client->order.kind == kind;
-    pic_unlock(call->client);
-    return is_right ? STATUS_SUCCESS : pic_leave(call, STATUS_INVALID_STREAM_STATE);
-}
-
-/* ---- the client's ---------------------------------------------------------------------------------------------- */
+/* ---- answers with a result alone ------------------------------------------------------------------------------- */
 
 STATUS createDeviceResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PCHAR deviceArn)
 {
     struct pic_call call;
-    struct kvs_client_answer answer = { .size = sizeof answer,
-                                        .result = (uint32_t)result,
-                                        .expires_hns = KVS_TIME_NONE };
-    STATUS status = enter_client(customData, KVS_ACTION_CREATE_DEVICE, &call);
+    struct pic_answer answer = { .result = (uint32_t)result, .expires_hns = KVS_TIME_NONE };
+    STATUS status = enter(customData, KVS_ACTION_CREATE_DEVICE, &call);
     if (STATUS_FAILED(status)) return status;
-    int is_whole = result != SERVICE_CALL_RESULT_OK || (deviceArn != NULL && is_bounded(deviceArn, MAX_ARN_LEN));
-    return pic_leave(&call, is_whole ? pic_answer_client(call.client, KVS_ACTION_CREATE_DEVICE, &answer)
-                                     : STATUS_INVALID_CREATE_DEVICE_RESPONSE);
+    int is_whole = result != SERVICE_CALL_RESULT_OK || (deviceArn != NULL && pic_is_bounded(deviceArn, MAX_ARN_LEN));
+    return leave(&call, KVS_ACTION_CREATE_DEVICE,
+                 is_whole ? answer_call(&call, KVS_ACTION_CREATE_DEVICE, &answer)
+                          : STATUS_INVALID_CREATE_DEVICE_RESPONSE);
 }
 
-static STATUS cert_to_token(struct pic_client *client, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
-                            UINT64 expiration)
-{
-    struct kvs_client_answer answer = {
-        .size = sizeof answer, .result = (uint32_t)result, .auth = KVS_AUTH_TOKEN, .expires_hns = expiration
-    };
-    struct pic_auth *auth = NULL;
-    if (result == SERVICE_CALL_RESULT_OK) {
-        STATUS status = pic_auth_new(client, AUTH_INFO_TYPE_STS, token, tokenSize, expiration, &auth);
-        if (STATUS_FAILED(status)) return status;
-        if (auth->info.type == AUTH_INFO_NONE) answer.expires_hns = KVS_TIME_NONE;
-        pic_auth_replace(client, &client->token, auth);
-    }
-    return pic_answer_client(client, KVS_ACTION_EXCHANGE_TOKEN, &answer);
-}
-
-STATUS deviceCertToTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
-                                    UINT64 expiration)
+STATUS tagResourceResultEvent(UINT64 customData, SERVICE_CALL_RESULT result)
 {
     struct pic_call call;
-    struct kvs_client_answer failed = { .size = sizeof failed,
-                                        .result = SERVICE_CALL_UNKNOWN,
-                                        .expires_hns = KVS_TIME_NONE };
-    STATUS status = enter_client(customData, KVS_ACTION_EXCHANGE_TOKEN, &call);
-    if (STATUS_FAILED(status)) return status;
-    status = cert_to_token(call.client, result, token, tokenSize, expiration);
-    if (status == STATUS_NOT_ENOUGH_MEMORY) (void)pic_answer_client(call.client, KVS_ACTION_EXCHANGE_TOKEN, &failed);
-    return pic_leave(&call, status);
+    struct pic_answer answer = { .result = (uint32_t)result };
+    uint32_t object = pic_handle_kind(customData);
+    uint32_t kind = object == PIC_KIND_CLIENT ? KVS_ACTION_TAG_CLIENT : KVS_ACTION_TAG_STREAM;
+    if (customData == 0) return STATUS_NULL_ARG;
+    if (object != PIC_KIND_CLIENT && object != PIC_KIND_STREAM) return STATUS_INVALID_CUSTOM_DATA;
+    STATUS status = enter(customData, kind, &call);
+    return STATUS_FAILED(status) ? status : leave(&call, kind, answer_call(&call, kind, &answer));
 }
 
-/* ---- a stream's ------------------------------------------------------------------------------------------------ */
+/* ---- answers with a text --------------------------------------------------------------------------------------- */
 
-static STATUS describe(struct pic_stream *stream, SERVICE_CALL_RESULT result, PStreamDescription description)
+static STATUS described(struct pic_call *call, SERVICE_CALL_RESULT result, const StreamDescription *description)
 {
-    struct kvs_stream_answer answer = { .result = (uint32_t)result };
-    if (result != SERVICE_CALL_RESULT_OK) return pic_answer_stream(stream, KVS_ACTION_DESCRIBE_STREAM, &answer);
+    struct pic_answer answer = { .result = (uint32_t)result };
+    if (result != SERVICE_CALL_RESULT_OK) return answer_call(call, KVS_ACTION_DESCRIBE_STREAM, &answer);
     if (description == NULL) return STATUS_INVALID_DESCRIBE_STREAM_RESPONSE;
     if (description->version > STREAM_DESCRIPTION_CURRENT_VERSION) return STATUS_INVALID_STREAM_DESCRIPTION_VERSION;
-    if (!is_bounded(description->streamArn, MAX_ARN_LEN)) return STATUS_INVALID_DESCRIBE_STREAM_RESPONSE;
-    STATUS status = replace_text(stream->client, &stream->arn, description->streamArn);
+    if (!pic_is_bounded(description->streamArn, MAX_ARN_LEN)) return STATUS_INVALID_DESCRIBE_STREAM_RESPONSE;
+    STATUS status = replace_text(call->client, &call->stream->arn, description->streamArn);
     if (STATUS_FAILED(status)) return status;
     answer.stream_status = (uint32_t)description->streamStatus;
     answer.retention_hns = description->version >= 1 ? description->retention : 0;
-    return pic_answer_stream(stream, KVS_ACTION_DESCRIBE_STREAM, &answer);
+    return answer_call(call, KVS_ACTION_DESCRIBE_STREAM, &answer);
 }
 
 STATUS describeStreamResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PStreamDescription pStreamDescription)
 {
     struct pic_call call;
-    STATUS status = enter_stream(customData, KVS_ACTION_DESCRIBE_STREAM, &call);
+    STATUS status = enter(customData, KVS_ACTION_DESCRIBE_STREAM, &call);
     if (STATUS_FAILED(status)) return status;
-    return leave_stream(&call, KVS_ACTION_DESCRIBE_STREAM, describe(call.stream, result, pStreamDescription));
+    return leave(&call, KVS_ACTION_DESCRIBE_STREAM, described(&call, result, pStreamDescription));
 }
 
-static STATUS created(struct pic_stream *stream, SERVICE_CALL_RESULT result, PCHAR arn)
+/* A text that the answer brings, and what is said of one that is missing or too long. */
+struct text {
+    const char *text;
+    size_t max;
+    STATUS missing, too_long;
+};
+
+static STATUS with_text(struct pic_call *call, uint32_t kind, SERVICE_CALL_RESULT result, const struct text *text)
 {
-    struct kvs_stream_answer answer = { .result = (uint32_t)result };
+    struct pic_answer answer = { .result = (uint32_t)result };
     if (result == SERVICE_CALL_RESULT_OK) {
-        if (arn == NULL || !is_bounded(arn, MAX_ARN_LEN)) return STATUS_INVALID_CREATE_STREAM_RESPONSE;
-        STATUS status = replace_text(stream->client, &stream->arn, arn);
+        struct pic_stream *stream = call->stream;
+        if (text->text == NULL) return text->missing;
+        if (!pic_is_bounded(text->text, text->max)) return text->too_long;
+        STATUS status = replace_text(call->client, kind == KVS_ACTION_CREATE_STREAM ? &stream->arn : &stream->endpoint,
+                                     text->text);
         if (STATUS_FAILED(status)) return status;
     }
-    return pic_answer_stream(stream, KVS_ACTION_CREATE_STREAM, &answer);
+    return answer_call(call, kind, &answer);
+}
+
+static STATUS text_event(UINT64 custom, uint32_t kind, SERVICE_CALL_RESULT result, const struct text *text)
+{
+    struct pic_call call;
+    STATUS status = enter(custom, kind, &call);
+    return STATUS_FAILED(status) ? status : leave(&call, kind, with_text(&call, kind, result, text));
 }
 
 STATUS createStreamResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PCHAR streamArn)
 {
-    struct pic_call call;
-    STATUS status = enter_stream(customData, KVS_ACTION_CREATE_STREAM, &call);
-    if (STATUS_FAILED(status)) return status;
-    return leave_stream(&call, KVS_ACTION_CREATE_STREAM, created(call.stream, result, streamArn));
-}
-
-static STATUS endpoint_found(struct pic_stream *stream, SERVICE_CALL_RESULT result, PCHAR endpoint)
-{
-    struct kvs_stream_answer answer = { .result = (uint32_t)result };
-    if (result == SERVICE_CALL_RESULT_OK) {
-        if (endpoint == NULL) return STATUS_NULL_ARG;
-        if (!is_bounded(endpoint, MAX_URI_CHAR_LEN)) return STATUS_INVALID_URI_LEN;
-        STATUS status = replace_text(stream->client, &stream->endpoint, endpoint);
-        if (STATUS_FAILED(status)) return status;
-    }
-    return pic_answer_stream(stream, KVS_ACTION_GET_DATA_ENDPOINT, &answer);
+    struct text arn = { streamArn, MAX_ARN_LEN, STATUS_INVALID_CREATE_STREAM_RESPONSE,
+                        STATUS_INVALID_CREATE_STREAM_RESPONSE };
+    return text_event(customData, KVS_ACTION_CREATE_STREAM, result, &arn);
 }
 
 STATUS getStreamingEndpointResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PCHAR endpoint)
 {
-    struct pic_call call;
-    STATUS status = enter_stream(customData, KVS_ACTION_GET_DATA_ENDPOINT, &call);
-    if (STATUS_FAILED(status)) return status;
-    return leave_stream(&call, KVS_ACTION_GET_DATA_ENDPOINT, endpoint_found(call.stream, result, endpoint));
+    struct text uri = { endpoint, MAX_URI_CHAR_LEN, STATUS_NULL_ARG, STATUS_INVALID_URI_LEN };
+    return text_event(customData, KVS_ACTION_GET_DATA_ENDPOINT, result, &uri);
 }
 
-static STATUS token_found(struct pic_stream *stream, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
-                          UINT64 expiration)
+/* ---- answers with a token -------------------------------------------------------------------------------------- */
+
+struct token {
+    PBYTE bytes;
+    UINT32 size;
+    UINT64 expiration;
+};
+
+static STATUS with_token(struct pic_call *call, uint32_t kind, SERVICE_CALL_RESULT result, const struct token *token)
 {
-    struct kvs_stream_answer answer = { .result = (uint32_t)result, .expires_hns = expiration };
+    struct pic_answer answer = { .result = (uint32_t)result, .auth = KVS_AUTH_TOKEN, .expires_hns = token->expiration };
+    struct pic_client *client = call->client;
     struct pic_auth *auth = NULL;
     if (result == SERVICE_CALL_RESULT_OK) {
-        STATUS status = pic_auth_new(stream->client, AUTH_INFO_TYPE_STS, token, tokenSize, expiration, &auth);
+        STATUS status = pic_auth_new(client, AUTH_INFO_TYPE_STS, token->bytes, token->size, token->expiration, &auth);
         if (STATUS_FAILED(status)) return status;
-        pic_auth_replace(stream->client, &stream->token, auth);
+        int never_expires = call->stream == NULL && auth->info.type == AUTH_INFO_NONE;
+        if (never_expires) answer.expires_hns = KVS_TIME_NONE;
+        pic_auth_replace(client, call->stream != NULL ? &call->stream->token : &client->token, auth);
     }
-    return pic_answer_stream(stream, KVS_ACTION_GET_TOKEN, &answer);
+    return answer_call(call, kind, &answer);
+}
+
+static STATUS token_event(UINT64 custom, uint32_t kind, SERVICE_CALL_RESULT result, const struct token *token)
+{
+    struct pic_call call;
+    STATUS status = enter(custom, kind, &call);
+    return STATUS_FAILED(status) ? status : leave(&call, kind, with_token(&call, kind, result, token));
+}
+
+STATUS deviceCertToTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
+                                    UINT64 expiration)
+{
+    return token_event(customData, KVS_ACTION_EXCHANGE_TOKEN, result,
+                       &(struct token){ token, tokenSize, expiration });
 }
 
 STATUS getStreamingTokenResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, PBYTE token, UINT32 tokenSize,
                                     UINT64 expiration)
 {
-    struct pic_call call;
-    STATUS status = enter_stream(customData, KVS_ACTION_GET_TOKEN, &call);
-    if (STATUS_FAILED(status)) return status;
-    return leave_stream(&call, KVS_ACTION_GET_TOKEN, token_found(call.stream, result, token, tokenSize, expiration));
+    return token_event(customData, KVS_ACTION_GET_TOKEN, result, &(struct token){ token, tokenSize, expiration });
 }
 
+/* ---- PutMedia -------------------------------------------------------------------------------------------------- */
+
 /* The name is known before the core says that there is something to read under it. */
-static STATUS connected(struct pic_stream *stream, UPLOAD_HANDLE handle)
+static STATUS connected(struct pic_call *call, UPLOAD_HANDLE handle)
 {
-    struct pic_client *client = stream->client;
-    struct kvs_stream_answer answer = { .result = SERVICE_CALL_RESULT_OK };
+    struct pic_stream *stream = call->stream;
+    struct pic_answer answer = { .result = SERVICE_CALL_RESULT_OK };
     if (!IS_VALID_UPLOAD_HANDLE(handle)) return STATUS_INVALID_ARG;
-    uint64_t now_hns = pic_now(client);
-    pic_lock(client);
-    uint64_t core = stream->order.upload;
-    pic_unlock(client);
+    pic_lock(call->client);
+    uint64_t core = stream->object.order.upload;
+    pic_unlock(call->client);
     pic_lock_stream(stream);
-    pic_upload_add(stream, handle, core, now_hns);
+    pic_upload_add(stream, handle, core, call->now_hns);
     pic_unlock_stream(stream);
-    STATUS status = pic_answer_stream(stream, KVS_ACTION_PUT_MEDIA, &answer);
+    STATUS status = answer_call(call, KVS_ACTION_PUT_MEDIA, &answer);
     if (STATUS_SUCCEEDED(status)) return status;
     pic_lock_stream(stream);
     struct pic_upload *upload = pic_upload_of_core(stream, core);
-    if (upload != NULL) pic_upload_remove(stream, upload, now_hns);
+    if (upload != NULL) pic_upload_remove(stream, upload, call->now_hns);
     pic_unlock_stream(stream);
     return status;
 }
@@ -266,28 +203,10 @@ static STATUS connected(struct pic_stream *stream, UPLOAD_HANDLE handle)
 STATUS putStreamResultEvent(UINT64 customData, SERVICE_CALL_RESULT result, UPLOAD_HANDLE uploadHandle)
 {
     struct pic_call call;
-    struct kvs_stream_answer answer = { .result = (uint32_t)result };
-    STATUS status = enter_stream(customData, KVS_ACTION_PUT_MEDIA, &call);
+    struct pic_answer answer = { .result = (uint32_t)result };
+    STATUS status = enter(customData, KVS_ACTION_PUT_MEDIA, &call);
     if (STATUS_FAILED(status)) return status;
-    if (result == SERVICE_CALL_RESULT_OK) return pic_leave(&call, connected(call.stream, uploadHandle));
-    return pic_leave(&call, pic_answer_stream(call.stream, KVS_ACTION_PUT_MEDIA, &answer));
-}
-
-STATUS tagResourceResultEvent(UINT64 customData, SERVICE_CALL_RESULT result)
-{
-    struct pic_call call;
-    struct kvs_stream_answer stream_answer = { .result = (uint32_t)result };
-    struct kvs_client_answer client_answer = { .size = sizeof client_answer, .result = (uint32_t)result };
-    if (customData == 0) return STATUS_NULL_ARG;
-    if (pic_handle_kind(customData) == PIC_KIND_CLIENT) {
-        STATUS status = enter_client(customData, KVS_ACTION_TAG_CLIENT, &call);
-        return STATUS_FAILED(status)
-                   ? status
-                   : pic_leave(&call, pic_answer_client(call.client, KVS_ACTION_TAG_CLIENT, &client_answer));
-    }
-    if (pic_handle_kind(customData) != PIC_KIND_STREAM) return STATUS_INVALID_CUSTOM_DATA;
-    STATUS status = enter_stream(customData, KVS_ACTION_TAG_STREAM, &call);
-    return STATUS_FAILED(status)
-               ? status
-               : pic_leave(&call, pic_answer_stream(call.stream, KVS_ACTION_TAG_STREAM, &stream_answer));
+    return leave(&call, KVS_ACTION_PUT_MEDIA,
+                 result == SERVICE_CALL_RESULT_OK ? connected(&call, uploadHandle)
+                                                  : answer_call(&call, KVS_ACTION_PUT_MEDIA, &answer));
 }

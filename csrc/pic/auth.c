@@ -51,13 +51,6 @@ void pic_auth_replace(struct pic_client *client, struct pic_auth **place, struct
 
 /* ---- where the client's credentials come from ------------------------------------------------------------------ */
 
-static struct kvs_client_answer answer_of(uint32_t result, uint32_t auth, uint64_t expires_hns)
-{
-    return (struct kvs_client_answer){
-        .size = sizeof(struct kvs_client_answer), .result = result, .auth = auth, .expires_hns = expires_hns
-    };
-}
-
 static void note_source(struct pic_client *client, STATUS status)
 {
     pic_lock(client);
@@ -65,43 +58,46 @@ static void note_source(struct pic_client *client, STATUS status)
     pic_unlock(client);
 }
 
-/* Asks one source; 1 and *place when it has something. */
-static int ask(struct pic_client *client, GetSecurityTokenFunc source, AUTH_INFO_TYPE type, struct pic_auth **place)
+/* Asks one source, for a token or a certificate. 0 when it has none; else *answer says what came of it. */
+static int ask(struct pic_client *client, int is_token, struct pic_answer *answer)
 {
     PBYTE bytes = NULL;
     UINT32 size = 0;
     UINT64 expiration = INVALID_TIMESTAMP_VALUE;
     struct pic_auth *auth = NULL;
+    GetSecurityTokenFunc source = is_token ? client->callbacks.getSecurityTokenFn
+                                           : client->callbacks.getDeviceCertificateFn;
     if (source == NULL) return 0;
     STATUS status = source(client->callbacks.customData, &bytes, &size, &expiration);
     if (STATUS_SUCCEEDED(status) && (bytes == NULL || size == 0)) return 0;
+    AUTH_INFO_TYPE type = is_token ? AUTH_INFO_TYPE_STS : AUTH_INFO_TYPE_CERT;
     if (STATUS_SUCCEEDED(status)) status = pic_auth_new(client, type, bytes, size, expiration, &auth);
     note_source(client, status);
-    if (STATUS_FAILED(status)) return -1;
-    pic_auth_replace(client, place, auth);
+    answer->result = SERVICE_CALL_AUTH_FAILURE;
+    answer->auth = KVS_AUTH_NONE;
+    if (STATUS_FAILED(status)) return 1;
+    pic_auth_replace(client, is_token ? &client->token : &client->certificate, auth);
+    answer->result = SERVICE_CALL_RESULT_OK;
+    answer->auth = is_token ? KVS_AUTH_TOKEN : KVS_AUTH_CERTIFICATE;
+    answer->expires_hns = expiration;
     return 1;
 }
 
 void pic_get_credentials(struct pic_client *client)
 {
+    struct pic_answer answer = { .result = SERVICE_CALL_RESULT_OK,
+                                 .auth = KVS_AUTH_MISSING,
+                                 .expires_hns = KVS_TIME_NONE };
     note_source(client, STATUS_SUCCESS);
-    struct kvs_client_answer answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_MISSING, KVS_TIME_NONE);
-    int found = ask(client, client->callbacks.getSecurityTokenFn, AUTH_INFO_TYPE_STS, &client->token);
-    if (found == 1) answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_TOKEN, client->token->info.expiration);
-    if (found == 0) {
-        found = ask(client, client->callbacks.getDeviceCertificateFn, AUTH_INFO_TYPE_CERT, &client->certificate);
-        if (found == 1)
-            answer = answer_of(SERVICE_CALL_RESULT_OK, KVS_AUTH_CERTIFICATE, client->certificate->info.expiration);
-    }
-    if (found < 0) answer = answer_of(SERVICE_CALL_AUTH_FAILURE, KVS_AUTH_NONE, KVS_TIME_NONE);
-    (void)pic_answer_client(client, KVS_ACTION_GET_CREDENTIALS, &answer);
+    if (!ask(client, 1, &answer)) (void)ask(client, 0, &answer);
+    (void)pic_answer(client, &client->object, KVS_ACTION_GET_CREDENTIALS, &answer);
 }
 
 /* There is no service that provisions devices: the fingerprint is asked for once, and each try then fails. */
 void pic_provision(struct pic_client *client)
 {
     PCHAR fingerprint = NULL;
-    struct kvs_client_answer answer = answer_of(SERVICE_CALL_UNKNOWN, KVS_AUTH_NONE, KVS_TIME_NONE);
+    struct pic_answer answer = { .result = SERVICE_CALL_UNKNOWN, .expires_hns = KVS_TIME_NONE };
     if (!client->has_fingerprint && client->callbacks.getDeviceFingerprintFn != NULL) {
         STATUS status = client->callbacks.getDeviceFingerprintFn(client->callbacks.customData, &fingerprint);
         if (STATUS_SUCCEEDED(status) && fingerprint != NULL &&
@@ -111,5 +107,5 @@ void pic_provision(struct pic_client *client)
         note_source(client, status);
     }
     client->has_fingerprint = 1;
-    (void)pic_answer_client(client, KVS_ACTION_PROVISION, &answer);
+    (void)pic_answer(client, &client->object, KVS_ACTION_PROVISION, &answer);
 }

@@ -27,7 +27,7 @@ static STATUS leave_and_settle(struct pic_call *call, STATUS status)
 {
     struct pic_client *client = call->client;
     if (call->stream != NULL) {
-        pic_slot_hold(client->slot);
+        pic_slot_hold(client->object.slot);
         pic_stream_release(call->stream);
     }
     pic_settle(client, call->now_hns);

@@ -134,7 +134,7 @@ void pic_random_name(struct pic_client *client, char *name, uint32_t size)
 
 /* ---- making ---------------------------------------------------------------------------------------------------- */
 
-static void destroy(struct pic_client *client)
+void pic_client_destroy(struct pic_client *client)
 {
     struct kvs_host host = client->host;
     kvs_client_free(client->core);
@@ -142,7 +142,7 @@ static void destroy(struct pic_client *client)
         (void)client->device.clientInfo.kvsRetryStrategyCallbacks.freeRetryStrategyFn(&client->strategy);
     pic_auth_release(client, client->token);
     pic_auth_release(client, client->certificate);
-    while (client->target.first != NULL) pic_recycle(client, pic_pop(client, &client->target));
+    while (client->object.first != NULL) pic_recycle(client, pic_pop(client, &client->object));
     if (client->parked != NULL) pic_recycle(client, client->parked);
     while (client->free_nodes != NULL) {
         struct pic_node *node = client->free_nodes;
@@ -153,9 +153,9 @@ static void destroy(struct pic_client *client)
     if (client->names != NULL) host.free(host.ctx, client->names);
     if (client->changed != NULL)
         client->callbacks.freeConditionVariableFn(client->callbacks.customData, client->changed);
-    kvs_host_lock_free(&client->host, client->target.lock);
+    kvs_host_lock_free(&client->host, client->object.lock);
     if (client->lock != 0) client->callbacks.freeMutexFn(client->callbacks.customData, client->lock);
-    if (client->slot != NULL) pic_slot_free(client->slot);
+    if (client->object.slot != NULL) pic_slot_free(client->object.slot);
     host.free(host.ctx, client);
 }
 
@@ -186,14 +186,14 @@ static STATUS set_up(struct pic_client *client, const DeviceInfo *device)
     STATUS status = pic_copy_tags(client, device->tagCount, device->tags, &client->device.tags);
     if (STATUS_FAILED(status)) return status;
     client->lock = client->callbacks.createMutexFn(client->callbacks.customData, FALSE);
-    if (client->lock != 0) (void)kvs_host_lock_new(&client->host, &client->target.lock);
-    if (client->target.lock != NULL)
+    if (client->lock != 0) (void)kvs_host_lock_new(&client->host, &client->object.lock);
+    if (client->object.lock != NULL)
         client->changed = client->callbacks.createConditionVariableFn(client->callbacks.customData);
     if (client->changed == NULL) return STATUS_NOT_ENOUGH_MEMORY;
     status = make_strategy(client);
     if (STATUS_FAILED(status)) return status;
-    client->slot = pic_slot_new(PIC_KIND_CLIENT, client, &client->handle);
-    return client->slot == NULL ? STATUS_NOT_ENOUGH_MEMORY : make_core(client);
+    client->object.slot = pic_slot_new(PIC_KIND_CLIENT, client, &client->object.handle);
+    return client->object.slot == NULL ? STATUS_NOT_ENOUGH_MEMORY : make_core(client);
 }
 
 static STATUS make(const DeviceInfo *device, const ClientCallbacks *callbacks, struct pic_client **out)
@@ -211,21 +211,21 @@ static STATUS make(const DeviceInfo *device, const ClientCallbacks *callbacks, s
     atomic_init(&client->last_now_hns, 0);
     atomic_init(&client->ahead_hns, 0);
     atomic_init(&client->is_scarce, 0u);
-    atomic_init(&client->room_count, 0);
+    atomic_init(&client->object.room_count, 0);
     pic_copy_device(client, device);
-    client->is_creating = 1;
+    client->object.is_creating = 1;
     client->later_hns = KVS_TIME_NONE;
-    client->target.is_draining = 1;
+    client->object.is_draining = 1;
     STATUS status = set_up(client, device);
-    if (STATUS_FAILED(status)) destroy(client);
+    if (STATUS_FAILED(status)) pic_client_destroy(client);
     else *out = client;
     return status;
 }
 
 static STATUS failure_of(struct pic_client *client)
 {
-    return STATUS_FAILED(client->failure) && STATUS_FAILED(client->source_status) ? client->source_status
-                                                                                  : client->failure;
+    return STATUS_FAILED(client->object.failure) && STATUS_FAILED(client->source_status) ? client->source_status
+                                                                                  : client->object.failure;
 }
 
 static STATUS create(PDeviceInfo device, PClientCallbacks callbacks, PCLIENT_HANDLE out, int is_sync)
@@ -237,19 +237,15 @@ static STATUS create(PDeviceInfo device, PClientCallbacks callbacks, PCLIENT_HAN
     if (STATUS_SUCCEEDED(status)) status = pic_check_callbacks(callbacks, device->tagCount);
     if (STATUS_SUCCEEDED(status)) status = make(device, callbacks, &client);
     if (STATUS_FAILED(status)) return status;
-    CLIENT_HANDLE handle = client->handle;
-    pic_slot_hold(client->slot);
+    CLIENT_HANDLE handle = client->object.handle;
+    pic_slot_hold(client->object.slot);
     *out = handle;
-    pic_drain(client, &client->target);
+    pic_drain(client, &client->object);
     pic_lock(client);
-    uint64_t left_hns = client->device.clientInfo.createClientTimeout;
-    while (is_sync && !client->is_ready && client->failure == STATUS_SUCCESS && !client->is_closing) {
-        if (!pic_wait(client, &left_hns)) status = STATUS_OPERATION_TIMED_OUT;
-        if (status == STATUS_OPERATION_TIMED_OUT) break;
-    }
-    if (client->failure != STATUS_SUCCESS) status = failure_of(client);
-    if (client->is_closing) status = STATUS_CLIENT_SHUTTING_DOWN;
-    client->is_creating = 0;
+    if (is_sync) status = pic_await_ready(client, &client->object, client->device.clientInfo.createClientTimeout);
+    if (client->object.failure != STATUS_SUCCESS) status = failure_of(client);
+    if (client->object.is_closing) status = STATUS_CLIENT_SHUTTING_DOWN;
+    client->object.is_creating = 0;
     pic_unlock(client);
     pic_client_release(client);
     if (STATUS_FAILED(status)) freeKinesisVideoClient(out);
@@ -270,43 +266,31 @@ STATUS createKinesisVideoClientSync(PDeviceInfo pDeviceInfo, PClientCallbacks pC
 
 /* ---- freeing --------------------------------------------------------------------------------------------------- */
 
-void pic_client_release(struct pic_client *client)
-{
-    if (pic_slot_try_release(client->slot)) return;
-    pic_lock(client);
-    uint32_t left = pic_slot_drop(client->slot);
-    if (left == 1) pic_broadcast(client);
-    pic_unlock(client);
-    if (left == 0) destroy(client);
-}
-
-/* The next stream whose program has not been told yet, held; NULL when all have. */
-static struct pic_stream *next_untold(struct pic_client *client)
+/* The next stream whose end has not been reported yet, held; NULL when all have. */
+static struct pic_stream *next_unreported(struct pic_client *client)
 {
     pic_lock(client);
     struct pic_stream *stream = client->streams;
-    while (stream != NULL && stream->is_shutdown_told) stream = stream->next;
+    while (stream != NULL && stream->is_shutdown_reported) stream = stream->next;
     if (stream != NULL) {
-        stream->is_shutdown_told = 1;
-        pic_slot_hold(stream->slot);
+        stream->is_shutdown_reported = 1;
+        pic_slot_hold(stream->object.slot);
     }
     pic_unlock(client);
     return stream;
 }
 
-static void tell_shutdown(struct pic_client *client)
+static void report_shutdown(struct pic_client *client)
 {
     struct pic_stream *stream = NULL;
     struct pic_scope scope;
-    pic_scope_enter(&scope, client);
-    while ((stream = next_untold(client)) != NULL) {
-        if (client->callbacks.streamShutdownFn != NULL) {
-            (void)client->callbacks.streamShutdownFn(client->callbacks.customData, stream->handle, FALSE);
-        }
+    while ((stream = next_unreported(client)) != NULL) {
+        pic_report_shutdown(stream, FALSE);
         pic_stream_release(stream);
     }
+    pic_scope_enter(&scope, client);
     if (client->callbacks.clientShutdownFn != NULL)
-        (void)client->callbacks.clientShutdownFn(client->callbacks.customData, client->handle);
+        (void)client->callbacks.clientShutdownFn(client->callbacks.customData, client->object.handle);
     pic_scope_leave(&scope);
 }
 
@@ -314,8 +298,8 @@ static UINT64 first_open(struct pic_client *client)
 {
     pic_lock(client);
     struct pic_stream *stream = client->streams;
-    while (stream != NULL && pic_slot_is_closed(stream->slot)) stream = stream->next;
-    UINT64 handle = stream != NULL ? stream->handle : 0;
+    while (stream != NULL && pic_slot_is_closed(stream->object.slot)) stream = stream->next;
+    UINT64 handle = stream != NULL ? stream->object.handle : 0;
     pic_unlock(client);
     return handle;
 }
@@ -331,33 +315,23 @@ static void close_streams(struct pic_client *client)
 
 STATUS freeKinesisVideoClient(PCLIENT_HANDLE pClientHandle)
 {
-    if (pClientHandle == NULL) return STATUS_NULL_ARG;
-    CLIENT_HANDLE handle = *pClientHandle;
-    if (!IS_VALID_CLIENT_HANDLE(handle)) return STATUS_SUCCESS;
-    struct pic_client *client = pic_close(handle, PIC_KIND_CLIENT);
-    if (client == NULL && !pic_was_valid(handle, PIC_KIND_CLIENT)) return STATUS_NULL_ARG;
-    *pClientHandle = INVALID_CLIENT_HANDLE_VALUE;
-    if (client == NULL) return STATUS_SUCCESS;
+    void *object = NULL;
+    if (pClientHandle == NULL || !pic_take_handle(pClientHandle, PIC_KIND_CLIENT, &object)) return STATUS_NULL_ARG;
+    if (object == NULL) return STATUS_SUCCESS;
+    struct pic_client *client = object;
     pic_lock(client);
-    client->is_closing = 1;
+    client->object.is_closing = 1;
     pic_broadcast(client);
     pic_unlock(client);
-    tell_shutdown(client);
+    report_shutdown(client);
     close_streams(client);
-    pic_lock(client);
-    while (!pic_is_in_callback() && pic_slot_references(client->slot) > 1) {
-        (void)client->callbacks.waitConditionVariableFn(client->callbacks.customData, client->changed, client->lock,
-                                                        INFINITE_TIME_VALUE);
-    }
-    uint32_t left = pic_slot_drop(client->slot);
-    pic_unlock(client);
-    if (left == 0) destroy(client);
+    pic_let_go(client, &client->object, 1);
     return STATUS_SUCCESS;
 }
 
 static struct pic_stream *held(struct pic_stream *stream)
 {
-    if (stream != NULL) pic_slot_hold(stream->slot);
+    if (stream != NULL) pic_slot_hold(stream->object.slot);
     return stream;
 }
 
@@ -370,7 +344,7 @@ STATUS stopKinesisVideoStreams(CLIENT_HANDLE clientHandle)
     struct pic_stream *stream = held(call.client->streams);
     pic_unlock(call.client);
     while (stream != NULL) {
-        STATUS stopped = stopKinesisVideoStream(stream->handle);
+        STATUS stopped = stopKinesisVideoStream(stream->object.handle);
         if (STATUS_SUCCEEDED(status) && stopped != STATUS_NULL_ARG)
             status = stopped; /* freed meanwhile is stopped too */
         pic_lock(call.client);

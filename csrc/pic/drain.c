@@ -2,7 +2,7 @@
  *
  * The core says by its wake that it may have actions (client->woken), so a call that gives rise to none costs one
  * atomic read here. Actions are pulled under the client's lock, which keeps those of one stream in order, into nodes
- * that are made before they are pulled, so none is ever lost for want of memory. A target that nobody drains is put on
+ * that are made before they are pulled, so none is ever lost for want of memory. A object that nobody drains is put on
  * the client's list of ready ones; who pulled goes through that list. */
 #include "pic/adapter.h"
 
@@ -56,21 +56,21 @@ static int reserve(struct pic_client *client)
     return 1;
 }
 
-static void schedule(struct pic_client *client, struct pic_target *target)
+static void schedule(struct pic_client *client, struct pic_object *object)
 {
-    if (target->is_ready) return;
-    if (target->stream != NULL && target->stream->is_gone) return;
-    target->is_ready = 1;
-    target->next_ready = NULL;
-    if (client->last_ready != NULL) client->last_ready->next_ready = target;
-    else client->first_ready = target;
-    client->last_ready = target;
+    if (object->is_listed) return;
+    if (object->stream != NULL && object->stream->is_gone) return;
+    object->is_listed = 1;
+    object->next_ready = NULL;
+    if (client->last_ready != NULL) client->last_ready->next_ready = object;
+    else client->first_ready = object;
+    client->last_ready = object;
 }
 
-void pic_unschedule(struct pic_client *client, const struct pic_target *target)
+void pic_unschedule(struct pic_client *client, const struct pic_object *object)
 {
-    struct pic_target *before = NULL, *at = client->first_ready;
-    while (at != NULL && at != target) {
+    struct pic_object *before = NULL, *at = client->first_ready;
+    while (at != NULL && at != object) {
         before = at;
         at = at->next_ready;
     }
@@ -78,28 +78,28 @@ void pic_unschedule(struct pic_client *client, const struct pic_target *target)
     if (before != NULL) before->next_ready = at->next_ready;
     else client->first_ready = at->next_ready;
     if (client->last_ready == at) client->last_ready = before;
-    at->is_ready = 0;
+    at->is_listed = 0;
 }
 
-void pic_append(struct pic_client *client, struct pic_target *target, struct pic_node *node)
+void pic_append(struct pic_client *client, struct pic_object *object, struct pic_node *node)
 {
     node->next = NULL;
-    pic_lock_target(client, target);
-    if (target->last != NULL) target->last->next = node;
-    else target->first = node;
-    target->last = node;
-    int is_draining = target->is_draining;
-    pic_unlock_target(client, target);
-    if (!is_draining) schedule(client, target);
+    pic_lock_object(client, object);
+    if (object->last != NULL) object->last->next = node;
+    else object->first = node;
+    object->last = node;
+    int is_draining = object->is_draining;
+    pic_unlock_object(client, object);
+    if (!is_draining) schedule(client, object);
 }
 
-struct pic_node *pic_pop(struct pic_client *client, struct pic_target *target)
+struct pic_node *pic_pop(struct pic_client *client, struct pic_object *object)
 {
-    pic_lock_target(client, target);
-    struct pic_node *node = target->first;
-    if (node != NULL) target->first = node->next;
-    if (target->first == NULL) target->last = NULL;
-    pic_unlock_target(client, target);
+    pic_lock_object(client, object);
+    struct pic_node *node = object->first;
+    if (node != NULL) object->first = node->next;
+    if (object->first == NULL) object->last = NULL;
+    pic_unlock_object(client, object);
     return node;
 }
 
@@ -117,7 +117,7 @@ void pic_pull(struct pic_client *client)
             struct pic_stream *stream = (struct pic_stream *)(uintptr_t)batch[i].user;
             struct pic_node *node = take_free(client);
             node->action = batch[i];
-            pic_append(client, stream != NULL ? &stream->target : &client->target, node);
+            pic_append(client, stream != NULL ? &stream->object : &client->object, node);
         }
     }
     pic_refresh_deadline(client);
@@ -141,30 +141,30 @@ static void pull_if_woken(struct pic_client *client)
     pic_unlock(client);
 }
 
-static int claim(struct pic_client *client, struct pic_target *target)
+static int claim(struct pic_client *client, struct pic_object *object)
 {
-    pic_lock_target(client, target);
-    int is_free = !target->is_draining;
-    target->is_draining = 1;
-    pic_unlock_target(client, target);
+    pic_lock_object(client, object);
+    int is_free = !object->is_draining;
+    object->is_draining = 1;
+    pic_unlock_object(client, object);
     return is_free;
 }
 
 /* One that is claimed already is left to that thread, which looks at the queue again before it goes. */
-static struct pic_target *take_ready(struct pic_client *client)
+static struct pic_object *take_ready(struct pic_client *client)
 {
     int is_ours = 0;
-    struct pic_target *target = NULL;
+    struct pic_object *object = NULL;
     pic_lock(client);
-    while (!is_ours && (target = client->first_ready) != NULL) {
-        client->first_ready = target->next_ready;
+    while (!is_ours && (object = client->first_ready) != NULL) {
+        client->first_ready = object->next_ready;
         if (client->first_ready == NULL) client->last_ready = NULL;
-        target->is_ready = 0;
-        is_ours = claim(client, target);
+        object->is_listed = 0;
+        is_ours = claim(client, object);
     }
-    if (is_ours && target->stream != NULL) pic_slot_hold(target->stream->slot);
+    if (is_ours && object->stream != NULL) pic_slot_hold(object->stream->object.slot);
     pic_unlock(client);
-    return target;
+    return object;
 }
 
 /* Fetching credentials again has time: this file waits for it. Not while the client is being made. */
@@ -172,7 +172,7 @@ static int is_parked(struct pic_client *client, struct pic_node *node)
 {
     if (node->action.kind != KVS_ACTION_GET_CREDENTIALS || node->action.after_hns <= pic_now(client)) return 0;
     pic_lock(client);
-    int is_later = !client->is_creating;
+    int is_later = !client->object.is_creating;
     if (is_later) {
         client->parked = node;
         pic_refresh_deadline(client);
@@ -188,85 +188,86 @@ static int is_put_off(struct pic_client *client, struct pic_stream *stream, stru
     if (stream == NULL || node->action.kind > KVS_ACTION_PUT_MEDIA || node->action.after_hns <= pic_now(client))
         return 0;
     pic_lock(client);
-    int is_later = stream->is_ready && atomic_load(&stream->is_called_inside) && !pic_slot_is_closed(stream->slot);
+    int is_later = stream->object.is_ready && atomic_load(&stream->is_called_inside) &&
+                   !pic_slot_is_closed(stream->object.slot);
     if (is_later) pic_later(stream, node->action.after_hns, node);
     pic_unlock(client);
     return is_later;
 }
 
-static int is_over(struct pic_client *client, const struct pic_target *target)
+static int is_over(struct pic_client *client, const struct pic_object *object)
 {
-    if (target->stream != NULL) return pic_slot_is_closed(target->stream->slot);
+    if (object->stream != NULL) return pic_slot_is_closed(object->stream->object.slot);
     pic_lock(client);
-    int is_closing = client->is_closing;
+    int is_closing = client->object.is_closing;
     pic_unlock(client);
     return is_closing;
 }
 
-static void carry_out(struct pic_client *client, const struct pic_target *target, struct pic_node *node)
+static void carry_out(struct pic_client *client, const struct pic_object *object, struct pic_node *node)
 {
-    if (is_parked(client, node) || is_put_off(client, target->stream, node)) return;
-    if (!is_over(client, target)) pic_carry_out(client, target->stream, &node->action);
+    if (is_parked(client, node) || is_put_off(client, object->stream, node)) return;
+    if (!is_over(client, object)) pic_carry_out(client, object->stream, &node->action);
     pic_lock(client);
     pic_recycle(client, node);
     if (atomic_exchange(&client->woken, 0u) != 0) pic_pull(client);
     pic_unlock(client);
 }
 
-static int has_pending(const struct pic_target *target)
+static int has_pending(const struct pic_object *object)
 {
-    return target->wants_data_notice || (target->latency_hns | target->stale_hns) != 0;
+    return object->wants_data_notice || (object->latency_hns | object->stale_hns) != 0;
 }
 
 /* Tells what is pending while the queue is empty, then gives the claim up; 0 because something is in the queue.
- * Under the target's lock, which it gives back. */
-static int finish(struct pic_client *client, struct pic_target *target)
+ * Under the object's lock, which it gives back. */
+static int finish(struct pic_client *client, struct pic_object *object)
 {
-    while (target->first == NULL && has_pending(target) && !pic_slot_is_closed(target->stream->slot))
-        pic_tell_pending(target->stream);
-    int is_empty = target->first == NULL;
-    if (is_empty) target->is_draining = 0;
-    pic_unlock_target(client, target);
+    while (object->first == NULL && has_pending(object) && !pic_slot_is_closed(object->stream->object.slot))
+        pic_report_pending(object->stream);
+    int is_empty = object->first == NULL;
+    if (is_empty) object->is_draining = 0;
+    pic_unlock_object(client, object);
     return is_empty;
 }
 
-/* Carries out all that there is for a target which the caller has claimed, and gives the claim up. */
-static void run(struct pic_client *client, struct pic_target *target)
+/* Carries out all that there is for a object which the caller has claimed, and gives the claim up. */
+static void run(struct pic_client *client, struct pic_object *object)
 {
     struct pic_node *node = NULL;
     do {
-        while ((node = pic_pop(client, target)) != NULL) carry_out(client, target, node);
-        pic_lock_target(client, target);
-    } while (!finish(client, target));
+        while ((node = pic_pop(client, object)) != NULL) carry_out(client, object, node);
+        pic_lock_object(client, object);
+    } while (!finish(client, object));
 }
 
 /* To the call that is being called back. */
-static void leave_to_outer(struct pic_client *client, struct pic_target *target)
+static void leave_to_outer(struct pic_client *client, struct pic_object *object)
 {
     pic_lock(client);
-    if (target != NULL) schedule(client, target);
+    if (object != NULL) schedule(client, object);
     if (client->first_ready != NULL) atomic_store(&client->woken, 1u);
     pic_unlock(client);
 }
 
-static void drain(struct pic_client *client, struct pic_target *own)
+static void drain(struct pic_client *client, struct pic_object *own)
 {
     struct pic_scope scope;
-    struct pic_target *target = NULL;
+    struct pic_object *object = NULL;
     int is_nested = pic_is_in_callback_of(client);
     pic_scope_enter(&scope, client);
     pull_if_woken(client);
     if (own != NULL) run(client, own);
-    while (!is_nested && (target = take_ready(client)) != NULL) {
-        run(client, target);
-        if (target->stream != NULL) pic_stream_release(target->stream);
+    while (!is_nested && (object = take_ready(client)) != NULL) {
+        run(client, object);
+        if (object->stream != NULL) pic_stream_release(object->stream);
         pull_if_woken(client);
     }
     if (is_nested) leave_to_outer(client, NULL);
     pic_scope_leave(&scope);
 }
 
-void pic_drain(struct pic_client *client, struct pic_target *own)
+void pic_drain(struct pic_client *client, struct pic_object *own)
 {
     atomic_store(&client->woken, 1u);
     drain(client, own);
@@ -284,7 +285,7 @@ static void poke(struct pic_client *client, uint64_t now_hns)
     if (client->parked != NULL && client->parked->action.after_hns <= now_hns) {
         struct pic_node *node = client->parked;
         client->parked = NULL;
-        pic_append(client, &client->target, node);
+        pic_append(client, &client->object, node);
         atomic_store(&client->woken, 1u);
     }
     pic_refresh_deadline(client);
@@ -298,28 +299,28 @@ void pic_settle(struct pic_client *client, uint64_t now_hns)
     pic_drain(client, NULL);
 }
 
-void pic_tell(struct pic_stream *stream, uint64_t now_hns)
+void pic_notify(struct pic_stream *stream, uint64_t now_hns)
 {
     struct pic_client *client = stream->client;
-    struct pic_target *target = &stream->target;
+    struct pic_object *object = &stream->object;
     struct pic_scope scope;
-    int is_nested = pic_is_in_callback_of(client), is_draining = target->is_draining;
+    int is_nested = pic_is_in_callback_of(client), is_draining = object->is_draining;
     if (is_nested || is_draining) {
-        pic_unlock_target(client, target);
-        if (!is_draining) leave_to_outer(client, target);
+        pic_unlock_object(client, object);
+        if (!is_draining) leave_to_outer(client, object);
         return;
     }
-    target->is_draining = 1;
+    object->is_draining = 1;
     if (atomic_load(&client->woken) == 0 && now_hns < atomic_load(&client->deadline_hns)) {
         pic_scope_enter(&scope, client);
-        int is_done = finish(client, target);
+        int is_done = finish(client, object);
         pic_scope_leave(&scope);
         if (is_done) return;
     } else {
-        pic_unlock_target(client, target);
+        pic_unlock_object(client, object);
         poke(client, now_hns);
     }
-    drain(client, target);
+    drain(client, object);
 }
 
 int pic_wait(struct pic_client *client, uint64_t *left_hns)

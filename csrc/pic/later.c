@@ -41,7 +41,7 @@ static void run(struct pic_stream *stream, uint64_t now_hns)
     struct pic_node *order = stream->later;
     stream->later = NULL;
     pic_later_cancel(stream);
-    if (order != NULL) pic_append(stream->client, &stream->target, order);
+    if (order != NULL) pic_append(stream->client, &stream->object, order);
     else (void)kvs_stream_retry(stream->core, now_hns);
     atomic_store(&stream->client->woken, 1u);
 }
@@ -63,7 +63,7 @@ void pic_later_run(struct pic_client *client, uint64_t now_hns)
 int pic_is_retried(const struct pic_stream *stream, kvs_status cause)
 {
     int is_final = cause == KVS_E_NOT_AUTHORIZED || cause == KVS_E_BAD_REQUEST || cause == KVS_E_STREAM_DELETING;
-    return !is_final && stream->is_ready && stream->info.streamCaps.recoverOnError;
+    return !is_final && stream->object.is_ready && stream->info.streamCaps.recoverOnError;
 }
 
 /* Programs leave a recoverable error to the library, and reset a stream for a retriable one, which drops its media. */

@@ -5,39 +5,25 @@
 
 #include <string.h>
 
-struct service_call {
-    ServiceCallContext context;
-    struct pic_auth *auth;
-};
-
 static char media_api[] = "PUT_MEDIA";
 static char container_type[] = MKV_CONTAINER_TYPE_STRING;
 static AuthInfo no_auth = { .version = AUTH_INFO_CURRENT_VERSION, .type = AUTH_INFO_NONE };
 
-/* The program's strategy says how long to wait after a failure; without one the core has said it. */
-static uint64_t call_after(struct pic_client *client, const struct kvs_action *action, uint8_t *owes_wait,
+/* The program's strategy says how long to wait after a failed call; without one the core has said it. */
+static uint64_t call_after(struct pic_client *client, struct pic_object *object, const struct kvs_action *action,
                            UINT32 *retry_number)
 {
     const KvsRetryStrategyCallbacks *plug = &client->device.clientInfo.kvsRetryStrategyCallbacks;
     uint64_t now_hns = pic_now(client), wait_hns = 0;
     pic_lock(client);
-    int is_owed = *owes_wait;
-    *owes_wait = 0;
+    int has_failed = object->has_failed_call;
+    object->has_failed_call = 0;
     pic_unlock(client);
     if (!client->has_strategy) return action->after_hns > now_hns ? action->after_hns : now_hns;
-    if (!is_owed) return now_hns;
+    if (!has_failed) return now_hns;
     (void)plug->getCurrentRetryAttemptNumberFn(&client->strategy, retry_number);
     if (STATUS_FAILED(plug->executeRetryStrategyFn(&client->strategy, &wait_hns))) wait_hns = 0;
     return wait_hns < UINT64_MAX - now_hns ? now_hns + wait_hns : UINT64_MAX;
-}
-
-static void fill_context(struct pic_client *client, struct service_call *call, UINT64 handle)
-{
-    call->context.version = SERVICE_CALL_CONTEXT_CURRENT_VERSION;
-    call->context.customData = handle;
-    call->context.timeout = client->device.clientInfo.serviceCallCompletionTimeout;
-    call->context.connectionTimeout = client->device.clientInfo.serviceCallConnectionTimeout;
-    call->context.pAuthInfo = call->auth != NULL ? &call->auth->info : &no_auth;
 }
 
 /* ---- a stream's orders ----------------------------------------------------------------------------------------- */
@@ -45,11 +31,8 @@ static void fill_context(struct pic_client *client, struct service_call *call, U
 /* Another thread may bring a new endpoint or ARN while the callback still reads this one: it gets a copy of its own. */
 static char *copy_of(struct pic_client *client, char *const *place)
 {
-    char *copy = NULL;
     pic_lock(client);
-    size_t size = *place != NULL ? strlen(*place) + 1u : 0;
-    if (size != 0) copy = client->host.alloc(client->host.ctx, size);
-    if (copy != NULL) memcpy(copy, *place, size);
+    char *copy = *place != NULL ? pic_copy_text(client, *place) : NULL;
     pic_unlock(client);
     return copy;
 }
@@ -97,43 +80,6 @@ static STATUS call_service(struct pic_stream *stream, const struct kvs_action *a
     }
 }
 
-static void not_begun(struct pic_stream *stream, uint32_t kind, STATUS status)
-{
-    struct kvs_stream_answer answer = { .result = SERVICE_CALL_UNKNOWN };
-    struct pic_client *client = stream->client;
-    pic_lock(client);
-    int is_creating = stream->is_creating;
-    if (is_creating) stream->create_status = status;
-    pic_broadcast(client);
-    pic_unlock(client);
-    if (is_creating) return;
-    atomic_store(&stream->is_called_inside, 1u); /* an answer, too: the next order waits until it is due */
-    pic_log(client, LOG_LEVEL_WARN, "a service call could not begin", status);
-    (void)pic_answer_stream(stream, kind, &answer);
-}
-
-static void order_of_stream(struct pic_stream *stream, const struct kvs_action *action)
-{
-    struct pic_client *client = stream->client;
-    struct service_call call;
-    memset(&call, 0, sizeof call);
-    UINT32 retry_number = stream->rates.retry_number;
-    uint64_t after_hns = call_after(client, action, &stream->owes_wait, &retry_number);
-    pic_lock_stream(stream);
-    stream->rates.retry_number = retry_number;
-    pic_unlock_stream(stream);
-    call.auth = pic_auth_hold(client, action->kind == KVS_ACTION_PUT_MEDIA ? &stream->token : &client->token);
-    fill_context(client, &call, stream->handle);
-    call.context.callAfter = pic_clock_of(client, after_hns);
-    pic_lock(client);
-    pic_later_cancel(stream);
-    stream->order = (struct pic_order){ action->kind, action->request, action->upload, after_hns };
-    pic_unlock(client);
-    STATUS status = call_service(stream, action, &call.context);
-    pic_auth_release(client, call.auth);
-    if (STATUS_FAILED(status)) not_begun(stream, action->kind, status);
-}
-
 /* ---- the client's orders --------------------------------------------------------------------------------------- */
 
 static STATUS call_device_service(struct pic_client *client, const struct kvs_action *action,
@@ -146,47 +92,85 @@ static STATUS call_device_service(struct pic_client *client, const struct kvs_ac
     return callbacks->deviceCertToTokenFn(callbacks->customData, client->device.name, context);
 }
 
+/* ---- either's -------------------------------------------------------------------------------------------------- */
+
+static void stream_not_begun(struct pic_stream *stream, uint32_t kind, STATUS status)
+{
+    struct pic_answer answer = { .result = SERVICE_CALL_UNKNOWN };
+    struct pic_client *client = stream->client;
+    pic_lock(client);
+    int is_creating = stream->object.is_creating;
+    if (is_creating) stream->create_status = status;
+    pic_broadcast(client);
+    pic_unlock(client);
+    if (is_creating) return;
+    atomic_store(&stream->is_called_inside, 1u); /* an answer, too: the next order waits until it is due */
+    pic_log(client, LOG_LEVEL_WARN, "a callback refused to begin its service call; the call counts as failed", status);
+    (void)pic_answer(client, &stream->object, kind, &answer);
+}
+
 static void client_not_begun(struct pic_client *client, uint32_t kind, STATUS status)
 {
-    struct kvs_client_answer answer = { .size = sizeof answer,
-                                        .result = SERVICE_CALL_UNKNOWN,
-                                        .expires_hns = KVS_TIME_NONE };
+    struct pic_answer answer = { .result = SERVICE_CALL_UNKNOWN, .expires_hns = KVS_TIME_NONE };
     if (status == STATUS_SERVICE_CALL_CALLBACKS_MISSING) answer.result = SERVICE_CALL_INVALID_ARG;
     pic_lock(client);
     client->source_status = status;
     pic_unlock(client);
-    (void)pic_answer_client(client, kind, &answer);
+    (void)pic_answer(client, &client->object, kind, &answer);
 }
 
-static void order_of_client(struct pic_client *client, const struct kvs_action *action)
+static struct pic_auth *auth_for(struct pic_client *client, struct pic_stream *stream, uint32_t kind)
 {
-    UINT32 retry_number = 0;
-    struct service_call call;
-    memset(&call, 0, sizeof call);
-    uint64_t after_hns = call_after(client, action, &client->owes_wait, &retry_number);
+    if (kind == KVS_ACTION_PUT_MEDIA) return pic_auth_hold(client, &stream->token);
+    return pic_auth_hold(client, kind == KVS_ACTION_EXCHANGE_TOKEN ? &client->certificate : &client->token);
+}
+
+static STATUS call_back(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action,
+                        uint64_t after_hns)
+{
+    struct pic_auth *auth = auth_for(client, stream, action->kind);
+    ServiceCallContext context = { .version = SERVICE_CALL_CONTEXT_CURRENT_VERSION,
+                                   .callAfter = pic_clock_of(client, after_hns),
+                                   .timeout = client->device.clientInfo.serviceCallCompletionTimeout,
+                                   .customData = stream != NULL ? stream->object.handle : client->object.handle,
+                                   .pAuthInfo = auth != NULL ? &auth->info : &no_auth,
+                                   .connectionTimeout = client->device.clientInfo.serviceCallConnectionTimeout };
+    STATUS status = stream != NULL ? call_service(stream, action, &context)
+                                   : call_device_service(client, action, &context);
+    pic_auth_release(client, auth);
+    return status;
+}
+
+static void note_retry(struct pic_stream *stream, UINT32 retry_number)
+{
+    pic_lock_stream(stream);
+    stream->rates.retry_number = retry_number;
+    pic_unlock_stream(stream);
+}
+
+static void order(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action)
+{
+    struct pic_object *object = stream != NULL ? &stream->object : &client->object;
+    UINT32 retry_number = stream != NULL ? stream->rates.retry_number : 0;
+    uint64_t after_hns = call_after(client, object, action, &retry_number);
+    if (stream != NULL) note_retry(stream, retry_number);
     pic_lock(client);
-    client->order = (struct pic_order){ action->kind, action->request, 0, after_hns };
+    if (stream != NULL) pic_later_cancel(stream);
+    object->order = (struct pic_order){ action->kind, action->request, action->upload, after_hns };
     pic_unlock(client);
-    if (action->kind == KVS_ACTION_GET_CREDENTIALS) {
-        pic_get_credentials(client);
-        return;
+    switch (action->kind) {
+    case KVS_ACTION_GET_CREDENTIALS: pic_get_credentials(client); return;
+    case KVS_ACTION_PROVISION: pic_provision(client); return;
+    default: break;
     }
-    if (action->kind == KVS_ACTION_PROVISION) {
-        pic_provision(client);
-        return;
-    }
-    call.auth = pic_auth_hold(client,
-                              action->kind == KVS_ACTION_EXCHANGE_TOKEN ? &client->certificate : &client->token);
-    fill_context(client, &call, client->handle);
-    call.context.callAfter = pic_clock_of(client, after_hns);
-    STATUS status = call_device_service(client, action, &call.context);
-    pic_auth_release(client, call.auth);
-    if (STATUS_FAILED(status)) client_not_begun(client, action->kind, status);
+    STATUS status = call_back(client, stream, action, after_hns);
+    if (STATUS_SUCCEEDED(status)) return;
+    if (stream != NULL) stream_not_begun(stream, action->kind, status);
+    else client_not_begun(client, action->kind, status);
 }
 
 void pic_carry_out(struct pic_client *client, struct pic_stream *stream, const struct kvs_action *action)
 {
     if (action->kind >= KVS_ACTION_DATA) pic_carry_out_notice(client, stream, action);
-    else if (stream != NULL) order_of_stream(stream, action);
-    else order_of_client(client, action);
+    else order(client, stream, action);
 }

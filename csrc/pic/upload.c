@@ -30,10 +30,8 @@ struct pic_upload *pic_upload_open(struct pic_stream *stream)
 
 void pic_upload_remove(struct pic_stream *stream, struct pic_upload *upload, uint64_t now_hns)
 {
-    uint64_t *average = &stream->rates.session_duration_hns;
-    uint64_t lasted = now_hns - upload->created_hns;
     size_t after = (size_t)(stream->uploads + UPLOADS_KNOWN_MAX - (upload + 1));
-    *average = *average == 0 ? lasted : *average - *average / 20u + lasted / 20u;
+    pic_average(&stream->rates.session_duration_hns, now_hns - upload->created_hns);
     memmove(upload, upload + 1, after * sizeof *upload);
     memset(&stream->uploads[UPLOADS_KNOWN_MAX - 1], 0, sizeof *upload);
 }

@@ -7,7 +7,7 @@
 
 #define VIEW_ITEMS_MIN 10u
 
-static int is_bounded(const char *text, size_t max) { return memchr(text, 0, max + 1u) != NULL; }
+int pic_is_bounded(const char *text, size_t max) { return memchr(text, 0, max + 1u) != NULL; }
 
 STATUS pic_check_tags(UINT32 count, const Tag *tags)
 {
@@ -15,8 +15,9 @@ STATUS pic_check_tags(UINT32 count, const Tag *tags)
     if (count != 0 && tags == NULL) return STATUS_DEVICE_TAGS_COUNT_NON_ZERO_TAGS_NULL;
     for (UINT32 i = 0; i < count; i++) {
         if (tags[i].version > TAG_CURRENT_VERSION) return STATUS_INVALID_TAG_VERSION;
-        if (tags[i].name == NULL || !is_bounded(tags[i].name, MAX_TAG_NAME_LEN)) return STATUS_INVALID_TAG_NAME_LEN;
-        if (tags[i].value == NULL || !is_bounded(tags[i].value, MAX_TAG_VALUE_LEN)) return STATUS_INVALID_TAG_VALUE_LEN;
+        if (tags[i].name == NULL || !pic_is_bounded(tags[i].name, MAX_TAG_NAME_LEN)) return STATUS_INVALID_TAG_NAME_LEN;
+        if (tags[i].value == NULL || !pic_is_bounded(tags[i].value, MAX_TAG_VALUE_LEN))
+            return STATUS_INVALID_TAG_VALUE_LEN;
     }
     return STATUS_SUCCESS;
 }
@@ -30,11 +31,11 @@ STATUS pic_check_device(const DeviceInfo *device)
     UINT64 size = device->storageInfo.storageSize;
     if (size < MIN_STORAGE_ALLOCATION_SIZE || size > MAX_STORAGE_ALLOCATION_SIZE) return STATUS_INVALID_STORAGE_SIZE;
     if (device->storageInfo.spillRatio > 100u) return STATUS_INVALID_SPILL_RATIO;
-    if (!is_bounded(device->storageInfo.rootDirectory, MAX_PATH_LEN)) return STATUS_INVALID_ROOT_DIRECTORY_LENGTH;
-    if (!is_bounded(device->name, MAX_DEVICE_NAME_LEN)) return STATUS_INVALID_DEVICE_NAME_LENGTH;
+    if (!pic_is_bounded(device->storageInfo.rootDirectory, MAX_PATH_LEN)) return STATUS_INVALID_ROOT_DIRECTORY_LENGTH;
+    if (!pic_is_bounded(device->name, MAX_DEVICE_NAME_LEN)) return STATUS_INVALID_DEVICE_NAME_LENGTH;
     STATUS status = pic_check_tags(device->tagCount, device->tags);
     if (STATUS_FAILED(status) || device->version == 0) return status;
-    if (!is_bounded(device->clientId, MAX_CLIENT_ID_STRING_LENGTH)) return STATUS_INVALID_CLIENT_ID_STRING_LENGTH;
+    if (!pic_is_bounded(device->clientId, MAX_CLIENT_ID_STRING_LENGTH)) return STATUS_INVALID_CLIENT_ID_STRING_LENGTH;
     return device->clientInfo.version > CLIENT_INFO_CURRENT_VERSION ? STATUS_INVALID_CLIENT_INFO_VERSION
                                                                     : STATUS_SUCCESS;
 }
@@ -77,8 +78,8 @@ static STATUS check_tracks(const StreamCaps *caps)
             if (caps->trackInfoList[j].trackId == track->trackId) return STATUS_DUPLICATE_TRACK_ID_FOUND;
         }
         if (track->trackId == 0) return STATUS_MKV_INVALID_TRACK_UID;
-        if (!is_bounded(track->codecId, MKV_MAX_CODEC_ID_LEN)) return STATUS_MKV_INVALID_CODEC_ID_LENGTH;
-        if (!is_bounded(track->trackName, MKV_MAX_TRACK_NAME_LEN)) return STATUS_MKV_INVALID_TRACK_NAME_LENGTH;
+        if (!pic_is_bounded(track->codecId, MKV_MAX_CODEC_ID_LEN)) return STATUS_MKV_INVALID_CODEC_ID_LENGTH;
+        if (!pic_is_bounded(track->trackName, MKV_MAX_TRACK_NAME_LEN)) return STATUS_MKV_INVALID_TRACK_NAME_LENGTH;
         if (track->codecPrivateDataSize > 1048576u) return STATUS_MKV_INVALID_CODEC_PRIVATE_LENGTH;
         if (track->codecPrivateDataSize != 0 && track->codecPrivateData == NULL) return STATUS_MKV_CODEC_PRIVATE_NULL;
     }
@@ -88,16 +89,17 @@ static STATUS check_tracks(const StreamCaps *caps)
 STATUS pic_check_stream(const struct pic_client *client, const StreamInfo *info)
 {
     if (info->version > STREAM_INFO_CURRENT_VERSION) return STATUS_INVALID_STREAM_INFO_VERSION;
-    if (!is_bounded(info->name, MAX_STREAM_NAME_LEN)) return STATUS_INVALID_STREAM_NAME_LENGTH;
+    if (!pic_is_bounded(info->name, MAX_STREAM_NAME_LEN)) return STATUS_INVALID_STREAM_NAME_LENGTH;
     if (info->retention != RETENTION_PERIOD_SENTINEL && info->retention < MIN_RETENTION_PERIOD)
         return STATUS_INVALID_RETENTION_PERIOD;
     STATUS status = pic_check_tags(info->tagCount, info->tags);
     if (STATUS_FAILED(status)) return status;
     if (info->tagCount != 0 && client->callbacks.tagResourceFn == NULL) return STATUS_SERVICE_CALL_CALLBACKS_MISSING;
-    if (!is_bounded(info->kmsKeyId, MAX_ARN_LEN)) return STATUS_INVALID_ARG_LEN;
+    if (!pic_is_bounded(info->kmsKeyId, MAX_ARN_LEN)) return STATUS_INVALID_ARG_LEN;
     status = check_tracks(&info->streamCaps);
     if (STATUS_FAILED(status)) return status;
-    if (!is_bounded(info->streamCaps.contentType, MAX_CONTENT_TYPE_LEN)) return STATUS_MKV_INVALID_CONTENT_TYPE_LENGTH;
+    if (!pic_is_bounded(info->streamCaps.contentType, MAX_CONTENT_TYPE_LEN))
+        return STATUS_MKV_INVALID_CONTENT_TYPE_LENGTH;
     if (info->streamCaps.streamingType == STREAMING_TYPE_OFFLINE &&
         (info->retention == 0 || !info->streamCaps.fragmentAcks)) {
         return STATUS_OFFLINE_MODE_WITH_ZERO_RETENTION;
@@ -106,6 +108,14 @@ STATUS pic_check_stream(const struct pic_client *client, const StreamInfo *info)
 }
 
 /* ---- copies ---------------------------------------------------------------------------------------------------- */
+
+char *pic_copy_text(struct pic_client *client, const char *text)
+{
+    size_t size = strlen(text) + 1u;
+    char *copy = client->host.alloc(client->host.ctx, size);
+    if (copy != NULL) memcpy(copy, text, size);
+    return copy;
+}
 
 static UINT64 or_default(UINT64 value, UINT64 otherwise)
 {
