@@ -200,21 +200,13 @@ static void give_order_back(struct kvs_stream *stream, uint64_t now_hns)
     kvs_pace_give_back(&stream->machine.paces[place], now_hns);
 }
 
-static void forget_failures(struct kvs_stream *stream)
-{
-    stream->machine.failure = KVS_OK;
-    stream->machine.wait_hns = 0;
-    kvs_backoff_progress(&stream->machine.backoff);
-    kvs_backoff_progress(&stream->machine.session_backoff);
-}
-
 kvs_status kvs_stream_retry(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream == NULL) return KVS_E_NULL_ARG;
     stream_lock(stream);
     kvs_status status = stream->machine.state == KVS_STREAM_STOPPED ? KVS_E_STREAM_STOPPED : KVS_OK;
     if (status == KVS_OK) {
-        forget_failures(stream); /* the caller sets the rate of retries, and kvs_pace bounds it */
+        machine_forget_failures(stream); /* the caller sets the rate of retries, and kvs_pace bounds it */
         give_order_back(stream, now_hns);
         close_opening(stream);
         stream_step(stream, KVS_STREAM_EV_RETRY, now_hns);
@@ -264,10 +256,7 @@ kvs_status kvs_stream_reset(struct kvs_stream *stream, uint64_t now_hns)
     room_drop_all(stream, KVS_DROP_RESET);
     stream_restart(stream);
     pressure_check_all(stream);
-    forget_failures(stream);
     give_order_back(stream, now_hns);
-    kvs_token_clear(&stream->machine.token);
-    stream->machine.is_rotating = stream->ledger.is_stopped = stream->machine.is_closed = 0;
     stream_step(stream, KVS_STREAM_EV_RESET, now_hns);
     stream_write_unlock(stream);
     return KVS_OK;

@@ -9,6 +9,7 @@
 
 kvs_status actions_init(struct action_queue *queue, const struct kvs_host *host);
 void actions_fini(struct action_queue *queue, const struct kvs_host *host);
+kvs_status outbox_init(struct kvs_stream *stream, uint64_t user); /* KVS_E_NOMEM */
 /* Both under the stream's lock; they take the client's, list the stream and note that the host is to be woken. */
 void stream_order(struct kvs_stream *stream, const struct kvs_action *action);
 void stream_notice(struct kvs_stream *stream, const struct kvs_action *action);
@@ -24,6 +25,7 @@ void client_unlist(struct kvs_client *client, struct kvs_stream *stream); /* non
 
 /* ---- names.c; under the client's lock ---------------------------------------------------------------------------- */
 
+kvs_status names_init(struct kvs_stream *stream, const char *name);                /* copies it; KVS_E_NOMEM */
 kvs_status names_reserve(struct kvs_client *client);                             /* for one more stream */
 int names_has(const struct kvs_client *client, const struct kvs_stream *stream); /* another one of the same name */
 void names_add(struct kvs_client *client, struct kvs_stream *stream);
@@ -31,6 +33,7 @@ void names_remove(struct kvs_client *client, const struct kvs_stream *stream);
 
 /* ---- heap.c: deadlines; under the client's lock but for heap_arm ------------------------------------------------- */
 
+void heap_init(struct kvs_stream *stream);
 kvs_status heap_reserve(struct kvs_client *client); /* for one more stream, so that arming never fails */
 void heap_remove(struct kvs_client *client, struct kvs_stream *stream);
 /* The stream has a deadline at due_hns. Under the stream's lock; takes the client's if that is earlier than known. */

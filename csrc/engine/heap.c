@@ -40,6 +40,12 @@ static void sift_down(struct kvs_client *client, uint32_t index)
     place(client, index, stream);
 }
 
+void heap_init(struct kvs_stream *stream)
+{
+    stream->timer.armed_hns = KVS_TIME_NONE;
+    stream->timer.index = NOT_IN_HEAP;
+}
+
 void heap_remove(struct kvs_client *client, struct kvs_stream *stream)
 {
     uint32_t index = stream->timer.index;

@@ -9,6 +9,38 @@ static uint64_t frame_count(const struct kvs_stream *stream, uint64_t number)
     return kvs_view_fragment_end(&stream->view, number) - kvs_view_fragment(&stream->view, number)->first_frame;
 }
 
+void ledger_init(struct kvs_stream *stream, uint64_t now_hns)
+{
+    stream->ledger.inflight_offset = UINT64_MAX;
+    stream->ledger.metrics.created_hns = now_hns;
+    stream->ledger.metrics.last_put_hns = stream->ledger.metrics.last_ack_hns = KVS_TIME_NONE;
+    kvs_view_init(&stream->view, stream->host);
+}
+
+void ledger_reset(struct kvs_stream *stream)
+{
+    kvs_view_reset(&stream->view);
+    stream->ledger.is_stopped = 0;
+}
+
+void ledger_check(const struct kvs_stream *stream)
+{
+    const struct kvs_stream_metrics *m = &stream->ledger.metrics;
+    const struct kvs_view *view = &stream->view;
+    uint64_t dropped = 0, settled_count = 0, frames = kvs_order_count(&stream->order);
+    for (uint32_t i = 0; i < KVS_DROP_COUNT; i++) dropped += m->frames_dropped[i];
+    kvs_view_check(view);
+    for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
+        int is_settled = ledger_is_settled(kvs_view_fragment(view, i)->flags);
+        settled_count += (uint64_t)is_settled;
+        if (!is_settled) frames += frame_count(stream, i);
+    }
+    KVS_CHECK(m->frames_put == m->frames_done + dropped + m->frames_buffered);
+    KVS_CHECK(m->bytes_put == m->bytes_done + m->bytes_dropped + m->bytes_buffered);
+    KVS_CHECK(m->frames_buffered == frames);
+    KVS_CHECK(stream->ledger.settled_count == settled_count);
+}
+
 /* ---- single frames ----------------------------------------------------------------------------------------------- */
 
 void ledger_drop(struct kvs_stream *stream, const struct loss *loss)

@@ -6,6 +6,10 @@
 
 #include "engine/client.h"
 
+void ledger_init(struct kvs_stream *stream, uint64_t now_hns);
+void ledger_reset(struct kvs_stream *stream); /* all is settled and trimmed; the counters go on */
+void ledger_check(const struct kvs_stream *stream); /* walks all fragments */
+
 struct loss {
     uint32_t reason; /* enum kvs_drop */
     uint64_t pts_hns, frames, bytes;

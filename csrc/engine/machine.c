@@ -2,6 +2,33 @@
  * notices of state. The table is machine/stream_fsm.c. */
 #include "engine/stream.h"
 
+void machine_init(struct kvs_stream *stream)
+{
+    struct machine *machine = &stream->machine;
+    const struct kvs_client *client = stream->client;
+    kvs_backoff_init(&machine->backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
+    kvs_backoff_init(&machine->session_backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
+    machine->described_retention_hns = machine->received_hns = KVS_TIME_NONE;
+}
+
+void machine_reset(struct kvs_stream *stream)
+{
+    struct machine *machine = &stream->machine;
+    machine_forget_failures(stream);
+    kvs_token_clear(&machine->token);
+    machine->skipped_start_hns = KVS_TIME_NONE;
+    machine->waits_for_put = machine->is_rotating = machine->is_closed = 0;
+}
+
+void machine_forget_failures(struct kvs_stream *stream)
+{
+    struct machine *machine = &stream->machine;
+    machine->failure = KVS_OK;
+    machine->wait_hns = 0;
+    kvs_backoff_progress(&machine->backoff);
+    kvs_backoff_progress(&machine->session_backoff);
+}
+
 static uint32_t order_of(uint32_t act)
 {
     switch (act) {

@@ -6,6 +6,23 @@
 
 #define BUCKETS_MIN 16u
 
+static uint32_t hash_of(const char *name)
+{
+    uint32_t hash = 2166136261u;
+    for (const char *c = name; *c != 0; c++) hash = (hash ^ (uint8_t)*c) * 16777619u;
+    return hash;
+}
+
+kvs_status names_init(struct kvs_stream *stream, const char *name)
+{
+    size_t size = strlen(name) + 1u;
+    stream->named.name = kvs_host_alloc(stream->host, size);
+    if (stream->named.name == NULL) return KVS_E_NOMEM;
+    memcpy(stream->named.name, name, size);
+    stream->named.hash = hash_of(name);
+    return KVS_OK;
+}
+
 static struct kvs_stream **bucket_of(const struct kvs_client *client, const struct kvs_stream *stream)
 {
     return &client->buckets[stream->named.hash & (client->bucket_count - 1u)];

@@ -4,6 +4,57 @@
  * and the cluster header before that. What is decided here is written into that room. */
 #include "engine/packer.h"
 
+#include <string.h>
+
+#define ORDER_WINDOW_HNS (500 * KVS_HNS_PER_MS)
+
+static void set_tracks(struct kvs_stream *stream, const struct kvs_stream_config *config)
+{
+    struct kvs_order_queue *order = &stream->order;
+    stream->track_count = config->track_count;
+    order->mode = config->order == KVS_ORDER_AV ? KVS_ORDER_DTS : config->order;
+    order->track_count = config->track_count;
+    order->scale_hns = stream->limits.scale_hns;
+    order->window_hns = config->order_window_hns != 0 ? config->order_window_hns : ORDER_WINDOW_HNS;
+    order->lead = UINT32_MAX;
+    for (uint32_t i = 0; i < config->track_count; i++) {
+        stream->tracks[i].id = config->tracks[i].id;
+        stream->tracks[i].type = config->tracks[i].type;
+        stream->tracks[i].cpd_from_frames = config->tracks[i].cpd_size == 0;
+        order->queues[i].is_video = config->tracks[i].type == KVS_TRACK_VIDEO;
+        if (order->queues[i].is_video && order->lead == UINT32_MAX) order->lead = i;
+    }
+    if (config->track_count == 1 && order->mode == KVS_ORDER_CUT) order->mode = KVS_ORDER_NONE;
+    if (order->mode == KVS_ORDER_CUT && order->lead == UINT32_MAX)
+        order->mode = KVS_ORDER_DTS; /* no video: nothing to cut at */
+}
+
+void package_init(struct kvs_stream *stream, const struct kvs_stream_config *config)
+{
+    struct kvs_generator_config generator = { .scale_hns = stream->limits.scale_hns };
+    set_tracks(stream, config);
+    stream->packer.is_unusual = stream->order.mode != KVS_ORDER_NONE ||
+                                (config->flags & (KVS_SPARSE_KEYS | KVS_CLOCK_TIMECODES)) != 0;
+    generator.cluster_duration_hns = kvs_hns_max(stream->limits.fragment_duration_hns,
+                                                 stream->limits.fragment_duration_min_hns);
+    generator.negative_block_time = (config->flags & KVS_NEGATIVE_BLOCK_TIME) != 0;
+    kvs_generator_init(&stream->generator, &generator);
+}
+
+void package_reset(struct kvs_stream *stream)
+{
+    uint8_t is_unusual = stream->packer.is_unusual;
+    kvs_metadata_clear(&stream->metadata, stream->host);
+    kvs_order_reset(&stream->order);
+    kvs_generator_reset(&stream->generator);
+    for (uint32_t i = 0; i < KVS_TRACKS_MAX; i++) stream->tracks[i].fragment_frames = 0;
+    memset(&stream->packer, 0, sizeof stream->packer);
+    stream->packer.last_cluster_tc = stream->packer.latest_tc = stream->packer.closed_tc = KVS_TIME_NONE;
+    stream->packer.last_key_pts_hns = stream->packer.idle_since_hns = KVS_TIME_NONE;
+    stream->packer.is_unusual = is_unusual;
+    stream->packer.skip_until_key = 1;
+}
+
 /* ---- tags and cluster header ------------------------------------------------------------------------------------- */
 
 /* Writes the waiting tags so that they end at `end` and do not begin before `floor`; returns where they begin. Entries

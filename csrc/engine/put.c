@@ -10,6 +10,15 @@
 #define SPARSE_KEY_GAP_HNS (2 * KVS_HNS_PER_SECOND)
 #define CPD_MAX (KVS_MKV_CPD_MAX)
 
+void put_reset(struct kvs_stream *stream)
+{
+    stream->opening = (struct opening) { .opened_pts_hns = KVS_TIME_NONE };
+    for (uint32_t i = 0; i < KVS_TRACKS_MAX; i++) {
+        times_reset(&stream->tracks[i].times);
+        parts_clear(&stream->tracks[i]);
+    }
+}
+
 static kvs_status set_times(struct kvs_stream *stream, struct put *put)
 {
     struct kvs_held *held = &put->held;

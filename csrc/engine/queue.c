@@ -191,6 +191,13 @@ static void stream_push(struct kvs_stream *stream, const struct kvs_action *acti
 void stream_order(struct kvs_stream *stream, const struct kvs_action *action) { stream_push(stream, action, 1); }
 void stream_notice(struct kvs_stream *stream, const struct kvs_action *action) { stream_push(stream, action, 0); }
 
+kvs_status outbox_init(struct kvs_stream *stream, uint64_t user)
+{
+    stream->out.user = user;
+    stream->out.put_hns = KVS_TIME_NONE;
+    return actions_init(&stream->out.actions, stream->host);
+}
+
 kvs_status stream_reserve_orders(struct kvs_stream *stream, uint32_t upload_count)
 {
     struct kvs_client *client = stream->client;

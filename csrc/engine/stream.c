@@ -5,15 +5,7 @@
 
 #include "engine/validate.h"
 
-#define ORDER_WINDOW_HNS (500 * KVS_HNS_PER_MS)
 #define METADATA_DEFAULT 10u
-
-static uint32_t hash_of(const char *name)
-{
-    uint32_t hash = 2166136261u;
-    for (const char *c = name; *c != 0; c++) hash = (hash ^ (uint8_t)*c) * 16777619u;
-    return hash;
-}
 
 static void set_limits(struct kvs_stream *stream, const struct kvs_stream_config *config)
 {
@@ -34,65 +26,28 @@ static void set_limits(struct kvs_stream *stream, const struct kvs_stream_config
     stream->limits.metadata_max = config->metadata_max != 0 ? config->metadata_max : METADATA_DEFAULT;
 }
 
-static void set_tracks(struct kvs_stream *stream, const struct kvs_stream_config *config)
-{
-    struct kvs_order_queue *order = &stream->order;
-    stream->track_count = config->track_count;
-    order->mode = config->order == KVS_ORDER_AV ? KVS_ORDER_DTS : config->order;
-    order->track_count = config->track_count;
-    order->scale_hns = stream->limits.scale_hns;
-    order->window_hns = config->order_window_hns != 0 ? config->order_window_hns : ORDER_WINDOW_HNS;
-    order->lead = UINT32_MAX;
-    for (uint32_t i = 0; i < config->track_count; i++) {
-        stream->tracks[i].id = config->tracks[i].id;
-        stream->tracks[i].type = config->tracks[i].type;
-        stream->tracks[i].cpd_from_frames = config->tracks[i].cpd_size == 0;
-        order->queues[i].is_video = config->tracks[i].type == KVS_TRACK_VIDEO;
-        if (order->queues[i].is_video && order->lead == UINT32_MAX) order->lead = i;
-    }
-    if (config->track_count == 1 && order->mode == KVS_ORDER_CUT) order->mode = KVS_ORDER_NONE;
-    if (order->mode == KVS_ORDER_CUT && order->lead == UINT32_MAX)
-        order->mode = KVS_ORDER_DTS; /* no video: nothing to cut at */
-}
-
-static void restart_track(struct track *track)
-{
-    times_reset(&track->times);
-    parts_clear(track);
-    track->fragment_frames = 0;
-}
-
-/* What the stream remembers of the times, the order and the fragments of its frames, as if none had ever come: every
- * part has its own reset, and this is their sum. The ledger's counters go on. */
+/* As if no frame had ever come: the sum of the resets of all parts. What is counted goes on, and so do the uploads that
+ * were ended. */
 void stream_restart(struct kvs_stream *stream)
 {
-    kvs_metadata_clear(&stream->metadata, stream->host);
-    kvs_view_reset(&stream->view);
-    kvs_order_reset(&stream->order);
-    kvs_generator_reset(&stream->generator);
-    for (uint32_t i = 0; i < KVS_TRACKS_MAX; i++) restart_track(&stream->tracks[i]);
-    stream->packer.is_shifted = 0;
-    stream->packer.last_cluster_tc = stream->packer.latest_tc = stream->packer.closed_tc = KVS_TIME_NONE;
-    stream->packer.last_key_pts_hns = stream->opening.opened_pts_hns = stream->machine.skipped_start_hns =
-        KVS_TIME_NONE;
-    stream->out.put_hns = KVS_TIME_NONE;
-    stream->machine.waits_for_put = 0;
-    stream->opening.pts_hns = stream->opening.newest_pts_hns = stream->opening.size = 0;
-    stream->packer.packaged_format = stream->packer.packaged_content = stream->opening.content = 0;
-    stream->packer.skip_until_key = 1;
-    stream->packer.is_ended = stream->packer.force_key = stream->packer.starts_session = stream->packer.skip_arrivals =
-        stream->packer.was_refused = 0;
-    stream->packer.idle_since_hns = KVS_TIME_NONE;
+    ledger_reset(stream);
+    package_reset(stream);
+    put_reset(stream);
+    machine_reset(stream);
+}
+
+void stream_check(const struct kvs_stream *stream)
+{
+    ledger_check(stream);
+    uploads_check(stream);
 }
 
 static void set_up(struct kvs_stream *stream, struct kvs_client *client, const struct kvs_stream_config *config,
                    uint64_t now_hns)
 {
-    struct kvs_generator_config generator = { 0 };
     memset(stream, 0, sizeof *stream);
     stream->client = client;
     stream->host = &client->host;
-    stream->out.user = config->user;
     stream->mode.flags = config->flags;
     stream->mode.streaming_type = config->streaming_type;
     stream->mode.nal_flags = config->nal_flags;
@@ -100,26 +55,11 @@ static void set_up(struct kvs_stream *stream, struct kvs_client *client, const s
     stream->mode.backward_policy = config->backward_policy;
     stream->mode.kinds = kvs_kinds_of(config->content_type);
     set_limits(stream, config);
-    set_tracks(stream, config);
-    stream->packer.is_unusual = stream->order.mode != KVS_ORDER_NONE ||
-                                (config->flags & (KVS_SPARSE_KEYS | KVS_CLOCK_TIMECODES)) != 0;
-    kvs_backoff_init(&stream->machine.backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
-    kvs_backoff_init(&stream->machine.session_backoff, client->backoff_base_hns, client->backoff_cap_hns,
-                     KVS_RETRIES_MAX);
-    kvs_token_clear(&stream->machine.token);
-    stream->machine.described_retention_hns = stream->machine.received_hns = KVS_TIME_NONE;
-    kvs_view_init(&stream->view, stream->host);
-    generator.scale_hns = stream->limits.scale_hns;
-    generator.cluster_duration_hns = kvs_hns_max(stream->limits.fragment_duration_hns,
-                                                 stream->limits.fragment_duration_min_hns);
-    generator.negative_block_time = (config->flags & KVS_NEGATIVE_BLOCK_TIME) != 0;
-    kvs_generator_init(&stream->generator, &generator);
-    stream->ledger.inflight_offset = UINT64_MAX;
+    heap_init(stream);
+    ledger_init(stream, now_hns);
+    package_init(stream, config);
+    machine_init(stream);
     stream_restart(stream);
-    stream->timer.armed_hns = KVS_TIME_NONE;
-    stream->timer.index = UINT32_MAX;
-    stream->ledger.metrics.created_hns = now_hns;
-    stream->ledger.metrics.last_put_hns = stream->ledger.metrics.last_ack_hns = KVS_TIME_NONE;
 }
 
 static void set_uuid(struct kvs_stream *stream, const uint8_t *uuid)
@@ -136,14 +76,10 @@ static void set_uuid(struct kvs_stream *stream, const uint8_t *uuid)
 
 static kvs_status allocate(struct kvs_stream *stream, const struct kvs_stream_config *config)
 {
-    size_t name_size = strlen(config->name) + 1u;
-    stream->named.name = kvs_host_alloc(stream->host, name_size);
-    if (stream->named.name == NULL) return KVS_E_NOMEM;
-    memcpy(stream->named.name, config->name, name_size);
-    stream->named.hash = hash_of(config->name);
-    kvs_status status = kvs_host_lock_new(stream->host, &stream->writer);
+    kvs_status status = names_init(stream, config->name);
+    if (status == KVS_OK) status = kvs_host_lock_new(stream->host, &stream->writer);
     if (status == KVS_OK) status = kvs_host_lock_new(stream->host, &stream->lock);
-    if (status == KVS_OK) status = actions_init(&stream->out.actions, stream->host);
+    if (status == KVS_OK) status = outbox_init(stream, config->user);
     if (status != KVS_OK) return status;
     struct format *format = NULL;
     status = format_from_config(stream->host, config, &format);

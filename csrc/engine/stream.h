@@ -10,10 +10,15 @@
 void stream_unlock(struct kvs_stream *stream);     /* arms the deadline and wakes */
 void stream_write_lock(struct kvs_stream *stream); /* the writer's lock, then the stream's */
 void stream_write_unlock(struct kvs_stream *stream);
+/* The outstanding order is withdrawn by the step that follows a reset. */
+void machine_init(struct kvs_stream *stream);
+void machine_reset(struct kvs_stream *stream);
+void machine_forget_failures(struct kvs_stream *stream);
 void stream_step(struct kvs_stream *stream, uint32_t event, uint64_t now_hns);
 void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, uint32_t result, uint64_t now_hns);
 void stream_woken_by_put(struct kvs_stream *stream, uint64_t skipped_pts_hns, uint64_t now_hns);
 void stream_rotate(struct kvs_stream *stream, uint64_t now_hns);
+void stream_check(const struct kvs_stream *stream); /* what always holds between two calls; for tests */
 void stream_restart(struct kvs_stream *stream); /* under writer and stream lock; nothing is held any more */
 void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns);
 void stream_release(struct kvs_stream *stream); /* a reference that kvs_client_poke took */

@@ -5,6 +5,22 @@
  * are kept by their first fragment, oldest first; at most the newest has an open end. */
 #include "engine/uploads.h"
 
+void uploads_check(const struct kvs_stream *stream)
+{
+    uint32_t slots = 0, lent_count = 0;
+    uint64_t first = 0;
+    EACH_UPLOAD(stream, upload)
+    {
+        KVS_CHECK(!(slots >> upload->slot & 1u) && upload->slot < UPLOADS_MAX);
+        slots |= 1u << upload->slot;
+        if (!upload_is_live(upload)) continue;
+        KVS_CHECK(upload->first >= first);
+        first = upload->first;
+    }
+    for (uint32_t i = 0; i < UPLOADS_MAX; i++) lent_count += stream->lents.items[i].handle != KVS_UPLOAD_NONE;
+    KVS_CHECK(stream->lents.count == lent_count);
+}
+
 int uploads_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *last_out)
 {
     const struct kvs_view *view = &stream->view;

@@ -12,6 +12,8 @@
 
 /* ---- uploads.c --------------------------------------------------------------------------------------------------- */
 
+void uploads_check(const struct kvs_stream *stream);
+
 struct opened {
     uint64_t first, last; /* fragments; last KVS_TIME_NONE: open end */
     uint64_t start_hns;   /* the start that the service is given */

@@ -107,7 +107,7 @@ static inline void check_stream(struct kvs_stream *stream)
     uint64_t held = kvs_order_count(&stream->order), settled_count = 0;
     CHECK_EQ(m.frames_put, m.frames_done + dropped_of(&m) + m.frames_buffered);
     CHECK_EQ(m.bytes_put, m.bytes_done + m.bytes_dropped + m.bytes_buffered);
-    kvs_view_check(view);
+    stream_check(stream);
     for (uint64_t i = view->fragment_tail; i < view->fragment_head; i++) {
         if (kvs_view_fragment(view, i)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) {
             settled_count++;
