@@ -42,7 +42,7 @@ static void pass_over(struct kvs_stream *stream, struct upload *upload, uint64_t
 {
     struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, number);
     struct kvs_action action = { .kind = KVS_ACTION_UNCONFIRMED, .upload = upload->handle, .a = fragment->pts_hns };
-    if (fragment->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) return;
+    if (ledger_is_settled(fragment->flags)) return;
     action.b = ++fragment->unconfirmed;
     stream_notice(stream, &action);
     if (fragment->unconfirmed > UNCONFIRMED_MAX) {
@@ -234,8 +234,7 @@ void ack_poke(struct kvs_stream *stream, uint64_t now_hns)
         upload->resend_hns = KVS_TIME_NONE;
         uint64_t at = kvs_hns_max(upload->first, stream->view.fragment_tail);
         uint64_t end = kvs_hns_min(upload->done_next, stream->view.fragment_head);
-        while (at < end && (kvs_view_fragment(&stream->view, at)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)))
-            at++;
+        while (at < end && ledger_is_settled(kvs_view_fragment(&stream->view, at)->flags)) at++;
         is_due |= at < end;
     }
     if (!is_due) return;

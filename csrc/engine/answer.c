@@ -11,33 +11,13 @@ struct verdict {
     kvs_status cause; /* of a FATAL */
 };
 
-static int is_timeout(uint32_t result)
+static kvs_status final_status(enum kvs_answer_kind kind)
 {
-    return result == KVS_RESULT_REQUEST_TIMEOUT || result == KVS_RESULT_GATEWAY_TIMEOUT ||
-           result == KVS_RESULT_READ_TIMEOUT || result == KVS_RESULT_CONNECTION_TIMEOUT;
-}
-
-static int is_auth(uint32_t result) { return result == KVS_RESULT_NOT_AUTHORIZED || result == KVS_RESULT_FORBIDDEN; }
-
-/* Wire and client faults of a TagStream are worth another try; whatever the service itself answered is not. */
-static int is_wire_fault(uint32_t result)
-{
-    return is_timeout(result) || result == KVS_RESULT_NOT_SET ||
-           (result >= KVS_RESULT_UNKNOWN && result <= KVS_RESULT_SIGNATURE_EARLY);
-}
-
-static kvs_status final_status(uint32_t result)
-{
-    switch (result) {
-    case KVS_RESULT_BAD_REQUEST:
-    case KVS_RESULT_INVALID_ARG: return KVS_E_BAD_REQUEST;
-    case KVS_RESULT_NOT_FOUND:
-    case KVS_RESULT_DELETED: return KVS_E_NOT_FOUND;
-    case KVS_RESULT_CLIENT_LIMIT:
-    case KVS_RESULT_DEVICE_LIMIT:
-    case KVS_RESULT_STREAM_LIMIT: return KVS_E_SERVICE_LIMIT;
-    case KVS_RESULT_NOT_PROVISIONED:
-    case KVS_RESULT_DEVICE_NOT_FOUND: return KVS_E_SERVICE_ERROR;
+    switch (kind) {
+    case KVS_ANSWER_BAD_REQUEST: return KVS_E_BAD_REQUEST;
+    case KVS_ANSWER_NOT_FOUND: return KVS_E_NOT_FOUND;
+    case KVS_ANSWER_LIMIT: return KVS_E_SERVICE_LIMIT;
+    case KVS_ANSWER_DEVICE: return KVS_E_SERVICE_ERROR;
     default: return KVS_OK; /* not final */
     }
 }
@@ -56,10 +36,12 @@ static struct verdict described(const struct kvs_stream *stream, const struct kv
 
 static struct verdict failed(const struct kvs_stream *stream, uint32_t result)
 {
+    enum kvs_answer_kind kind = kvs_answer_kind_of(result);
     int is_describe = stream->machine.state == KVS_STREAM_DESCRIBE;
-    if (stream->machine.state == KVS_STREAM_TAG && !is_wire_fault(result))
+    /* A TagStream that did not reach the service is worth another try; what the service itself answered is final. */
+    if (stream->machine.state == KVS_STREAM_TAG && kind != KVS_ANSWER_TIMEOUT && kind != KVS_ANSWER_WIRE)
         return (struct verdict) { KVS_STREAM_EV_SKIP, KVS_OK };
-    if (is_auth(result)) return (struct verdict) { KVS_STREAM_EV_AUTH, KVS_E_NOT_AUTHORIZED };
+    if (kind == KVS_ANSWER_AUTH) return (struct verdict) { KVS_STREAM_EV_AUTH, KVS_E_NOT_AUTHORIZED };
     if (result == KVS_RESULT_IN_USE && stream->machine.state == KVS_STREAM_CREATE)
         return (struct verdict) { KVS_STREAM_EV_IN_USE, KVS_OK };
     if (result == KVS_RESULT_NOT_FOUND && is_describe && (stream->mode.flags & KVS_ALLOW_CREATE)) {
@@ -67,7 +49,7 @@ static struct verdict failed(const struct kvs_stream *stream, uint32_t result)
     }
     if (result == KVS_RESULT_NOT_FOUND && !is_describe && stream->machine.is_ours)
         return (struct verdict) { KVS_STREAM_EV_RETRYABLE, KVS_OK };
-    kvs_status cause = final_status(result);
+    kvs_status cause = final_status(kind);
     return (struct verdict) { cause != KVS_OK ? KVS_STREAM_EV_FATAL : KVS_STREAM_EV_RETRYABLE, cause };
 }
 

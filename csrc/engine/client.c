@@ -103,17 +103,14 @@ static kvs_status client_step(struct kvs_client *client, const struct client_ste
 
 static kvs_status refusal_of(uint32_t result)
 {
-    int is_auth = result == KVS_RESULT_NOT_AUTHORIZED || result == KVS_RESULT_FORBIDDEN;
-    return is_auth ? KVS_E_NOT_AUTHORIZED : KVS_E_BAD_REQUEST;
+    return kvs_answer_kind_of(result) == KVS_ANSWER_AUTH ? KVS_E_NOT_AUTHORIZED : KVS_E_BAD_REQUEST;
 }
 
 static uint32_t event_of(const struct kvs_client *client, const struct kvs_client_answer *answer)
 {
-    if (answer->result == KVS_RESULT_NOT_AUTHORIZED || answer->result == KVS_RESULT_FORBIDDEN)
-        return KVS_CLIENT_EV_FATAL;
-    if (answer->result == KVS_RESULT_BAD_REQUEST || answer->result == KVS_RESULT_INVALID_ARG)
-        return KVS_CLIENT_EV_FATAL;
-    if (answer->result != KVS_RESULT_OK) return KVS_CLIENT_EV_RETRYABLE;
+    enum kvs_answer_kind kind = kvs_answer_kind_of(answer->result);
+    if (kind == KVS_ANSWER_AUTH || kind == KVS_ANSWER_BAD_REQUEST) return KVS_CLIENT_EV_FATAL;
+    if (kind != KVS_ANSWER_OK) return KVS_CLIENT_EV_RETRYABLE;
     if (client->state == KVS_CLIENT_CREATE) return client->has_tags ? KVS_CLIENT_EV_OK_TAGS : KVS_CLIENT_EV_OK;
     if (client->state != KVS_CLIENT_AUTH && client->state != KVS_CLIENT_GET_TOKEN) return KVS_CLIENT_EV_OK;
     if (answer->auth == KVS_AUTH_MISSING) return KVS_CLIENT_EV_NO_SOURCE;

@@ -25,7 +25,7 @@ void client_unlist(struct kvs_client *client, struct kvs_stream *stream); /* non
 
 /* ---- names.c; under the client's lock ---------------------------------------------------------------------------- */
 
-kvs_status names_init(struct kvs_stream *stream, const char *name);                /* copies it; KVS_E_NOMEM */
+kvs_status names_init(struct kvs_stream *stream, const char *name);              /* copies it; KVS_E_NOMEM */
 kvs_status names_reserve(struct kvs_client *client);                             /* for one more stream */
 int names_has(const struct kvs_client *client, const struct kvs_stream *stream); /* another one of the same name */
 void names_add(struct kvs_client *client, struct kvs_stream *stream);

@@ -7,7 +7,7 @@
 #include "engine/client.h"
 
 void ledger_init(struct kvs_stream *stream, uint64_t now_hns);
-void ledger_reset(struct kvs_stream *stream); /* all is settled and trimmed; the counters go on */
+void ledger_reset(struct kvs_stream *stream);       /* all is settled and trimmed; the counters go on */
 void ledger_check(const struct kvs_stream *stream); /* walks all fragments */
 
 struct loss {

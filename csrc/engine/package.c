@@ -162,11 +162,6 @@ static uint32_t wanted_mask(struct kvs_stream *stream, uint64_t pts_hns)
 
 /* ---- a frame ----------------------------------------------------------------------------------------------------- */
 
-static int may_open(const struct kvs_stream *stream, const struct kvs_held *held)
-{
-    return stream->order.mode != KVS_ORDER_CUT || held->track == stream->order.lead;
-}
-
 uint64_t track_settled(const struct kvs_stream *stream, uint32_t track)
 {
     uint64_t frames_put = stream->tracks[track].frames_put - stream->tracks[track].joined.calls;
@@ -224,7 +219,7 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
 static int is_too_far(const struct kvs_stream *stream, const struct kvs_held *held,
                       const struct kvs_generator_plan *plan)
 {
-    if (may_open(stream, held)) return 0; /* pictures of its own, as far back as a block time can say */
+    if (stream_is_lead(stream, held->track)) return 0; /* pictures of its own, as far back as a block time can say */
     if (plan->block_tc >= 0)
         return held->frame.pts_hns > kvs_hns_add(stream->order.first_pts_hns, KVS_ORDER_SPAN_MAX_HNS);
     if ((uint64_t)-plan->block_tc * stream->limits.scale_hns > KVS_ORDER_EARLY_MAX_HNS) return 1;
@@ -249,7 +244,7 @@ static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held 
     if (is_too_far(stream, held, plan)) return KVS_E_FRAME_TIMESTAMP;
     if (!goes_back(stream, plan->pts_tc, 0)) return KVS_OK;
     struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
-    if (!may_open(stream, held) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;
+    if (!stream_is_lead(stream, held->track) || fragment->read_hns != KVS_TIME_NONE) return KVS_E_FRAME_TIMESTAMP;
     fragment->flags |= KVS_FRAGMENT_NEW_SESSION;
     stream->packer.closed_tc = KVS_TIME_NONE; /* of this session it is the first */
     return KVS_OK;
@@ -280,13 +275,13 @@ static int must_open(const struct kvs_stream *stream, const struct kvs_held *hel
 
 static kvs_status plan_anew(struct kvs_stream *stream, const struct kvs_held *held, struct kvs_generator_plan *plan)
 {
-    if (stream->packer.starts_session && (held->flags & KVS_FRAME_KEY) && may_open(stream, held))
+    if (stream->packer.starts_session && (held->flags & KVS_FRAME_KEY) && stream_is_lead(stream, held->track))
         kvs_generator_reset(&stream->generator);
-    int opens = (held->flags & KVS_HELD_OPENS) != 0 && may_open(stream, held);
+    int opens = (held->flags & KVS_HELD_OPENS) != 0 && stream_is_lead(stream, held->track);
     uint32_t flags = opens ? held->flags | KVS_FRAME_KEY : held->flags;
     stream->generator.must_open = opens && must_open(stream, held);
     kvs_status status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, flags,
-                                           may_open(stream, held), plan);
+                                           stream_is_lead(stream, held->track), plan);
     if (status == KVS_E_FRAME_TIMESTAMP && opens) {
         kvs_generator_reset(&stream->generator);
         status = kvs_generator_plan(&stream->generator, held->frame.pts_hns, held->dts_hns, flags, 1, plan);

@@ -72,11 +72,6 @@ static void go_to(struct upload *upload, uint8_t part)
 
 /* ---- the session's beginning ------------------------------------------------------------------------------------- */
 
-static int is_settled(const struct reader *reader)
-{
-    return (here(reader)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED)) != 0;
-}
-
 /* Past what is settled meanwhile; 0 when nothing of this session is there to read (yet). */
 static int seek(struct reader *reader)
 {
@@ -84,7 +79,8 @@ static int seek(struct reader *reader)
     const struct kvs_view *view = &reader->stream->view;
     if (upload->at_fragment < view->fragment_tail) upload->at_fragment = view->fragment_tail;
     reader->has_moved = 1;
-    while (upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last && is_settled(reader)) {
+    while (upload->at_fragment < view->fragment_head && upload->at_fragment <= upload->last &&
+           ledger_is_settled(here(reader)->flags)) {
         here(reader)->sent_tc = here(reader)->timecode; /* not what another upload made of it */
         upload->at_fragment++;
     }

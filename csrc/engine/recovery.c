@@ -1,23 +1,14 @@
 /* recovery.c — a session that was lost: whether another one follows, and after which wait. */
 #include "engine/stream.h"
 
-static int is_error_ack(uint32_t result)
-{
-    return result >= KVS_RESULT_STREAM_READ_ERROR && result < KVS_RESULT_CLIENT_LIMIT;
-}
-
 static uint32_t lost_event(uint32_t result)
 {
-    switch (result) {
-    case KVS_RESULT_OK:
-    case KVS_RESULT_DEVICE_LIMIT:
-    case KVS_RESULT_STREAM_LIMIT: return KVS_STREAM_EV_ENDED_OK;
-    case KVS_RESULT_NOT_AUTHORIZED:
-    case KVS_RESULT_FORBIDDEN: return KVS_STREAM_EV_ENDED_AUTH;
-    case KVS_RESULT_REQUEST_TIMEOUT:
-    case KVS_RESULT_GATEWAY_TIMEOUT:
-    case KVS_RESULT_READ_TIMEOUT:
-    case KVS_RESULT_CONNECTION_TIMEOUT: return KVS_STREAM_EV_ENDED_TIMEOUT;
+    switch (kvs_answer_kind_of(result)) {
+    case KVS_ANSWER_OK: return KVS_STREAM_EV_ENDED_OK;
+    case KVS_ANSWER_LIMIT:
+        return result == KVS_RESULT_CLIENT_LIMIT ? KVS_STREAM_EV_ENDED_ERROR : KVS_STREAM_EV_ENDED_OK;
+    case KVS_ANSWER_AUTH: return KVS_STREAM_EV_ENDED_AUTH;
+    case KVS_ANSWER_TIMEOUT: return KVS_STREAM_EV_ENDED_TIMEOUT;
     default: return KVS_STREAM_EV_ENDED_ERROR;
     }
 }
@@ -25,7 +16,7 @@ static uint32_t lost_event(uint32_t result)
 static kvs_status lost_cause(uint32_t event, uint32_t result)
 {
     if (event == KVS_STREAM_EV_ENDED_AUTH) return KVS_E_NOT_AUTHORIZED;
-    return is_error_ack(result) ? KVS_E_ERROR_ACK : KVS_E_CONNECTION_LOST;
+    return kvs_answer_kind_of(result) == KVS_ANSWER_ERROR_ACK ? KVS_E_ERROR_ACK : KVS_E_CONNECTION_LOST;
 }
 
 /* Without recovery an ended session ends the stream's work, visibly; an orderly end that owes nothing is no error. */

@@ -22,6 +22,7 @@
 #include "kvspic.h"
 #include "machine/backoff.h"
 #include "machine/client_fsm.h"
+#include "machine/result.h"
 #include "machine/stream_fsm.h"
 #include "machine/token.h"
 #include "machine/upload_fsm.h"

@@ -19,7 +19,7 @@ void stream_fail(struct kvs_stream *stream, uint32_t event, kvs_status cause, ui
 void stream_woken_by_put(struct kvs_stream *stream, uint64_t skipped_pts_hns, uint64_t now_hns);
 void stream_rotate(struct kvs_stream *stream, uint64_t now_hns);
 void stream_check(const struct kvs_stream *stream); /* what always holds between two calls; for tests */
-void stream_restart(struct kvs_stream *stream); /* under writer and stream lock; nothing is held any more */
+void stream_restart(struct kvs_stream *stream);     /* under writer and stream lock; nothing is held any more */
 void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns);
 void stream_release(struct kvs_stream *stream); /* a reference that kvs_client_poke took */
 void stream_destroy(struct kvs_stream *stream);

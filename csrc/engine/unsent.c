@@ -51,7 +51,7 @@ static void add(const struct kvs_stream *stream, const struct place *from, uint6
     struct unsent more = between(view, from, to);
     uint64_t left = stream->ledger.settled_count;
     for (uint64_t i = from->fragment; i < kvs_hns_min(to, view->fragment_head) && left != 0; i++) {
-        if (!(kvs_view_fragment(view, i)->flags & (KVS_FRAGMENT_DONE | KVS_FRAGMENT_DROPPED))) continue;
+        if (!ledger_is_settled(kvs_view_fragment(view, i)->flags)) continue;
         struct place start = i == from->fragment ? *from : start_of(view, i);
         struct unsent settled = between(view, &start, i + 1);
         more.bytes -= settled.bytes;

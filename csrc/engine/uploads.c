@@ -9,8 +9,7 @@ void uploads_check(const struct kvs_stream *stream)
 {
     uint32_t slots = 0, lent_count = 0;
     uint64_t first = 0;
-    EACH_UPLOAD(stream, upload)
-    {
+    EACH_UPLOAD(stream, upload) {
         KVS_CHECK(!(slots >> upload->slot & 1u) && upload->slot < UPLOADS_MAX);
         slots |= 1u << upload->slot;
         if (!upload_is_live(upload)) continue;

@@ -25,7 +25,7 @@ void kvs_backoff_progress(struct kvs_backoff *backoff);
 /* The service takes 5 calls a second of one kind for one stream (developer guide, "Quotas"). Two orders a second leave
  * room for a network layer that repeats a call once with other credentials, and for calls that meet on their way. */
 #define KVS_PACE_CALLS 2u
-#define KVS_PACE_WINDOW_HNS 10000000u
+#define KVS_PACE_WINDOW_HNS KVS_HNS_PER_SECOND
 
 /* When the last calls of one kind were due; all zero before the first one. */
 struct kvs_pace {
