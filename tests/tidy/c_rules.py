@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from tidy import c_code
 
-FILE_LINES_MAX = 600
+FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 70
 PARAMETERS_MAX = 6
 NESTING_MAX = 3
@@ -99,7 +99,7 @@ def locks(texts: dict[str, str]) -> list[str]:
 
 
 def file_length(texts: dict[str, str]) -> list[str]:
-    """A file has at most 600 lines."""
+    """A file has at most 800 lines; 600 as a habit, more where that shows one thing whole."""
     return [
         f"{path}: {text.count(chr(10))} lines, {FILE_LINES_MAX} at most. Split it by what changes together."
         for path, text in texts.items()
