@@ -66,7 +66,7 @@ void __wrap_free(void *payload)
 struct pic_setup {
     uint32_t stream_count;
     uint8_t is_counting; /* locks and clock reads too */
-    uint8_t is_quiet;    /* the program does not ask to be told of data (no streamDataAvailableFn) */
+    uint8_t is_quiet;    /* the program wants no notices of data (no streamDataAvailableFn) */
 };
 
 struct pic_program_stream {
@@ -95,7 +95,7 @@ static inline UINT64 pic_counted_clock(UINT64 custom)
 static inline void pic_counted_lock(UINT64 custom, MUTEX mutex)
 {
     pic_counts.lock_pairs++;
-    pic_mutex_lock(custom, mutex);
+    kinesisVideoStreamDefaultLockMutex(custom, mutex);
 }
 
 static inline STATUS pic_no_token(UINT64 custom, PBYTE *bytes, PUINT32 size, PUINT64 expiration)
@@ -182,14 +182,14 @@ static inline void pic_fill_callbacks(struct pic_program *p, const struct pic_se
     if (!setup->is_quiet) c->streamDataAvailableFn = pic_data;
     if (!setup->is_counting) return;
     c->getCurrentTimeFn = pic_counted_clock;
-    c->createMutexFn = pic_mutex_new;
+    c->createMutexFn = kinesisVideoStreamDefaultCreateMutex;
     c->lockMutexFn = pic_counted_lock;
-    c->unlockMutexFn = pic_mutex_unlock;
-    c->freeMutexFn = pic_mutex_free;
-    c->createConditionVariableFn = pic_condition_new;
-    c->broadcastConditionVariableFn = pic_condition_broadcast;
-    c->waitConditionVariableFn = pic_condition_wait;
-    c->freeConditionVariableFn = pic_condition_free;
+    c->unlockMutexFn = kinesisVideoStreamDefaultUnlockMutex;
+    c->freeMutexFn = kinesisVideoStreamDefaultFreeMutex;
+    c->createConditionVariableFn = kinesisVideoStreamDefaultCreateConditionVariable;
+    c->broadcastConditionVariableFn = kinesisVideoStreamDefaultBroadcastConditionVariable;
+    c->waitConditionVariableFn = kinesisVideoStreamDefaultWaitConditionVariable;
+    c->freeConditionVariableFn = kinesisVideoStreamDefaultFreeConditionVariable;
 }
 
 static inline void pic_open(struct pic_program *p, uint32_t index)

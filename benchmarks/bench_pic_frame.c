@@ -2,9 +2,9 @@
  * getKinesisVideoStreamData and 1/30 of a kinesisVideoStreamFragmentAck, beside the memcpy of the same bytes into the
  * same slabs in the same run.
  *
- * The program is told of data after each frame, as programs of the field are (streamDataAvailableFn); "quiet" is one
- * that has not asked to be. "put alone" has a connection that stands still. `bench_pic_frame count FRAMES [quiet]` runs
- * so many 1 KB frames and prints nothing: two such runs under callgrind, subtracted, are the instructions of a frame. */
+ * The program gets a notice of data after each frame, as programs of the field do (streamDataAvailableFn); "quiet" is
+ * one that wants none. "put alone" has a connection that stands still. `bench_pic_frame count FRAMES [quiet]` runs so
+ * many 1 KB frames and prints nothing: two such runs under callgrind, subtracted, are the instructions of a frame. */
 #include "bench_pic.h"
 
 #define RUNS 15u

@@ -1,5 +1,5 @@
 /* bench_pic_threads.c — threads of one client, each with a stream of its own, by the field's names: put, read and ACK
- * of 1 KB frames, each thread being told of its data; "quiet" is a program that has not asked to be told.
+ * of 1 KB frames, each thread with notices of its data; "quiet" is a program that wants none.
  *
  * The figure is the throughput of N threads over that of one, as in bench_threads.c. Here every thread drains: each put
  * hands over what the client has to say, to whichever stream. */

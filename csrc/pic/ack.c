@@ -12,7 +12,7 @@ static uint64_t core_upload(struct pic_call *call, UPLOAD_HANDLE handle)
     return core;
 }
 
-/* What a call did to the stream for good, so that its caller hears of it too. */
+/* The failure of the stream when this call caused it, so that the call returns it; else `status`. */
 static STATUS failed_by(struct pic_call *call, STATUS status, int was_failed, uint32_t result)
 {
     if (was_failed || STATUS_FAILED(status)) return status;
@@ -54,7 +54,7 @@ static void core_ack(const struct pic_stream *stream, const FragmentAck *from, s
            end != NULL ? (size_t)(end - from->sequenceNumber) : sizeof to->number - 1u);
 }
 
-/* An ACK of a connection that the library has forgotten changes nothing, but the program hears of it. */
+/* An ACK of a connection that the library has forgotten changes nothing, but it is reported. */
 static void report_stray_ack(struct pic_call *call, UPLOAD_HANDLE upload, PFragmentAck ack)
 {
     struct pic_scope scope;
@@ -79,7 +79,8 @@ STATUS kinesisVideoStreamFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HANDLE u
         report_stray_ack(&call, uploadHandle, pFragmentAck);
         return pic_leave(&call, STATUS_SUCCESS);
     }
-    int was_failed = pFragmentAck->ackType != FRAGMENT_ACK_TYPE_ERROR || is_failed(&call); /* no other makes it fail */
+    int may_fail = pFragmentAck->ackType == FRAGMENT_ACK_TYPE_ERROR; /* no other ACK makes a stream fail */
+    int was_failed = !may_fail || is_failed(&call);
     core_ack(call.stream, pFragmentAck, &ack);
     status = pic_status_of(kvs_upload_ack(call.stream->core, core, &ack, call.now_hns));
     return pic_leave(&call, failed_by(&call, status, was_failed, ack.error_id));
@@ -103,7 +104,7 @@ STATUS kinesisVideoStreamParseFragmentAck(STREAM_HANDLE streamHandle, UPLOAD_HAN
     return pic_leave(&call, failed_by(&call, status, was_failed, SERVICE_CALL_RESULT_UNKNOWN_ACK_ERROR));
 }
 
-/* Takes the name away and returns what the core calls it; `handle` all ones: of any. */
+/* Removes this upload, with `handle` all ones the oldest one, and returns the core's name for it. */
 static uint64_t take_upload(struct pic_call *call, UPLOAD_HANDLE handle, UPLOAD_HANDLE *taken)
 {
     uint64_t core = KVS_UPLOAD_NONE;
@@ -127,7 +128,7 @@ static void report_over(struct pic_call *call, UPLOAD_HANDLE upload)
     pic_scope_leave(&scope);
 }
 
-/* A second end of an upload that is gone already, while the next one is being opened: that one begins again. */
+/* The end of an upload that is known no more, while the next upload is being opened: the opening begins again. */
 static void end_opening(struct pic_call *call, UPLOAD_HANDLE handle, uint32_t result)
 {
     uint64_t core = KVS_UPLOAD_NONE;

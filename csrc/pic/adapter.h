@@ -1,13 +1,14 @@
 /* adapter.h — what the files of csrc/pic share: the client and stream behind the handles, and who may touch them.
  *
  * The adapter adds to kvspic.h what the field's names ask for: handles, callbacks, tokens, waiting. It has locks for
- * bookkeeping only, never held during a callback and taken before the core's own:
- *   client->lock         the list of streams, ready targets, orders, credentials, and all that calls wait for
- *   object->lock         one of each stream: its queue of actions, uploads, rates, notices; one of the client's queue
- * Who holds a object's lock takes no other of these: the client's comes first, and no two targets' at a time. A put, a
- * read or an ACK takes its stream's alone unless the core has something to say.
+ * bookkeeping only. None is held during a callback, and each is taken before the core's own:
+ *   client->lock   the list of streams, the list of objects to be drained, orders, credentials, all that calls wait for
+ *   object->lock   one of each stream: its queue of actions, its uploads, rates and notices; one of the client's queue
+ * A thread takes the client's lock before an object's, and never holds two objects' locks. A put, a read or an ACK
+ * takes its stream's lock alone, unless the core has actions.
  * Life      A public call holds a reference to the object of its handle (handle.h). Freeing closes the handle and waits
- *           until it holds the only reference, or, inside a callback, leaves destroying to whoever is last.
+ *           until it holds the only reference. Inside a callback it does not wait: the last to give a reference back
+ *           destroys the object.
  * Draining  Actions of the core are moved into one queue per stream and one of the client (drain.c). One thread at a
  *           time drains a queue; a call inside a callback leaves its actions to the call that is being called back. */
 #ifndef KVS_PIC_ADAPTER_H
@@ -77,7 +78,7 @@ struct pic_upload {
 struct pic_rates {
     DOUBLE frame_rate, elementary_frame_rate, transfer_rate;
     uint64_t last_put_hns, last_pts_hns;
-    _Atomic uint64_t sample_hns, sample_bytes; /* read and counted without the lock, begun anew under it */
+    _Atomic uint64_t sample_hns, sample_bytes; /* read and counted without the lock, begun again under it */
     uint64_t session_duration_hns, control_latency_hns, data_latency_hns;
     uint64_t sessions_read, put_errors, fragments_dropped, latency_pressures, stale_events;
     UINT32 retry_number;

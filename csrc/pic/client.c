@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "host/kvs_host.h"
-#include "pic/sync.h"
 
 #define CLOCK_STEP_HNS HUNDREDS_OF_NANOS_IN_A_SECOND
 
@@ -54,8 +53,8 @@ static void set_locks(struct kvs_host *host)
     host->lock_free = lock_free;
 }
 
-/* The ready-made functions take no notice of ctx. A program that brings no locks leaves the core and the targets to
- * those. */
+/* The ready-made functions do not use ctx. Where the program brings no locks, the core and the objects have those of
+ * the host. */
 static void set_host(struct pic_client *client, int has_locks)
 {
     struct kvs_host base = client->host;
@@ -73,14 +72,14 @@ static int default_sync(ClientCallbacks *callbacks)
                   callbacks->createConditionVariableFn != NULL && callbacks->broadcastConditionVariableFn != NULL &&
                   callbacks->waitConditionVariableFn != NULL && callbacks->freeConditionVariableFn != NULL;
     if (has_all) return 1;
-    callbacks->createMutexFn = pic_mutex_new;
-    callbacks->lockMutexFn = pic_mutex_lock;
-    callbacks->unlockMutexFn = pic_mutex_unlock;
-    callbacks->freeMutexFn = pic_mutex_free;
-    callbacks->createConditionVariableFn = pic_condition_new;
-    callbacks->broadcastConditionVariableFn = pic_condition_broadcast;
-    callbacks->waitConditionVariableFn = pic_condition_wait;
-    callbacks->freeConditionVariableFn = pic_condition_free;
+    callbacks->createMutexFn = kinesisVideoStreamDefaultCreateMutex;
+    callbacks->lockMutexFn = kinesisVideoStreamDefaultLockMutex;
+    callbacks->unlockMutexFn = kinesisVideoStreamDefaultUnlockMutex;
+    callbacks->freeMutexFn = kinesisVideoStreamDefaultFreeMutex;
+    callbacks->createConditionVariableFn = kinesisVideoStreamDefaultCreateConditionVariable;
+    callbacks->broadcastConditionVariableFn = kinesisVideoStreamDefaultBroadcastConditionVariable;
+    callbacks->waitConditionVariableFn = kinesisVideoStreamDefaultWaitConditionVariable;
+    callbacks->freeConditionVariableFn = kinesisVideoStreamDefaultFreeConditionVariable;
     return 0;
 }
 

@@ -1,10 +1,9 @@
-/* defaults.c — the platform functions that a client uses where its callbacks are NULL, under the names by which
- * programs put them into tables of their own, and codec private data for audio. None of them needs a client. */
+/* defaults.c — what stands for callbacks that are NULL, under the names by which programs put it into tables of their
+ * own (locks and condition variables: sync_*.c), and codec private data for audio. None of it needs a client. */
 #include "pic.h"
 
 #include "host/kvs_host.h"
 #include "media/cpd.h"
-#include "pic/sync.h"
 
 UINT64 kinesisVideoStreamDefaultGetCurrentTime(UINT64 customData)
 {
@@ -18,44 +17,6 @@ UINT32 kinesisVideoStreamDefaultGetRandomNumber(UINT64 customData)
     (void)customData;
     kvs_host_init(&host, NULL);
     return host.random(host.ctx);
-}
-
-MUTEX kinesisVideoStreamDefaultCreateMutex(UINT64 customData, BOOL reentrant)
-{
-    return pic_mutex_new(customData, reentrant);
-}
-
-VOID kinesisVideoStreamDefaultLockMutex(UINT64 customData, MUTEX mutex) { pic_mutex_lock(customData, mutex); }
-
-VOID kinesisVideoStreamDefaultUnlockMutex(UINT64 customData, MUTEX mutex) { pic_mutex_unlock(customData, mutex); }
-
-BOOL kinesisVideoStreamDefaultTryLockMutex(UINT64 customData, MUTEX mutex)
-{
-    return pic_mutex_try_lock(customData, mutex);
-}
-
-VOID kinesisVideoStreamDefaultFreeMutex(UINT64 customData, MUTEX mutex) { pic_mutex_free(customData, mutex); }
-
-CVAR kinesisVideoStreamDefaultCreateConditionVariable(UINT64 customData) { return pic_condition_new(customData); }
-
-STATUS kinesisVideoStreamDefaultSignalConditionVariable(UINT64 customData, CVAR cvar)
-{
-    return pic_condition_signal(customData, cvar);
-}
-
-STATUS kinesisVideoStreamDefaultBroadcastConditionVariable(UINT64 customData, CVAR cvar)
-{
-    return pic_condition_broadcast(customData, cvar);
-}
-
-STATUS kinesisVideoStreamDefaultWaitConditionVariable(UINT64 customData, CVAR cvar, MUTEX mutex, UINT64 timeout)
-{
-    return pic_condition_wait(customData, cvar, mutex, timeout);
-}
-
-VOID kinesisVideoStreamDefaultFreeConditionVariable(UINT64 customData, CVAR cvar)
-{
-    pic_condition_free(customData, cvar);
 }
 
 STATUS kinesisVideoStreamDefaultClientReady(UINT64 customData, CLIENT_HANDLE clientHandle)

@@ -1,9 +1,9 @@
-/* drain.c — actions of the core to callbacks: who drains what, see adapter.h.
+/* drain.c — actions of the core become callbacks; adapter.h says which thread drains which queue.
  *
- * The core says by its wake that it may have actions (client->woken), so a call that gives rise to none costs one
- * atomic read here. Actions are pulled under the client's lock, which keeps those of one stream in order, into nodes
- * that are made before they are pulled, so none is ever lost for want of memory. A object that nobody drains is put on
- * the client's list of ready ones; who pulled goes through that list. */
+ * The core says by its wake that it may have actions (client->woken), so a call that causes none costs one atomic read
+ * here. Actions are pulled under the client's lock, which keeps those of one stream in order. Their nodes are allocated
+ * before they are pulled, so no action is lost for want of memory. An object that no thread drains is put on the
+ * client's list of ready ones; the thread that pulled drains all on that list. */
 #include "pic/adapter.h"
 
 #define BATCH 8u
@@ -150,7 +150,7 @@ static int claim(struct pic_client *client, struct pic_object *object)
     return is_free;
 }
 
-/* One that is claimed already is left to that thread, which looks at the queue again before it goes. */
+/* An object that another thread has claimed is left to it: it looks at the queue again before it gives the claim up. */
 static struct pic_object *take_ready(struct pic_client *client)
 {
     int is_ours = 0;
@@ -167,7 +167,8 @@ static struct pic_object *take_ready(struct pic_client *client)
     return object;
 }
 
-/* Fetching credentials again has time: this file waits for it. Not while the client is being made. */
+/* Credentials that are to be fetched later wait here until they are due. While the client is being made they are
+ * fetched at once: the program has no handle yet with which it could poke. */
 static int is_parked(struct pic_client *client, struct pic_node *node)
 {
     if (node->action.kind != KVS_ACTION_GET_CREDENTIALS || node->action.after_hns <= pic_now(client)) return 0;
@@ -181,8 +182,8 @@ static int is_parked(struct pic_client *client, struct pic_node *node)
     return is_later;
 }
 
-/* An order that is not due, for a network layer that answers inside the callback. Before a stream is ready nothing
- * else may call the library, so its orders go out at once. */
+/* An order that is not due waits where the network layer answers inside the callback (later.c). Before a stream is
+ * ready the program may have no reason to call the library again, so its orders go out at once. */
 static int is_put_off(struct pic_client *client, struct pic_stream *stream, struct pic_node *node)
 {
     if (stream == NULL || node->action.kind > KVS_ACTION_PUT_MEDIA || node->action.after_hns <= pic_now(client))
@@ -219,8 +220,8 @@ static int has_pending(const struct pic_object *object)
     return object->wants_data_notice || (object->latency_hns | object->stale_hns) != 0;
 }
 
-/* Tells what is pending while the queue is empty, then gives the claim up; 0 because something is in the queue.
- * Under the object's lock, which it gives back. */
+/* Reports what is pending while the queue is empty, then gives the claim up. 0: something came into the queue, and the
+ * claim is kept. Under the object's lock, which it gives back. */
 static int finish(struct pic_client *client, struct pic_object *object)
 {
     while (object->first == NULL && has_pending(object) && !pic_slot_is_closed(object->stream->object.slot))
@@ -231,7 +232,7 @@ static int finish(struct pic_client *client, struct pic_object *object)
     return is_empty;
 }
 
-/* Carries out all that there is for a object which the caller has claimed, and gives the claim up. */
+/* Carries out all that there is for an object that the caller has claimed, and gives the claim up. */
 static void run(struct pic_client *client, struct pic_object *object)
 {
     struct pic_node *node = NULL;
@@ -241,7 +242,7 @@ static void run(struct pic_client *client, struct pic_object *object)
     } while (!finish(client, object));
 }
 
-/* To the call that is being called back. */
+/* The call that is being called back drains what is there when its callback returns. */
 static void leave_to_outer(struct pic_client *client, struct pic_object *object)
 {
     pic_lock(client);
@@ -333,7 +334,7 @@ int pic_wait(struct pic_client *client, uint64_t *left_hns)
                                                               client->lock, slice);
     uint64_t spent = pic_now(client) - before_hns;
     if (status != STATUS_SUCCESS && spent < slice)
-        spent = slice; /* a clock that stands still must not make it longer */
+        spent = slice; /* with a clock that stands still the wait would not end */
     *left_hns = spent < *left_hns ? *left_hns - spent : 0;
     pic_unlock(client);
     pic_settle(client, pic_now(client));

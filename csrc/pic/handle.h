@@ -2,7 +2,7 @@
  *
  * A handle is kind (4 bits), 0 (20), generation (19), index (21). An object has one handle, always the same number:
  * programs compare it and use it as a key. Looking up takes no lock. A slot counts references; closing it makes the
- * handle invalid for everybody and hands its last reference, the handle's own, to the closer.
+ * handle invalid for all threads and hands its last reference, the handle's own, to the closer.
  * What every call of a program does stands here, to be compiled into the call. */
 #ifndef KVS_PIC_HANDLE_H
 #define KVS_PIC_HANDLE_H
@@ -25,7 +25,7 @@ struct pic_slot {
 
 /* A slot for the object, open, with one reference. NULL: no memory, or as many objects as there can be. */
 struct pic_slot *pic_slot_new(uint32_t kind, void *object, uint64_t *handle_out);
-/* The slot is used again with another generation; nobody has a reference. */
+/* The slot is used again with another generation; no references are left. */
 void pic_slot_free(struct pic_slot *slot);
 
 uint32_t pic_handle_kind(uint64_t handle);

@@ -19,8 +19,8 @@ static void link_name(struct pic_stream *stream)
     *place = stream;
 }
 
-/* As many places as streams, so that to look for a name costs the same however many there are. With no memory for more
- * the table stays as it is. */
+/* As many places as streams, so that looking for a name costs the same however many there are. Without memory for more
+ * places the table stays as it is. */
 static void grow_names(struct pic_client *client)
 {
     if (client->stream_count < client->name_place_count) return;

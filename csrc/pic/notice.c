@@ -22,7 +22,7 @@ static UPLOAD_HANDLE upload_of(struct pic_stream *stream, uint64_t core)
 static void report_error(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 timestamp, STATUS status)
 {
     const ClientCallbacks *callbacks = &stream->client->callbacks;
-    pic_log(stream->client, LOG_LEVEL_ERROR, "a stream met an error", status);
+    pic_log(stream->client, LOG_LEVEL_ERROR, "a stream reports an error to streamErrorReportFn", status);
     if (callbacks->streamErrorReportFn == NULL) return;
     (void)callbacks->streamErrorReportFn(callbacks->customData, stream->object.handle, upload, timestamp, status);
 }
@@ -52,7 +52,8 @@ static void client_failed(struct pic_client *client, const struct kvs_action *ac
     client->object.failure = status;
     pic_broadcast(client);
     pic_unlock(client);
-    pic_log(client, LOG_LEVEL_ERROR, "the client has no credentials or no device; it tries again", status);
+    pic_log(client, LOG_LEVEL_ERROR, "the client has no credentials or no device (see their callbacks); it tries again",
+            status);
 }
 
 /* While the stream is being made, the call that makes it returns the failure, and the program has no handle yet. */
@@ -72,7 +73,7 @@ static void stream_failed(struct pic_stream *stream, const struct kvs_action *ac
                  is_retried ? pic_recoverable(status) : status);
 }
 
-/* Media reaches the service again: the next outage is another one. */
+/* Media reaches the service again: the next outage is reported as another one. */
 static void fragment_done(struct pic_stream *stream)
 {
     pic_lock(stream->client);
@@ -104,8 +105,8 @@ void pic_report_data(struct pic_stream *stream, UPLOAD_HANDLE upload, UINT64 dur
                                            duration, size);
 }
 
-/* As much as can be read now. (0, 0) would say that the upload is over: tags at the end and the news that the last ACK
- * has come last 1. */
+/* As much as can be read now. (0, 0) says that an upload is over, so a notice without duration says 1: for tags at the
+ * end, and when the last ACK has come. */
 static void report_unsent(struct pic_stream *stream, UPLOAD_HANDLE handle, uint64_t core, int has_news)
 {
     uint64_t bytes = 0, duration_hns = 0;
@@ -113,7 +114,7 @@ static void report_unsent(struct pic_stream *stream, UPLOAD_HANDLE handle, uint6
     pic_report_data(stream, handle, duration_hns != 0 ? duration_hns : 1, bytes);
 }
 
-/* The notice says all that there is: one that was wanted for the same upload is given with it. */
+/* The notice says all that there is to read, so a pending notice for the same upload is not given again. */
 static void data(struct pic_stream *stream, const struct kvs_action *action)
 {
     pic_lock_stream(stream);
@@ -290,7 +291,8 @@ void pic_carry_out_notice(struct pic_client *client, struct pic_stream *stream, 
         report_error(stream, INVALID_UPLOAD_HANDLE_VALUE, INVALID_TIMESTAMP_VALUE, STATUS_TAG_STREAM_CALL_FAILED);
         break;
     case KVS_ACTION_NOTICES_LOST:
-        pic_log(client, LOG_LEVEL_WARN, "callbacks were late: notices were lost", STATUS_SUCCESS);
+        pic_log(client, LOG_LEVEL_WARN, "callbacks took so long that notices were dropped: return sooner from them",
+                STATUS_SUCCESS);
         break;
     default: break;
     }

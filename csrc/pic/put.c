@@ -4,12 +4,13 @@
 #include <string.h>
 
 #define FRAME_OVERHEAD 128u
-#define ROOM_GRANT ((int64_t)KVS_SLAB_SIZE) /* looked at about as often as a slab is taken */
+#define ROOM_GRANT ((int64_t)KVS_SLAB_SIZE) /* the store is looked at about as often as a slab is taken */
 
 /* ---- frames in ------------------------------------------------------------------------------------------------- */
 
-/* Where every stream could put all that it may be granted, and begin one slab more, the stream gets a grant; else each
- * put looks, and grants that were given before are void until there is room again. */
+/* Whether the store has room for so many bytes. While there is room for a grant and one slab more for every stream,
+ * this stream gets a grant, and its next puts do not look. Else every put looks, and grants count no more until there
+ * is room again. */
 static int look_for_room(struct pic_stream *stream, int64_t size)
 {
     struct kvs_client_metrics metrics = { .size = sizeof metrics };
@@ -23,8 +24,8 @@ static int look_for_room(struct pic_stream *stream, int64_t size)
     return left >= size;
 }
 
-/* The out-of-memory policy refuses a frame where others would drop old ones: asked before the core makes room. The
- * store is looked at only when the stream has used up what it was granted at its last look. */
+/* The out-of-memory policy refuses a frame where other policies drop old ones, so the store is looked at before the
+ * core makes room. That happens only when the stream has used up its grant. */
 static int has_room(struct pic_stream *stream, const Frame *frame)
 {
     const StreamCaps *caps = &stream->info.streamCaps;
@@ -58,7 +59,7 @@ static uint64_t rooms(struct pic_stream *stream)
     return atomic_load(&stream->object.room_count) + atomic_load(&stream->client->object.room_count);
 }
 
-/* An offline stream keeps every frame, so its producer waits: on its own stream's room only, holding nothing. */
+/* An offline stream keeps every frame, so a put waits until its own stream has room. It holds no lock meanwhile. */
 static STATUS put_waiting(struct pic_call *call, const Frame *frame)
 {
     struct pic_client *client = call->client;

@@ -36,7 +36,7 @@ static int begin_read(struct pic_call *call, UPLOAD_HANDLE handle, struct readin
     return upload != NULL;
 }
 
-/* Most reads change nothing that the lock is for. */
+/* What a read changed of its upload and of the rates. Most reads change neither, and do not come here. */
 static void after_read(struct pic_call *call, UPLOAD_HANDLE handle, kvs_status filled, enum kvs_read_state state)
 {
     pic_lock_stream(call->stream);
@@ -52,7 +52,7 @@ static void after_read(struct pic_call *call, UPLOAD_HANDLE handle, kvs_status f
     pic_unlock_stream(call->stream);
 }
 
-/* A buffer that is full is a success, whether or not there is more: the next read says. */
+/* A full buffer is a success, whether or not there is more: the next read says which. */
 static STATUS status_of_read(enum kvs_read_state state, int is_full)
 {
     switch (state) {
@@ -63,7 +63,7 @@ static STATUS status_of_read(enum kvs_read_state state, int is_full)
     }
 }
 
-/* Bytes go out on a connection from which no ACK comes. */
+/* Bytes were read for a connection from which no ACK comes. */
 static void report_stale(struct pic_call *call, uint64_t stale_from_hns)
 {
     if (call->client->callbacks.streamConnectionStaleFn == NULL) return;

@@ -166,7 +166,7 @@ void pic_stream_destroy(struct pic_stream *stream)
     report_undelivered(stream);
     pic_lock(client);
     kvs_stream_free(stream->core);
-    pic_pull(client); /* nothing of the stream comes any more */
+    pic_pull(client); /* the last of the stream's actions */
     while ((node = pic_pop(client, &stream->object)) != NULL) pic_recycle(client, node);
     pic_unlock(client);
     dispose(stream);
@@ -280,7 +280,7 @@ STATUS kinesisVideoStreamResetStream(STREAM_HANDLE streamHandle)
     return pic_leave(&call, pic_status_of(kvs_stream_reset(call.stream->core, call.now_hns)));
 }
 
-/* The reader of an old upload waits for no last answer of a peer that may be silent: it gets ABORTED. */
+/* The reader of an old upload gets ABORTED, so that it does not wait for a last answer of a peer that may be silent. */
 STATUS kinesisVideoStreamResetConnection(STREAM_HANDLE streamHandle)
 {
     struct pic_call call;

@@ -1,5 +1,5 @@
-/* sync_posix.c — sync.h by pthreads. Waits are measured by the monotonic clock where a condition variable can be told
- * so. Empty on Windows. */
+/* sync_posix.c — sync.h and the locks of pic.h by pthreads. Waits are measured by the monotonic clock where the system
+ * lets a condition variable choose its clock. Empty on Windows. */
 #if !defined(_WIN32) && !defined(_DEFAULT_SOURCE)
 #define _DEFAULT_SOURCE 1 /* with -std=c11 the system headers hide POSIX */
 #endif
@@ -25,7 +25,7 @@ void pic_global_unlock(void) { pthread_mutex_unlock(&global); }
 
 static pthread_mutex_t *mutex_of(MUTEX mutex) { return (pthread_mutex_t *)(uintptr_t)mutex; }
 
-MUTEX pic_mutex_new(UINT64 custom, BOOL is_reentrant)
+MUTEX kinesisVideoStreamDefaultCreateMutex(UINT64 custom, BOOL is_reentrant)
 {
     pthread_mutexattr_t attributes;
     pthread_mutex_t *mutex = malloc(sizeof *mutex);
@@ -42,32 +42,32 @@ MUTEX pic_mutex_new(UINT64 custom, BOOL is_reentrant)
     return (MUTEX)(uintptr_t)mutex;
 }
 
-void pic_mutex_lock(UINT64 custom, MUTEX mutex)
+VOID kinesisVideoStreamDefaultLockMutex(UINT64 custom, MUTEX mutex)
 {
     (void)custom;
     pthread_mutex_lock(mutex_of(mutex));
 }
 
-BOOL pic_mutex_try_lock(UINT64 custom, MUTEX mutex)
+BOOL kinesisVideoStreamDefaultTryLockMutex(UINT64 custom, MUTEX mutex)
 {
     (void)custom;
     return pthread_mutex_trylock(mutex_of(mutex)) == 0;
 }
 
-void pic_mutex_unlock(UINT64 custom, MUTEX mutex)
+VOID kinesisVideoStreamDefaultUnlockMutex(UINT64 custom, MUTEX mutex)
 {
     (void)custom;
     pthread_mutex_unlock(mutex_of(mutex));
 }
 
-void pic_mutex_free(UINT64 custom, MUTEX mutex)
+VOID kinesisVideoStreamDefaultFreeMutex(UINT64 custom, MUTEX mutex)
 {
     (void)custom;
     pthread_mutex_destroy(mutex_of(mutex));
     free(mutex_of(mutex));
 }
 
-CVAR pic_condition_new(UINT64 custom)
+CVAR kinesisVideoStreamDefaultCreateConditionVariable(UINT64 custom)
 {
     pthread_condattr_t attributes;
     pthread_cond_t *condition = malloc(sizeof *condition);
@@ -82,19 +82,19 @@ CVAR pic_condition_new(UINT64 custom)
     return condition;
 }
 
-STATUS pic_condition_signal(UINT64 custom, CVAR condition)
+STATUS kinesisVideoStreamDefaultSignalConditionVariable(UINT64 custom, CVAR condition)
 {
     (void)custom;
     return pthread_cond_signal(condition) == 0 ? STATUS_SUCCESS : STATUS_INVALID_OPERATION;
 }
 
-STATUS pic_condition_broadcast(UINT64 custom, CVAR condition)
+STATUS kinesisVideoStreamDefaultBroadcastConditionVariable(UINT64 custom, CVAR condition)
 {
     (void)custom;
     return pthread_cond_broadcast(condition) == 0 ? STATUS_SUCCESS : STATUS_INVALID_OPERATION;
 }
 
-STATUS pic_condition_wait(UINT64 custom, CVAR condition, MUTEX mutex, UINT64 timeout_hns)
+STATUS kinesisVideoStreamDefaultWaitConditionVariable(UINT64 custom, CVAR condition, MUTEX mutex, UINT64 timeout_hns)
 {
     struct timespec until;
     (void)custom;
@@ -110,7 +110,7 @@ STATUS pic_condition_wait(UINT64 custom, CVAR condition, MUTEX mutex, UINT64 tim
     return error == 0 ? STATUS_SUCCESS : STATUS_WAIT_FAILED;
 }
 
-void pic_condition_free(UINT64 custom, CVAR condition)
+VOID kinesisVideoStreamDefaultFreeConditionVariable(UINT64 custom, CVAR condition)
 {
     (void)custom;
     pthread_cond_destroy(condition);

@@ -36,7 +36,7 @@ void pic_upload_remove(struct pic_stream *stream, struct pic_upload *upload, uin
     memset(&stream->uploads[UPLOADS_KNOWN_MAX - 1], 0, sizeof *upload);
 }
 
-/* The core keeps fewer handles than there are places here: the oldest of a full table is one that it has forgotten. */
+/* There are more places here than handles that the core keeps: in a full table the core has forgotten the oldest. */
 void pic_upload_add(struct pic_stream *stream, UPLOAD_HANDLE handle, uint64_t core, uint64_t now_hns)
 {
     uint32_t i = 0;

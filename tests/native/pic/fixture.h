@@ -1,5 +1,5 @@
-/* fixture.h — a program that uses pic.h, for tests: a service that answers inside the call, later, or with what a test
- * tells it to, a clock that only moves when told, and counters of everything that was called back.
+/* fixture.h — a program that uses pic.h, for tests: a service that answers inside the call, later, or as a test
+ * wants, a clock that moves only when a test sets it, and counters of everything that was called back.
  *
  * The stream of the fixture is realtime with retention, ACKs, key-frame fragments and absolute times; tests change
  * f.info and f.device before they make the client and the stream. */
@@ -51,7 +51,7 @@ struct fixture {
     STATUS last_error;
     UPLOAD_HANDLE error_upload, closed_upload, data_upload;
     UINT64 latency, error_time, data_duration, data_size, put_start, last_dropped, last_ack_time;
-    UPLOAD_HANDLE over_upload;   /* the last that was told (0, 0) */
+    UPLOAD_HANDLE over_upload;   /* the last that was over: notice (0, 0) */
     char text[64];
     UINT64 pts;
     int order;                   /* shutdown and drop reports are numbered in the order they come */

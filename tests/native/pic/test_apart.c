@@ -51,8 +51,8 @@ static STATUS no_wait(UINT64 custom, CVAR condition, MUTEX mutex, UINT64 timeout
 }
 static void free_condition(UINT64 custom, CVAR condition) { (void)custom; free(condition); }
 
-static STATUS told_of_data(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration,
-                           UINT64 size)
+static STATUS data_was_reported(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration,
+                                UINT64 size)
 {
     (void)stream, (void)name, (void)upload, (void)duration, (void)size;
     CHECK_EQ(held_count, 0);
@@ -60,7 +60,7 @@ static STATUS told_of_data(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLO
     return STATUS_SUCCESS;
 }
 
-static STATUS told_of_ack(UINT64 custom, STREAM_HANDLE stream, UPLOAD_HANDLE upload, PFragmentAck ack)
+static STATUS ack_was_reported(UINT64 custom, STREAM_HANDLE stream, UPLOAD_HANDLE upload, PFragmentAck ack)
 {
     (void)stream, (void)upload, (void)ack;
     CHECK_EQ(held_count, 0);
@@ -81,8 +81,8 @@ static void begin(struct fixture *f)
     f->callbacks.broadcastConditionVariableFn = broadcast;
     f->callbacks.waitConditionVariableFn = no_wait;
     f->callbacks.freeConditionVariableFn = free_condition;
-    f->callbacks.streamDataAvailableFn = told_of_data;
-    f->callbacks.fragmentAckReceivedFn = told_of_ack;
+    f->callbacks.streamDataAvailableFn = data_was_reported;
+    f->callbacks.fragmentAckReceivedFn = ack_was_reported;
 }
 
 static STREAM_HANDLE open_stream(struct fixture *f, const char *name)
@@ -93,14 +93,14 @@ static STREAM_HANDLE open_stream(struct fixture *f, const char *name)
     return stream;
 }
 
-/* A frame in, told of, and out again; which locks that took. */
+/* A frame in, before of, and out again; which locks that took. */
 static void put_and_read(struct fixture *f, STREAM_HANDLE stream, UPLOAD_HANDLE upload, uint8_t *locks)
 {
-    int told = f->data_count;
+    int before = f->data_count;
     memset(taken, 0, sizeof taken);
     f->stream = stream;
     CHECK_EQ(fixture_put_sized(f, FRAME_FLAG_NONE, FRAME_SIZE), STATUS_SUCCESS);
-    CHECK_EQ(f->data_count, told + 1);
+    CHECK_EQ(f->data_count, before + 1);
     CHECK_EQ(fixture_read(f, upload, NULL), STATUS_NO_MORE_DATA_AVAILABLE);
     memcpy(locks, taken, sizeof taken);
 }

@@ -291,7 +291,7 @@ static void test_a_full_view(void)
     fixture_free(&f);
 }
 
-static void test_latency_is_told_with_each_put(void)
+static void test_latency_is_reported_with_each_put(void)
 {
     for (int is_offline = 0; is_offline < 2; is_offline++) {
         struct fixture f;
@@ -306,15 +306,15 @@ static void test_latency_is_told_with_each_put(void)
         }
         CHECK_EQ(fixture_metrics(&f).latencyPressures, is_offline ? 0 : 70);
         CHECK_EQ(fixture_read(&f, 100, NULL), STATUS_NO_MORE_DATA_AVAILABLE);
-        int told = f.latency_count;
+        int before = f.latency_count;
         CHECK_EQ(fixture_put(&f, FRAME_FLAG_NONE), STATUS_SUCCESS);
-        CHECK_EQ(f.latency_count, told);
+        CHECK_EQ(f.latency_count, before);
         fixture_free(&f);
     }
     HELD("CD-20 CD-30");
 }
 
-static void test_a_stale_connection_is_told_with_each_read(void)
+static void test_a_stale_connection_is_reported_with_each_read(void)
 {
     for (int is_acked = 0; is_acked < 2; is_acked++) {
         struct fixture f;
@@ -329,16 +329,16 @@ static void test_a_stale_connection_is_told_with_each_read(void)
         }
         CHECK(is_acked ? f.stale_count >= 29 && f.stale_count <= 31 : f.stale_count == 0);
         CHECK_EQ(fixture_metrics(&f).staleEvents, (UINT64)f.stale_count);
-        int told = f.stale_count;
+        int before = f.stale_count;
         CHECK_EQ(fixture_ack_at(&f, 100, FRAGMENT_ACK_TYPE_BUFFERING, START_TIME + 2000 * MS, SERVICE_CALL_RESULT_OK),
                  STATUS_SUCCESS);
         CHECK_EQ(fixture_put(&f, FRAME_FLAG_NONE), STATUS_SUCCESS);
         CHECK_EQ(fixture_read(&f, 100, NULL), STATUS_NO_MORE_DATA_AVAILABLE);
-        CHECK_EQ(f.stale_count, told);
+        CHECK_EQ(f.stale_count, before);
         f.now += 3 * SECOND; /* nothing is read any more: reported once, by deadline */
         CHECK_EQ(kvsPoke(f.client), STATUS_SUCCESS);
         CHECK_EQ(kvsPoke(f.client), STATUS_SUCCESS);
-        CHECK_EQ(f.stale_count, told + is_acked);
+        CHECK_EQ(f.stale_count, before + is_acked);
         fixture_free(&f);
     }
     HELD("CD-31");
@@ -491,8 +491,8 @@ int main(void)
     test_the_data_callback_comes_with_each_frame();
     test_a_full_store();
     test_a_full_view();
-    test_latency_is_told_with_each_put();
-    test_a_stale_connection_is_told_with_each_read();
+    test_latency_is_reported_with_each_put();
+    test_a_stale_connection_is_reported_with_each_read();
     test_metadata_limits();
     test_event_limits();
     test_formats_are_locked_while_streaming();

@@ -1,5 +1,5 @@
 /* test_conformance_recovery.c — connections that end, errors in ACKs, tokens that run out, through pic.h. Goal: the
- * calls that programs of the field expect after each kind of end, every fragment delivered, and every failure told
+ * calls that programs of the field expect after each kind of end, every fragment delivered, and every failure reported
  * once. */
 #include "fixture.h"
 #include "scenario.h"
@@ -54,7 +54,7 @@ static void test_what_an_ended_connection_leads_to(void)
     HELD("CS-37 CS-39 CS-41 CS-43 CS-45 CS-47 CD-64 CD-68");
 }
 
-static void test_without_recovery_an_end_is_final_and_told(void)
+static void test_without_recovery_an_end_is_final_and_reported(void)
 {
     static const SERVICE_CALL_RESULT results[] = {
         SERVICE_CALL_STREAM_LIMIT,        SERVICE_CALL_NOT_AUTHORIZED,
@@ -73,7 +73,7 @@ static void test_without_recovery_an_end_is_final_and_told(void)
         CHECK_EQ(f.error_count, 1);
         CHECK_EQ(f.last_error, wanted);
         CHECK_EQ(fixture_put(&f, FRAME_FLAG_KEY_FRAME), STATUS_SUCCESS);
-        CHECK_EQ(stopKinesisVideoStreamSync(f.stream), wanted); /* nobody will deliver the rest: no wait for nothing */
+        CHECK_EQ(stopKinesisVideoStreamSync(f.stream), wanted); /* nothing will deliver the rest: no wait for nothing */
         fixture_free(&f);
     }
     REPLACED("CS-38 CS-40 CS-42 CS-44 CS-46 CS-51",
@@ -189,7 +189,7 @@ static void test_all_connections_may_end_at_once(void)
 
 /* ---- errors in ACKs -------------------------------------------------------------------------------------------- */
 
-static void test_an_error_ack_is_told_with_its_upload_time_and_status(void)
+static void test_an_error_ack_is_reported_with_its_upload_time_and_status(void)
 {
     struct fixture f;
     fixture_init(&f);
@@ -369,14 +369,14 @@ static void test_what_a_notification_returns_changes_nothing(void)
 int main(void)
 {
     test_what_an_ended_connection_leads_to();
-    test_without_recovery_an_end_is_final_and_told();
+    test_without_recovery_an_end_is_final_and_reported();
     test_a_reset_heals_every_failure();
     test_ends_that_change_nothing();
     test_a_timeout_with_all_sent_waits_for_a_frame();
     test_a_second_end_of_a_gone_upload_begins_again();
     test_reset_connection_ends_the_old_and_opens_a_new_upload();
     test_all_connections_may_end_at_once();
-    test_an_error_ack_is_told_with_its_upload_time_and_status();
+    test_an_error_ack_is_reported_with_its_upload_time_and_status();
     test_an_error_ack_without_recovery_is_returned();
     test_acks_as_text_and_as_struct();
     test_a_token_is_rotated_before_it_expires();

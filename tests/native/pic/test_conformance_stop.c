@@ -1,5 +1,5 @@
 /* test_conformance_stop.c — stopping, freeing, resetting, and waiting, through pic.h. Goal: a stop delivers what is
- * buffered, a free returns whatever the state, and a call that waits hinders nobody but its own stream. */
+ * buffered, a free returns whatever the state, and a call that waits hinders its own stream alone. */
 #include "fixture.h"
 #include "scenario.h"
 
@@ -103,7 +103,7 @@ static void test_reset_drops_and_starts_over(void)
     fixture_free(&f);
 }
 
-static void test_a_stop_that_nobody_drains_times_out(void)
+static void test_a_stop_that_is_not_drained_times_out(void)
 {
     struct fixture f;
     fixture_init(&f);
@@ -254,10 +254,10 @@ static void test_an_idle_fragment_is_ended_by_deadline(void)
     CHECK_EQ(kvsNextDeadline(f.client, &deadline), STATUS_SUCCESS);
     CHECK(deadline > f.now && deadline <= f.now + 20 * SECOND); /* early is allowed: the poke then finds nothing due */
     f.now += 25 * SECOND;
-    int told = f.data_count;
+    int before = f.data_count;
     UINT64 bytes = 0;
     CHECK_EQ(kvsPoke(f.client), STATUS_SUCCESS);
-    CHECK(f.data_count > told);
+    CHECK(f.data_count > before);
     CHECK_EQ(fixture_read(&f, 100, &bytes), STATUS_NO_MORE_DATA_AVAILABLE);
     CHECK_EQ(bytes, 84);
     CHECK_EQ(kvsPoke(f.client), STATUS_SUCCESS);
@@ -274,7 +274,7 @@ int main(void)
     test_stop_while_describing();
     test_free_reports_what_was_not_delivered();
     test_reset_drops_and_starts_over();
-    test_a_stop_that_nobody_drains_times_out();
+    test_a_stop_that_is_not_drained_times_out();
     test_all_streams_are_stopped_together();
     test_an_offline_put_waits_and_times_out();
     test_stop_and_free_end_a_waiting_put();

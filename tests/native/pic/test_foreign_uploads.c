@@ -56,19 +56,19 @@ static void test_after_a_reset_of_the_connection_the_old_upload_is_aborted(void)
 
 /* ---- a token that runs out --------------------------------------------------------------------------------------- */
 
-static int told_new; /* how often the second upload was announced */
+static int new_upload; /* how often the second upload was announced */
 
 static STATUS count_new(UINT64 custom, STREAM_HANDLE stream, PCHAR name, UPLOAD_HANDLE upload, UINT64 duration,
                         UINT64 size)
 {
-    told_new += upload == 101;
+    new_upload += upload == 101;
     return fixture_data(custom, stream, name, upload, duration, size);
 }
 
 /* A token of 31 s and a backlog, of which the first upload has two fragments and a half when it is rotated. */
 static void open_two(struct fixture *f, struct wire *old)
 {
-    told_new = 0;
+    new_upload = 0;
     fixture_init(f);
     f->streaming_token_life = 31 * SECOND;
     f->callbacks.streamDataAvailableFn = count_new;
@@ -79,7 +79,7 @@ static void open_two(struct fixture *f, struct wire *old)
     CHECK_EQ(kvsPoke(f->client), STATUS_SUCCESS);
     CHECK_EQ(f->count[TOKEN], 2);
     CHECK_EQ(f->count[PUT], 2);
-    CHECK_EQ(told_new, 0);
+    CHECK_EQ(new_upload, 0);
 }
 
 static void test_the_second_upload_begins_after_the_last_byte_of_the_first(void)
@@ -91,7 +91,7 @@ static void test_the_second_upload_begins_after_the_last_byte_of_the_first(void)
     CHECK_EQ(new.status, STATUS_NO_MORE_DATA_AVAILABLE);
     CHECK_EQ(wire_read_all(&f, &old), STATUS_AWAITING_PERSISTED_ACK);
     CHECK_EQ(wire_blocks(&old), 15);
-    CHECK_EQ(told_new, 1);
+    CHECK_EQ(new_upload, 1);
     f.now = START_TIME + 40 * SECOND; /* one that only waits for its ACKs waits on */
     CHECK_EQ(kvsPoke(f.client), STATUS_SUCCESS);
     CHECK_EQ(wire_read_all(&f, &new), STATUS_NO_MORE_DATA_AVAILABLE);
@@ -116,7 +116,7 @@ static void test_no_byte_leaves_under_a_token_that_has_expired(void)
         CHECK_EQ(old.status, is_poked ? STATUS_UPLOAD_HANDLE_ABORTED : STATUS_NO_MORE_DATA_AVAILABLE);
         CHECK_EQ(f.over_upload, 100);
         CHECK_EQ(fixture_read(&f, 100, NULL), STATUS_UPLOAD_HANDLE_ABORTED);
-        CHECK(told_new > 0);
+        CHECK(new_upload > 0);
         CHECK_EQ(wire_read_all(&f, &new), STATUS_NO_MORE_DATA_AVAILABLE);
         CHECK_EQ(wire_blocks(&new), 200); /* nothing of the first was acknowledged */
         CHECK_EQ(f.count[PUT], 2);
