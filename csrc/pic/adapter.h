@@ -273,7 +273,14 @@ void pic_provision(struct pic_client *client);
 
 struct pic_upload *pic_upload_find(struct pic_stream *stream, UPLOAD_HANDLE handle); /* these five under its lock */
 struct pic_upload *pic_upload_of_core(struct pic_stream *stream, uint64_t core);
-struct pic_upload *pic_upload_open(struct pic_stream *stream); /* the oldest that may have bytes, or NULL */
+/* The oldest that may have bytes, or NULL. Each put looks for it, and finds it at once. */
+static inline struct pic_upload *pic_upload_open(struct pic_stream *stream)
+{
+    for (struct pic_upload *upload = stream->uploads; upload < stream->uploads + UPLOADS_KNOWN_MAX; upload++) {
+        if (upload->state == PIC_UPLOAD_OPEN) return upload;
+    }
+    return NULL;
+}
 void pic_upload_add(struct pic_stream *stream, UPLOAD_HANDLE handle, uint64_t core, uint64_t now_hns);
 void pic_upload_remove(struct pic_stream *stream, struct pic_upload *upload, uint64_t now_hns);
 

@@ -20,14 +20,6 @@ struct pic_upload *pic_upload_of_core(struct pic_stream *stream, uint64_t core)
     return NULL;
 }
 
-struct pic_upload *pic_upload_open(struct pic_stream *stream)
-{
-    for (uint32_t i = 0; i < UPLOADS_KNOWN_MAX; i++) {
-        if (stream->uploads[i].state == PIC_UPLOAD_OPEN) return &stream->uploads[i];
-    }
-    return NULL;
-}
-
 void pic_upload_remove(struct pic_stream *stream, struct pic_upload *upload, uint64_t now_hns)
 {
     size_t after = (size_t)(stream->uploads + UPLOADS_KNOWN_MAX - (upload + 1));
