@@ -96,7 +96,11 @@ class AioDriver:
         return task
 
     def take_turn(self) -> None:
-        """Take a turn now, unless one is being taken (which will see what has changed)."""
+        """Take a turn now, for all that there is, unless one is being taken (which will see what has changed)."""
+        self._turn.hasten()
+        self._take_turn()
+
+    def _take_turn(self) -> None:
         if self._is_closed or self._is_turning:
             return
         self._is_turning = True
@@ -125,7 +129,7 @@ class AioDriver:
 
     async def _listen(self) -> None:
         while await self.loop.sock_recv(self._wake, WAKE_SIZE):
-            self.take_turn()
+            self._take_turn()
 
     def woken(self) -> None:
         """Take a turn if the core has asked for one. Who changes the core on the loop's thread may call it, which saves
@@ -137,7 +141,7 @@ class AioDriver:
         except (BlockingIOError, InterruptedError):
             return
         if is_open:
-            self.take_turn()
+            self._take_turn()
         else:
             self._stop_listening()
 
@@ -159,7 +163,7 @@ class AioDriver:
 
     def _on_deadline(self) -> None:
         self._timer = None
-        self.take_turn()
+        self._take_turn()
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -3,6 +3,10 @@
 Pure: time is an argument, and the handlers do what they like. An order that may not be sent before ``after_hns`` is
 kept here until then, so handlers act at once on what they get. A turn ends when it has taken all that the core had;
 what comes later wakes the driver, or is fetched at the deadline that the turn returns.
+
+A turn that was taken for an ACK or an order finds frames that might wait longer. Where a stream has a delay for that,
+its reader is called ``delay`` after the readers were called before, for all such streams together: no frame is older
+then, because what had been put before was read.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kvspic.actions import Action, ActionKind
-from kvspic.core import ACTIONS_PER_READ
+from kvspic.core import ACTIONS_PER_READ, TIME_NONE
 
 __all__ = ["CoreLike", "Turn"]
 
@@ -38,6 +42,9 @@ class Turn:
         self._count = 0
         self.handlers: dict[int, Handler] = {}
         self.readers: dict[int, Handler] = {}
+        self.delays: dict[int, int] = {}  # in ticks, of users whose DATA may wait
+        self._held: dict[tuple[int, int], Action] = {}  # DATA that waits, by user and upload
+        self._read_hns = 0  # when the readers of DATA that may wait were called last
 
     def take(self, now_hns: int) -> int:
         """Do all that is due; return when the next turn is due by itself, ``TIME_NONE`` for never."""
@@ -50,11 +57,35 @@ class Turn:
                 if action.kind != DATA:
                     is_over = is_over and action.kind > DATA  # notices and reading cause hardly any action, which wakes
                     self._handle(action, now_hns)
+                elif action.user in self.delays:
+                    self._held[action.user, action.upload] = action
                 elif (reader := self.readers.get(action.user)) is not None:
                     reader(action)
             if is_over:
+                if self._held:
+                    deadline = min(deadline, self._read_held(now_hns))
                 return self._with_later(deadline) if self._later else deadline
         return now_hns
+
+    def forget(self, user: int) -> None:
+        """Drop what comes for a user from now on."""
+        for of_users in (self.handlers, self.readers, self.delays):
+            of_users.pop(user, None)
+
+    def hasten(self) -> None:
+        """Let no DATA wait beyond the next turn."""
+        self._read_hns = 0
+
+    def _read_held(self, now_hns: int) -> int:
+        """Call the readers of DATA that has waited if that is due; return when it is due otherwise."""
+        due_hns = self._read_hns + min(self.delays.get(user, 0) for user, _ in self._held)
+        if now_hns < due_hns:
+            return due_hns
+        held, self._held, self._read_hns = self._held, {}, now_hns
+        for (user, _), action in held.items():
+            if (reader := self.readers.get(user)) is not None:
+                reader(action)
+        return TIME_NONE
 
     def _handle(self, action: Action, now_hns: int) -> None:
         if action.after_hns > now_hns:

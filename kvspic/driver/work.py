@@ -50,6 +50,7 @@ EXIT_TIMEOUT_S = 5.0
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_KINESIS_VIDEO"
 BUFFER_DEFAULT = timedelta(seconds=120)
 SECOND_NS = 1_000_000_000
+EACH_TURN = timedelta(milliseconds=5)  # what may wait no longer than this is read in each turn
 LOOK_S = 1.0  # how often the media check looks at the counters
 
 
@@ -164,6 +165,8 @@ class ProducerWork:
             self._driver.loop.call_later(LOOK_S, self._look_at_counters)
         self.streams[user] = work
         self._turn.handlers[user], self._turn.readers[user] = work.on_action, orders.data
+        if options.max_delay > EACH_TURN:
+            self._turn.delays[user] = hns(options.max_delay)
         self._driver.take_turn()
         return work
 
@@ -181,6 +184,7 @@ class ProducerWork:
 
     async def close_stream(self, work: StreamWork, timeout_s: float) -> StreamReport:
         """Drain and free one stream."""
+        self._turn.delays.pop(self._user_of(work), None)
         try:
             return await work.close(timeout_s)
         finally:
@@ -270,11 +274,13 @@ class ProducerWork:
             self._driver.loop.call_later(LOOK_S, self._look_at_counters)
 
     def _forget(self, work: StreamWork) -> None:
-        for user, found in list(self.streams.items()):
-            if found is work:
-                del self.streams[user]
-                self._turn.handlers.pop(user, None)
-                self._turn.readers.pop(user, None)
+        if user := self._user_of(work):
+            del self.streams[user]
+            self._turn.forget(user)
+
+    def _user_of(self, work: StreamWork) -> int:
+        """The number by which actions name a stream; 0 when it has left."""
+        return next((user for user, found in self.streams.items() if found is work), 0)
 
     def _on_client_action(self, action: Action) -> None:
         if action.kind in ORDERS:

@@ -142,6 +142,8 @@ class World:
         life = self.lives[plan.index] = SimStream(self, plan, account, core)
         life.on_closed = lambda: self._closed(life)
         self.turn.handlers[account.number] = self.turn.readers[account.number] = life.on_action
+        if plan.max_delay_ms > 5:
+            self.turn.delays[account.number] = plan.max_delay_ms * HNS_PER_S // 1000
 
     def _closed(self, life: SimStream) -> None:
         """A stopped stream is closed: it is checked, and mostly begins anew."""
@@ -162,8 +164,7 @@ class World:
 
     def _free(self, life: SimStream) -> None:
         life.free()
-        self.turn.handlers.pop(life.account.number, None)
-        self.turn.readers.pop(life.account.number, None)
+        self.turn.forget(life.account.number)
         self.touched.pop(life, None)
 
     # ---- deeds
@@ -223,8 +224,9 @@ class World:
         return keys
 
     def has_later_order(self, user: int) -> bool:
-        """Whether an order of this user waits until it may be sent."""
-        return any(action.user == user for _, _, action in self.turn._later)
+        """Whether an order of this user waits until it may be sent, or its data until it is read."""
+        waits = any(action.user == user for _, _, action in self.turn._later)
+        return waits or any(held == user for held, _ in self.turn._held)
 
     def _on_client_action(self, action: Action) -> None:
         if action.kind in ORDERS:

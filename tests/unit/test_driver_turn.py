@@ -106,3 +106,58 @@ def test_a_flood_ends_the_turn_and_asks_for_another():
     turn, seen = turn_of(core, 1)
     assert turn.take(100) == 100
     assert len(seen) == BATCHES_MAX
+
+
+def data(user: int, upload: int = 1) -> Action:
+    return action(user, kind=ActionKind.DATA)._replace(upload=upload)
+
+
+def test_data_that_may_wait_is_read_for_all_streams_together():
+    core = Core([data(1)], [data(1), data(2)], [data(1), data(1, upload=2)], [])
+    turn, seen = turn_of(core)
+    turn.readers.update({1: seen.append, 2: seen.append})
+    turn.delays.update({1: 1000, 2: 400})
+    assert turn.take(5000) == TIME_NONE  # the first after a pause
+    assert seen == [data(1)]
+    assert turn.take(5100) == 5400  # for an ACK; what the second stream has may wait less
+    assert len(seen) == 1
+    assert turn.take(5400) == TIME_NONE
+    assert seen[1:] == [data(1), data(2), data(1, upload=2)]
+    assert turn.take(6000) == TIME_NONE
+
+
+def test_data_is_waited_for_no_longer_than_its_delay():
+    core = Core([data(1)], [data(1)], deadline_hns=9000)
+    turn, seen = turn_of(core)
+    turn.readers[1] = seen.append
+    turn.delays[1] = 1000
+    turn.take(5000)
+    assert turn.take(5999) == 6000
+    assert turn.take(6000) == 9000
+    assert len(seen) == 2
+
+
+def test_a_turn_in_haste_reads_what_could_wait():
+    core = Core([data(1)], [data(1)], [data(1)])
+    turn, seen = turn_of(core)
+    turn.readers[1] = seen.append
+    turn.delays[1] = 1000
+    turn.take(5000)
+    turn.hasten()
+    turn.take(5001)
+    assert len(seen) == 2
+    turn.take(5002)
+    del turn.delays[1]  # the stream closes
+    turn.take(5003)
+    assert len(seen) == 3
+
+
+def test_what_waits_for_a_user_that_left_is_dropped():
+    turn, seen = turn_of(Core([data(1)], [data(1)]))
+    turn.readers[1] = seen.append
+    turn.delays[1] = 1000
+    turn.take(5000)
+    turn.take(5001)
+    turn.forget(1)
+    assert turn.take(7000) == TIME_NONE
+    assert len(seen) == 1
