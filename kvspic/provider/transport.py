@@ -80,13 +80,13 @@ class TlsLayer:
     def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=server_name)
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=server_name)
         self.is_over = False
 
     def agree(self) -> bool:
         """Go on with the handshake; True when it is done, ssl.SSLError if the server is not to be trusted."""
         try:
-            self._tls.do_handshake()
+            self.tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
         return True
@@ -94,12 +94,12 @@ class TlsLayer:
     def seal(self, data: memoryview | bytes) -> list[memoryview | bytes]:
         """Return ciphertext in pieces, with what an earlier read left to say in front of it."""
         if len(data) <= ENCRYPT_SIZE:  # nearly every frame
-            self._tls.write(data)
+            self.tls.write(data)
             return [self.outgoing.read()]
         sealed: list[memoryview | bytes] = []
         with memoryview(data) as whole:
             for start in range(0, len(whole), ENCRYPT_SIZE):
-                self._tls.write(whole[start : start + ENCRYPT_SIZE])
+                self.tls.write(whole[start : start + ENCRYPT_SIZE])
                 sealed.append(self.outgoing.read())
         return sealed
 
@@ -113,7 +113,7 @@ class TlsLayer:
         pieces: list[bytes] = []
         while not self.is_over:
             try:
-                piece = self._tls.read(RECEIVE_SIZE)
+                piece = self.tls.read(RECEIVE_SIZE)
             except ssl.SSLWantReadError:
                 break
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -125,7 +125,7 @@ class TlsLayer:
     def goodbye(self) -> bytes:
         """Return the words that end the connection in good order."""
         with contextlib.suppress(OSError):
-            self._tls.unwrap()
+            self.tls.unwrap()
         return self.outgoing.read()
 
 
@@ -138,6 +138,7 @@ class Transport:
         self._loop = asyncio.get_running_loop()
         self._may_send = may_send
         self._layers: list[TlsLayer] = []  # the outermost first: it is the socket's neighbour
+        self._is_plain_way = False  # one layer and no gate
         self._rest: list[memoryview | bytes] = []  # what the kernel has not taken yet
         self._busy_count = 0
         self._is_closed = False
@@ -171,6 +172,7 @@ class Transport:
             await self._send_below(layer.outgoing.read())
             if is_agreed:
                 self._layers.append(layer)
+                self._is_plain_way = len(self._layers) == 1 and self._may_send is None
                 self._early = layer.unseal(None)
                 return
             data = await self.receive()
@@ -190,6 +192,8 @@ class Transport:
         """
         if self._is_closed:
             raise ConnectionAbortedError("the connection was closed on this side")
+        if self._is_plain_way and len(view) <= ENCRYPT_SIZE:  # nearly every frame
+            return self._send_record(view)
         pieces = [view]
         for layer in reversed(self._layers):
             sealed = []
@@ -199,6 +203,18 @@ class Transport:
         self._rest = self._sent_of(pieces)
         if self._rest and not self._layers:
             self._rest = [bytes(self._rest[0])]
+        return not self._rest
+
+    def _send_record(self, view: memoryview | bytes) -> bool:
+        """The same for what fits into one record of one layer, where no gate has to be asked."""
+        layer = self._layers[0]
+        layer.tls.write(view)
+        sealed = layer.outgoing.read()
+        try:
+            count = self._sock.send(sealed)
+        except (BlockingIOError, InterruptedError):
+            count = 0
+        self._rest = [] if count == len(sealed) else [memoryview(sealed)[count:]]
         return not self._rest
 
     def _sent_of(self, pieces: list[memoryview | bytes]) -> list[memoryview | bytes]:
