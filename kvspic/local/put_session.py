@@ -98,11 +98,19 @@ class _Open:
     block_duration: int = 0
     block_counts: dict[int, int] = field(default_factory=dict)
 
-    def add(self, block: Block) -> None:
-        self.first = block.timecode if self.first is None else min(self.first, block.timecode)
-        self.last = max(self.last, block.timecode) if self.block_counts else block.timecode
-        self.block_duration = block.duration or self.block_duration
-        self.block_counts[block.track] = self.block_counts.get(block.track, 0) + 1
+    def add(self, block: Block) -> int:
+        """Count a block in; return the span then."""
+        time, track = block.timecode, block.track
+        if self.first is None:
+            self.first = self.last = time
+        elif time > self.last:
+            self.last = time
+        elif time < self.first:
+            self.first = time
+        if block.duration:
+            self.block_duration = block.duration
+        self.block_counts[track] = self.block_counts.get(track, 0) + 1
+        return self.last - self.first
 
     @property
     def span(self) -> int:
@@ -138,6 +146,7 @@ class PutSession:
         self._idle_acks = 0
         self._ebml_size = 0
         self._header: Header | None = None
+        self._scale_ns = 1_000_000
         self._track_numbers: frozenset[int] = frozenset()
         self._counted: frozenset[int] = frozenset()  # tracks of which a fragment's frames are counted
         self._open: _Open | None = None
@@ -242,7 +251,10 @@ class PutSession:
             raise AssertionError("bytes after the end of the body")
         self._data_hns, self._idle_acks = self._now_hns, 0
         for event in self._reader.feed(data):
-            self._take(event)
+            if type(event) is Block:  # nearly all
+                self._take_block(event)
+            else:
+                self._take(event)
         self._check_sizes()
         self._check_bandwidth(len(data))
 
@@ -310,9 +322,7 @@ class PutSession:
     # What the reader saw.
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Block):
-            self._take_block(event)
-        elif isinstance(event, ClusterStart):
+        if isinstance(event, ClusterStart):
             self._take_cluster(event)
         elif isinstance(event, ClusterEnd):
             if self._open is not None:
@@ -325,6 +335,8 @@ class PutSession:
             if self._ebml_size:
                 raise _Refused(AckError.INVALID_MKV_DATA)
             self._ebml_size = event.end_offset
+        elif isinstance(event, Block):
+            self._take_block(event)
         elif isinstance(event, Problem):
             raise _Refused(AckError.INVALID_MKV_DATA)
 
@@ -333,7 +345,7 @@ class PutSession:
             raise _Refused(AckError.INVALID_MKV_DATA)
         if len(header.tracks) > self._settings.tracks_max:
             raise _Refused(AckError.MORE_THAN_ALLOWED_TRACKS_FOUND)
-        self._header = header
+        self._header, self._scale_ns = header, header.timestamp_scale_ns
         self._track_numbers = frozenset(track.number for track in header.tracks)
         video = frozenset(track.number for track in header.tracks if track.kind == VIDEO)
         self._counted = video or self._track_numbers
@@ -394,8 +406,7 @@ class PutSession:
         return produced if self._start.is_absolute else produced + self._start.start_hns
 
     def _scaled(self, timecode: int) -> int:
-        scale_ns = self._header.timestamp_scale_ns if self._header else 1_000_000
-        return timecode * scale_ns // 100
+        return timecode * self._scale_ns // 100
 
     def _check_tags(self, found: list[Tags]) -> None:
         """At most ten tags of the producer's own a fragment; each event may bring ten pairs of its own."""
@@ -421,8 +432,7 @@ class PutSession:
             raise _Refused(AckError.TRACK_NUMBER_MISMATCH)
         if self._latest is not None and block.timecode <= self._latest:
             raise _Refused(AckError.FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS)
-        fragment.add(block)
-        if self._scaled(fragment.span) > self._settings.fragment_duration_max_hns:
+        if fragment.add(block) * self._scale_ns // 100 > self._settings.fragment_duration_max_hns:
             raise _Refused(AckError.MAX_FRAGMENT_DURATION_REACHED)
 
     def _finish_fragment(self, next_timecode: int | None = None) -> None:
