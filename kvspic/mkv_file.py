@@ -38,6 +38,8 @@ RELATIVE_MIN, RELATIVE_MAX = -32768, 32767
 SLACK_MS = 1  # of "ends before the first picture": every time was rounded down to a millisecond
 AAC_SAMPLES, AAC_SHORT_SAMPLES = 1024, 960
 KEY_FLAG, INVISIBLE_FLAG, DISCARDABLE_FLAG = 0x80, 0x08, 0x01
+SIMPLE_BLOCK_ID = bytes((Id.SIMPLE_BLOCK,))
+BLOCK_LEAD = struct.Struct(">hB")  # behind the track's number: the time relative to the cluster's, the flags
 
 
 class MkvError(Exception):
@@ -475,12 +477,12 @@ def _frame_ns(track: Track, data: bytes) -> int:
 
 def _block(frame: MkvFrame, relative: int) -> list[bytes]:
     """Return a SimpleBlock, or a BlockGroup where something must be said that a SimpleBlock cannot."""
-    lead = _size(frame.track, None) + struct.pack(">h", relative)
+    track = _size(frame.track, None)
     if frame.padding_ns == 0 or (not frame.is_key_frame and frame.padding_ns > 0):
         flags = frame.flags | frame.is_key_frame * KEY_FLAG | frame.is_discardable * DISCARDABLE_FLAG
-        head = lead + bytes((flags,))
-        return [_id(Id.SIMPLE_BLOCK), _size(len(head) + len(frame.data), None), head, frame.data]
-    block = _element(Id.BLOCK, lead + bytes((frame.flags,)) + frame.data)
+        size = _size(len(track) + BLOCK_LEAD.size + len(frame.data), None)
+        return [SIMPLE_BLOCK_ID + size + track + BLOCK_LEAD.pack(relative, flags), frame.data]
+    block = _element(Id.BLOCK, track + BLOCK_LEAD.pack(relative, frame.flags) + frame.data)
     return [_element(Id.BLOCK_GROUP, block + _element(Id.DISCARD_PADDING, struct.pack(">q", frame.padding_ns)))]
 
 
@@ -498,7 +500,7 @@ def _id(ident: int) -> bytes:
 def _size(value: int, width: int | None) -> bytes:
     """Return an EBML number in ``width`` bytes, or in the fewest that hold it (the all-ones value is reserved)."""
     if width is None:
-        width = next(count for count in range(1, 9) if value < (1 << 7 * count) - 1)
+        width = ((value + 1).bit_length() + 6) // 7
     return (value | 1 << 7 * width).to_bytes(width, "big")
 
 
