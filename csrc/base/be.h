@@ -18,7 +18,7 @@ static inline void kvs_be_put_u32(uint8_t *out, uint32_t value)
     kvs_be_put_u16(out + 2, value & 0xFFFFu);
 }
 
-/* One swapped word where the compiler can be told so: it stands before every frame. */
+/* One swapped word where the compiler has a way to say so: it stands before every frame. */
 static inline void kvs_be_put_u64(uint8_t *out, uint64_t value)
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

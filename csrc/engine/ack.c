@@ -121,7 +121,7 @@ static void report(struct kvs_stream *stream, const struct upload *upload, const
     stream_notice(stream, &action);
 }
 
-/* Gives up the fragments that the service will never take. Without a time in the ACK nobody knows which one it was, so
+/* Gives up the fragments that the service will never take. An ACK without a time names none: then
  * everything that this session sent and that is not done counts as refused. */
 static void drop_refused(struct kvs_stream *stream, const struct upload *upload, uint64_t fragment)
 {

@@ -1,7 +1,7 @@
 /* answer.c — answers of the service, classified into one event of the stream machine each, and the calls that steer it.
  *
  * An answer is checked whole before anything moves. Which result is retried, skipped or final is decided here and only
- * here; the table (machine/stream_fsm.c) has no conditions. */
+ * here (machine/result.c knows the numbers); the table (machine/stream_fsm.c) has no conditions. */
 #include "engine/stream.h"
 
 #define POLL_FIRST_HNS KVS_HNS_PER_SECOND

@@ -237,7 +237,7 @@ static int goes_back(const struct kvs_stream *stream, uint64_t timecode, int ope
 }
 
 /* A frame of another track that came too late for its fragment goes alone. A picture that reaches back (an encoder that
- * began anew inside an open GOP) makes its fragment the first of a session, if none of it is on its way yet. */
+ * began again inside an open GOP) makes its fragment the first of a session, if none of it is on its way yet. */
 static kvs_status check_inside(struct kvs_stream *stream, const struct kvs_held *held,
                                const struct kvs_generator_plan *plan)
 {

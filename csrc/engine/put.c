@@ -106,7 +106,8 @@ static void note_opened(struct kvs_stream *stream, const struct put *put)
         stream->opening.opened_pts_hns = put->held.frame.pts_hns; /* a leading picture */
 }
 
-/* Frames that can not be decoded without what is missing. Ordered by time (DTS, PTS) it shows only when they leave. */
+/* Frames that can not be decoded without what is missing. Where frames of several tracks are ordered by time (DTS, PTS)
+ * that is decided when they leave the order queue: a key frame may still be held there. */
 static int is_skipped(const struct kvs_stream *stream, const struct put *put)
 {
     int is_lead = stream_is_lead(stream, put->held.track);
@@ -379,7 +380,7 @@ static void skip_what_follows(struct kvs_stream *stream)
     else stream->packer.skip_until_key = 1;
 }
 
-/* Sets are taken also from a frame that is refused for another reason: who puts it again finds them known. */
+/* Sets are taken also from a frame that is refused for another reason: when it is put again they are known. */
 static kvs_status look_into(struct kvs_stream *stream, struct put *put)
 {
     struct track *track = put->track;

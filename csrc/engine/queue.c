@@ -1,5 +1,5 @@
 /* queue.c — the queue of actions going out, one per stream and one of the client's own, and the draining of all. All
- * queues are under the client's lock: who drains waits for no stream, and no stream waits for who drains the others.
+ * queues are under the client's lock: a drain waits for no stream, and no stream waits for a drain of the others.
  *
  * A queue grows for notices up to ACTIONS_MAX; past it they are counted as lost. Orders always find a place: there can
  * never be more of them than ORDERS_MAX, and a new upload handle is refused when there is no memory for so many. */

@@ -36,8 +36,7 @@ static inline uint32_t room_for_copy(struct reader *reader, uint64_t left)
     return piece;
 }
 
-/* Copies as much of [offset, offset + size) of the chain as fits, from the place where the part stands; 1 when whole.
- * */
+/* Copies as much of [offset, offset + size) of the chain as fits, from where the part stands; 1 when whole. */
 static inline int copy_chain(struct reader *reader, uint64_t offset, uint64_t size)
 {
     struct upload *upload = reader->upload;
@@ -326,9 +325,9 @@ static enum step read_end(struct reader *reader)
     if (upload->state == KVS_UPLOAD_DRAINING) {
         kvs_mkv_end_tag_write(tag);
         if (upload->has_sent && !upload->has_end && !copy_bytes(reader, tag, sizeof tag)) return STEP_ON;
-        int owes = stream_waits_for_acks(reader->stream) &&
+        int is_due = stream_waits_for_acks(reader->stream) &&
                    kvs_hns_max(upload->done_next, reader->stream->view.fragment_tail) < upload->sent_next;
-        upload_move(reader->stream, upload, owes ? KVS_UPLOAD_EV_END_READ : KVS_UPLOAD_EV_END_READ_DONE);
+        upload_move(reader->stream, upload, is_due ? KVS_UPLOAD_EV_END_READ : KVS_UPLOAD_EV_END_READ_DONE);
     }
     return STEP_END;
 }
@@ -347,8 +346,8 @@ static enum step read_part(struct reader *reader)
 
 /* ---- one read ---------------------------------------------------------------------------------------------------- */
 
-/* Relative times can not lie before the start that the service was told: such a session ends without a byte, and the
- * next one tells its own. */
+/* Relative times can not lie before the start that the service was given: such a session ends without a byte, and the
+ * next one gives its own. */
 static int is_before_start(const struct reader *reader)
 {
     return (reader->stream->mode.flags & KVS_RELATIVE_TIMES) != 0 && here(reader)->timecode < reader->upload->base_tc;

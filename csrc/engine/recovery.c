@@ -19,7 +19,7 @@ static kvs_status lost_cause(uint32_t event, uint32_t result)
     return kvs_answer_kind_of(result) == KVS_ANSWER_ERROR_ACK ? KVS_E_ERROR_ACK : KVS_E_CONNECTION_LOST;
 }
 
-/* Without recovery an ended session ends the stream's work, visibly; an orderly end that owes nothing is no error. */
+/* Without recovery the stream fails when a session ends. An orderly end with everything acknowledged is no failure. */
 static void lost_for_good(struct kvs_stream *stream, uint32_t result, uint64_t now_hns)
 {
     uint64_t first = 0, last = 0;
@@ -70,8 +70,7 @@ static void lost(struct kvs_stream *stream, uint32_t event, uint32_t result, uin
     stream_step(stream, event, now_hns);
 }
 
-/* Unless the ERROR ACK is about the stream, that and its endpoint are as they were: what it needs is another session.
- */
+/* Unless the ERROR ACK is about the stream, that and its endpoint are as they were: another session is all it needs. */
 void recovery_refused(struct kvs_stream *stream, uint32_t error_id, uint64_t now_hns)
 {
     int is_of_stream = kvs_ack_error_of(error_id)->about == KVS_ABOUT_STREAM;

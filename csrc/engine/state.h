@@ -195,7 +195,7 @@ struct pace {
 struct uploads {
     struct upload *items[UPLOADS_MAX + 1u]; /* by first fragment, oldest first; NULL at the end */
     uint64_t handle_count;                  /* of all so far: the newest handle */
-    uint32_t last_result;                   /* of the service: why the next handle ends that is told to */
+    uint32_t last_result;                   /* of the service: what the next UPLOAD_END gives as the reason */
 };
 
 /* put.c: the fragment that puts go to, as far as it is put; for fragments that are split by length or size. */

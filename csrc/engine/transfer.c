@@ -34,7 +34,7 @@ static void note_sent(struct reader *reader)
     if (reader->filled == 0) return;
     if (reader->has_moved) stale_note(reader->stream, reader->upload, reader->now_hns);
     if (stream_waits_for_acks(reader->stream)) return;
-    /* Without ACKs nobody says that bytes arrived: a session that lives is the sign. */
+    /* Without ACKs nothing reports that bytes arrived: a session that lives is the sign. */
     uint64_t lived = kvs_hns_sub(reader->now_hns, reader->upload->opened_hns);
     if (lived > reader->stream->client->backoff_cap_hns) kvs_backoff_progress(&reader->stream->machine.session_backoff);
 }

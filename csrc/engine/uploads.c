@@ -60,7 +60,7 @@ int uploads_have_place(const struct kvs_stream *stream)
     return 0;
 }
 
-/* Handles that were told to end and never read again make room for new ones. */
+/* Dead handles that were never read again make room for new ones. */
 static int make_place(struct kvs_stream *stream)
 {
     for (uint32_t i = 0; stream->uploads.items[UPLOADS_MAX - 1] != NULL && i < UPLOADS_MAX; i++) {
@@ -88,7 +88,7 @@ static void insert(struct kvs_stream *stream, struct upload *upload)
 static void announce(struct kvs_stream *stream, struct upload *upload)
 {
     upload->is_waiting = 0;
-    if (kvs_flag_get(&stream->out.data_queued[upload->slot])) return; /* who takes it out has yet to read */
+    if (kvs_flag_get(&stream->out.data_queued[upload->slot])) return; /* its reader has yet to read */
     struct kvs_action action = { .kind = KVS_ACTION_DATA, .upload = upload->handle, .c = upload->slot };
     struct unsent unsent = unsent_of_upload(stream, upload);
     action.a = unsent.bytes;
@@ -117,7 +117,7 @@ int upload_is_behind(const struct kvs_stream *stream, const struct upload *uploa
     return 0;
 }
 
-/* Whether a reader that waits would get something now: bytes, or the news that the session is over. */
+/* Whether a reader that waits would get something now: bytes, or the end of its session. */
 static int has_news(const struct kvs_stream *stream, const struct upload *upload)
 {
     if (upload->wait_until_hns != 0) return 0; /* uploads_announce_due does it */
@@ -139,7 +139,8 @@ static int has_news(const struct kvs_stream *stream, const struct upload *upload
     }
 }
 
-/* For KVS_PUT_TELLS. With a second upload, or one that is to end, the news is not the caller's to guess. */
+/* For KVS_PUT_TELLS: with one open upload the caller knows that a put brings bytes for it. With a second upload, or one
+ * that is to end, the caller can not know which handle has something to read. */
 int uploads_follow_puts(const struct kvs_stream *stream)
 {
     const struct upload *upload = stream->uploads.items[0];

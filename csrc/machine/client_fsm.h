@@ -3,7 +3,7 @@
  *   NEW -> AUTH -> READY on a refresh; first time through CREATE (and TAG).
  *          AUTH -> GET_TOKEN with a device certificate; AUTH -> PROVISION without any source of credentials.
  * Each order is answered by one classified event. Client credentials that expire are fetched again by deadline, before
- * they expire, without leaving READY for the streams: REFRESHING is told apart by `ready_once` in the engine, not by a
+ * they expire, without leaving READY for the streams: REFRESHING is known by `ready_once` in the engine, not by a
  * state. FAILED is visible and is left by KVS_CLIENT_EV_RETRY, which the engine issues on a time schedule: a client
  * never latches a credential failure. PROVISION's OK goes back to AUTH; the engine charges that return like a repeat.
  * EXPIRING counts in CREATE, TAG and READY; elsewhere the credentials are being fetched already. */
@@ -17,7 +17,7 @@ enum kvs_client_event {
     KVS_CLIENT_EV_TOKEN,       /* credentials are there, first time: create the device */
     KVS_CLIENT_EV_TOKEN_AGAIN, /* credentials are there, the client has been READY before */
     KVS_CLIENT_EV_CERTIFICATE, /* a device certificate is there: exchange it */
-    KVS_CLIENT_EV_NO_SOURCE,   /* nobody can give credentials: provision */
+    KVS_CLIENT_EV_NO_SOURCE,   /* no source of credentials: provision */
     KVS_CLIENT_EV_OK,          /* CREATE, TAG, PROVISION answered with 200; no tags */
     KVS_CLIENT_EV_OK_TAGS,     /* CREATE answered with 200 and the device has tags */
     KVS_CLIENT_EV_RETRYABLE,

@@ -13,7 +13,7 @@ static const struct kvs_edge EDGES[KVS_UPLOAD_STATE_COUNT][KVS_UPLOAD_EV_COUNT] 
     },
     [KVS_UPLOAD_READY] = {
         [KVS_UPLOAD_EV_READ]          = GO(STREAMING, STAY),
-        [KVS_UPLOAD_EV_LAST_READ]     = GO(FINISHED, STAY), /* no byte went out, so no end tag is owed */
+        [KVS_UPLOAD_EV_LAST_READ]     = GO(FINISHED, STAY), /* no byte went out, so no end tag is needed */
         ABORTED,
     },
     [KVS_UPLOAD_STREAMING] = {
@@ -31,7 +31,7 @@ static const struct kvs_edge EDGES[KVS_UPLOAD_STATE_COUNT][KVS_UPLOAD_EV_COUNT] 
         ABORTED,
     },
     [KVS_UPLOAD_FINISHED] = {
-        ABORTED, /* the end was not read yet: told twice rather than never */
+        ABORTED, /* the end was not read yet: reported twice rather than never */
     },
     [KVS_UPLOAD_DEAD] = {
         [KVS_UPLOAD_EV_ABORT]         = GO(DEAD, STAY),

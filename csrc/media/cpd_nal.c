@@ -203,7 +203,7 @@ static int has_hvcc_head(const uint8_t *cpd, uint32_t size)
            cpd[16] >> 2 == 0x3F && cpd[17] >> 3 == 0x1F && cpd[18] >> 3 == 0x1F;
 }
 
-/* Goes over one array. Its NALs are skipped, but the one of an SPS array: its place is told (1). */
+/* Goes over one array. Its NALs are skipped, but the one of an SPS array: its place is returned (1). */
 static kvs_status read_array(struct kvs_reader *reader, struct kvs_nal *sps_out)
 {
     const uint32_t type = kvs_reader_u8(reader) & 0x3Fu;

@@ -1,6 +1,6 @@
-/* mkv.c — Matroska elements; the layout of a session is told in mkv.h. Element ids are those of RFC 9559.
+/* mkv.c — Matroska elements; mkv.h describes the layout of a session. Element ids are those of RFC 9559.
  *
- * The service and players read any legal width of a size. Ours are fixed per element, so that sizes can be told before
+ * The service and players read any legal width of a size. Ours are fixed per element, so that sizes are known before
  * content is written: 1 byte in the EBML head and for numbers, 2 for Info, 4 for Tracks and what is in it, 8 for blocks
  * and tags, shortest for texts and codec private data. */
 #include "media/mkv.h"
@@ -69,7 +69,7 @@ kvs_status kvs_mkv_header_check(const struct kvs_mkv_header *header)
     return status;
 }
 
-/* ---- header: each part writes itself; with a counting writer it tells its size */
+/* ---- header: each part writes itself; with a counting writer it finds its size */
 
 static void write_ebml_head(struct kvs_writer *writer)
 {

@@ -106,7 +106,7 @@ uint32_t kvs_mkv_tags_write(const struct kvs_mkv_tag *tags, uint32_t count, uint
 uint32_t kvs_mkv_tag_chain_size(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count);
 uint32_t kvs_mkv_tag_chain_write(enum kvs_mkv_parent parent, const struct kvs_mkv_tag *tags, uint32_t count,
                                  uint8_t *out);
-/* KVS_MKV_END_TAG_SIZE bytes: tells the service that the fragment is complete. */
+/* KVS_MKV_END_TAG_SIZE bytes: reports to the service that the fragment is complete. */
 void kvs_mkv_end_tag_write(uint8_t *out);
 
 #endif

@@ -200,7 +200,7 @@ static int release_key(struct kvs_order_queue *order, uint64_t now_hns, int flus
     return leave(lead, held_out);
 }
 
-/* A key frame that lies before what has left began time anew. */
+/* A key frame that lies before what has left: times begin again with it. */
 static void note_lead(struct kvs_order_queue *order, const struct kvs_held *held)
 {
     int is_restart = (held->flags & KVS_HELD_OPENS) != 0 && held->frame.pts_hns < order->lead_pts_hns;

@@ -46,7 +46,7 @@ static void pool_note_peak(struct kvs_pool *pool, uint64_t now_hns)
     if (pool->used_count > pool->peak) pool->peak = pool->used_count;
 }
 
-/* Unlinks at most a few slabs that nobody needed for a while; the caller frees them outside the lock. */
+/* Unlinks at most a few slabs that were not needed for a while; the caller frees them outside the lock. */
 static struct kvs_slab *pool_excess(struct kvs_pool *pool)
 {
     uint64_t keep = pool->peak > pool->last_peak ? pool->peak : pool->last_peak;

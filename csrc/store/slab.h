@@ -54,7 +54,7 @@ static inline uint64_t kvs_chain_advance(struct kvs_chain *chain, uint64_t size)
     KVS_CHECK(chain->head <= chain->end * KVS_SLAB_SIZE);
     return offset;
 }
-/* Gives back what a reserve added and nobody advanced into. */
+/* Gives back what a reserve added and no advance went into. */
 void kvs_chain_unreserve(struct kvs_chain *chain, struct kvs_pool *pool);
 /* 1 when `size` bytes fit at the head without another slab. */
 static inline int kvs_chain_has_room(const struct kvs_chain *chain, uint64_t size)

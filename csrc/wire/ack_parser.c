@@ -1,4 +1,4 @@
-/* ack_parser.c — the push parser of fragment ACKs; what it accepts is told in ack_parser.h.
+/* ack_parser.c — the push parser of fragment ACKs; ack_parser.h says what it accepts.
  *
  * One step function per state takes at least one byte and returns KVS_OK, 1 (a whole ACK) or the error that broke the
  * object. All that is remembered between bytes is in the struct, hence cuts do not matter. Runs of plain bytes are
@@ -172,7 +172,7 @@ static kvs_status end_object(struct kvs_ack_parser *parser)
     return 1;
 }
 
-/* Appends a run to the token; 1 when it is over long. Values that nobody asked for are not kept. */
+/* Appends a run to the token; 1 when it is over long. Values that were not asked for are not kept. */
 static int keep(struct kvs_ack_parser *parser, const uint8_t *run, size_t size)
 {
     if (parser->state != KEY && parser->key == KEY_UNKNOWN) return 0;
