@@ -230,7 +230,7 @@ void ack_poke(struct kvs_stream *stream, uint64_t now_hns)
 {
     int is_due = 0;
     EACH_UPLOAD(stream, upload) {
-        if (upload->resend_hns > now_hns || upload->state == KVS_UPLOAD_DEAD) continue;
+        if (upload->resend_hns > now_hns || !upload_is_live(upload)) continue;
         upload->resend_hns = KVS_TIME_NONE;
         uint64_t at = kvs_hns_max(upload->first, stream->view.fragment_tail);
         uint64_t end = kvs_hns_min(upload->done_next, stream->view.fragment_head);
@@ -250,7 +250,7 @@ static kvs_status apply_bytes(struct kvs_stream *stream, struct upload *upload, 
     struct kvs_ack ack;
     kvs_status applied = 0, first_error = KVS_OK;
     uint32_t at = 0, used = 0;
-    while (at < size && upload->state != KVS_UPLOAD_DEAD) {
+    while (at < size && upload_is_live(upload)) {
         kvs_status status = kvs_ack_parser_next(&upload->parser, bytes + at, size - at, &used, &ack);
         at += used;
         if (status == 1) {
@@ -266,7 +266,7 @@ static kvs_status apply_bytes(struct kvs_stream *stream, struct upload *upload, 
 
 static int is_open(const struct upload *upload)
 {
-    return upload != NULL && upload->state != KVS_UPLOAD_DEAD && upload->state != KVS_UPLOAD_OPENING;
+    return upload != NULL && upload_is_live(upload) && upload->state != KVS_UPLOAD_OPENING;
 }
 
 kvs_status kvs_upload_ack_bytes(struct kvs_stream *stream, uint64_t handle, const uint8_t *bytes, uint32_t size,

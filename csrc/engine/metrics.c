@@ -45,8 +45,7 @@ static void fill(const struct kvs_stream *stream, struct kvs_stream_metrics *out
     out->retention_hns = stream->machine.described_retention_hns;
     out->store_used = stream->chain.held_count * KVS_SLAB_SIZE;
     out->sessions_active = 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++)
-        out->sessions_active += stream->uploads.items[i]->state != KVS_UPLOAD_DEAD;
+    EACH_UPLOAD(stream, upload) out->sessions_active += (uint64_t)upload_is_live(upload);
     out->duration_buffered_hns = kvs_view_duration_from(&stream->view, stream->view.fragment_tail);
     out->newest_hns = newest_of(stream);
     out->shift_hns = times_shift(stream);

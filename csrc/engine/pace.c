@@ -97,9 +97,10 @@ void pace_began(struct kvs_stream *stream, uint64_t now_hns)
 void pace_let_go(struct kvs_stream *stream)
 {
     stream->pace.is_probing = 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        if (stream->uploads.items[i]->is_probe)
-            stream->uploads.items[i]->is_probe = 0, stream->uploads.items[i]->wait_until_hns = 0;
+    EACH_UPLOAD(stream, upload) {
+        if (!upload->is_probe) continue;
+        upload->is_probe = 0;
+        upload->wait_until_hns = 0;
     }
 }
 
@@ -107,7 +108,7 @@ uint64_t pace_next_deadline(const struct kvs_stream *stream)
 {
     uint64_t least = KVS_TIME_NONE;
     EACH_UPLOAD(stream, upload) {
-        if (upload->state == KVS_UPLOAD_DEAD || upload->wait_until_hns == 0 || !upload->is_waiting) continue;
+        if (!upload_is_live(upload) || upload->wait_until_hns == 0 || !upload->is_waiting) continue;
         least = kvs_hns_min(least, upload->wait_until_hns);
     }
     return least;

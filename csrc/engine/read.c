@@ -326,7 +326,7 @@ static enum step read_end(struct reader *reader)
         kvs_mkv_end_tag_write(tag);
         if (upload->has_sent && !upload->has_end && !copy_bytes(reader, tag, sizeof tag)) return STEP_ON;
         int is_due = stream_waits_for_acks(reader->stream) &&
-                   kvs_hns_max(upload->done_next, reader->stream->view.fragment_tail) < upload->sent_next;
+                     kvs_hns_max(upload->done_next, reader->stream->view.fragment_tail) < upload->sent_next;
         upload_move(reader->stream, upload, is_due ? KVS_UPLOAD_EV_END_READ : KVS_UPLOAD_EV_END_READ_DONE);
     }
     return STEP_END;

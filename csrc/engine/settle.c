@@ -6,10 +6,7 @@ static int has_drained(const struct kvs_stream *stream)
 {
     if (!stream->ledger.is_stopped || stream->machine.is_closed || stream->ledger.metrics.frames_buffered != 0)
         return 0;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        if (stream->uploads.items[i]->state != KVS_UPLOAD_DEAD) return 0;
-    }
-    return 1;
+    return !uploads_have_live(stream);
 }
 
 /* A stopped stream does not wait for an upload handle that never sent anything and never will. */

@@ -29,7 +29,7 @@ void stale_note(struct kvs_stream *stream, struct upload *upload, uint64_t now_h
 
 static void check(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns)
 {
-    if (stream->limits.staleness_max_hns == 0 || upload->state == KVS_UPLOAD_DEAD || upload->is_stale ||
+    if (stream->limits.staleness_max_hns == 0 || !upload_is_live(upload) || upload->is_stale ||
         upload->quiet_since_hns == KVS_TIME_NONE)
         return;
     uint64_t quiet = kvs_hns_sub(now_hns, upload->quiet_since_hns);

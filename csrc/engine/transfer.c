@@ -42,7 +42,7 @@ static void note_sent(struct reader *reader)
 static enum kvs_read_state finish(struct reader *reader, enum step step)
 {
     struct upload *upload = reader->upload;
-    if (upload->state == KVS_UPLOAD_FINISHED || upload->state == KVS_UPLOAD_DEAD) {
+    if (upload->state == KVS_UPLOAD_FINISHED || !upload_is_live(upload)) {
         if (upload->state == KVS_UPLOAD_FINISHED && !stream_waits_for_acks(reader->stream))
             kvs_backoff_progress(&reader->stream->machine.session_backoff);
         upload_remove(reader->stream, upload);

@@ -70,7 +70,7 @@ struct unsent unsent_of_stream(const struct kvs_stream *stream)
     struct unsent sum = { 0, 0, 0 };
     struct place at = start_of(view, view->fragment_tail);
     EACH_UPLOAD(stream, upload) {
-        if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound) continue;
+        if (!upload_is_live(upload) || !upload->is_bound) continue;
         struct place reached = place_of(view, upload);
         if (reached.fragment < at.fragment || upload->first >= view->fragment_head) continue;
         add(stream, &at, upload->first, &sum);
@@ -111,7 +111,7 @@ static int is_inside_newest(const struct kvs_stream *stream, const struct upload
 {
     const struct kvs_view *view = &stream->view;
     return upload->at_fragment + 1 == view->fragment_head && upload->part == PART_FRAME && upload->is_bound &&
-           upload->last == KVS_TIME_NONE && upload->state != KVS_UPLOAD_DEAD && !stream->ledger.is_stopped &&
+           upload->last == KVS_TIME_NONE && upload_is_live(upload) && !stream->ledger.is_stopped &&
            stream->ledger.settled_count == 0 && upload->at_fragment >= view->fragment_tail;
 }
 
@@ -131,7 +131,7 @@ struct unsent unsent_of_upload(const struct kvs_stream *stream, const struct upl
     uint64_t to = upload->last == KVS_TIME_NONE ? view->fragment_head
                                                 : kvs_hns_min(upload->last + 1, view->fragment_head);
     struct place at = place_of(view, upload);
-    if (upload->state == KVS_UPLOAD_DEAD) return sum;
+    if (!upload_is_live(upload)) return sum;
     add(stream, &at, to, &sum);
     if (sum.bytes != 0 || upload->is_bound) sum.bytes += header_left(stream, upload, at.fragment);
     sum.bytes += end_tag_left(stream, upload, at.fragment, to);

@@ -24,8 +24,8 @@ int uploads_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *
 {
     const struct kvs_view *view = &stream->view;
     uint64_t at = view->fragment_tail;
-    for (uint32_t i = 0; i <= UPLOADS_MAX; i++) {
-        const struct upload *upload = i < UPLOADS_MAX ? stream->uploads.items[i] : NULL;
+    for (uint32_t i = 0; i <= UPLOADS_MAX; i++) { /* the NULL at the end too: what lies behind all uploads */
+        const struct upload *upload = stream->uploads.items[i];
         if (upload != NULL && !upload_is_live(upload)) continue;
         uint64_t end = upload != NULL && upload->first < view->fragment_head ? upload->first : view->fragment_head;
         while (at < end && ledger_is_settled(kvs_view_fragment(&stream->view, at)->flags)) at++;
@@ -42,47 +42,43 @@ int uploads_gap(const struct kvs_stream *stream, uint64_t *first_out, uint64_t *
 
 void upload_remove(struct kvs_stream *stream, struct upload *upload)
 {
-    uint32_t i = 0;
-    while (i < UPLOADS_MAX && stream->uploads.items[i] != upload) i++;
-    KVS_CHECK(i < UPLOADS_MAX);
-    for (; i + 1 < UPLOADS_MAX; i++) stream->uploads.items[i] = stream->uploads.items[i + 1];
-    stream->uploads.items[UPLOADS_MAX - 1] = NULL;
+    struct upload **at = stream->uploads.items;
+    while (*at != upload) at++;
+    for (; *at != NULL; at++) at[0] = at[1];
     stream_withdraw_data(stream, upload->slot);
     kvs_host_free(stream->host, upload);
 }
 
 int uploads_have_place(const struct kvs_stream *stream)
 {
-    if (stream->uploads.items[UPLOADS_MAX - 1] == NULL) return 1;
-    for (uint32_t i = 0; i < UPLOADS_MAX; i++) {
-        if (!upload_is_live(stream->uploads.items[i])) return 1;
-    }
-    return 0;
+    uint32_t live_count = 0;
+    EACH_UPLOAD(stream, upload) live_count += (uint32_t)upload_is_live(upload);
+    return live_count < UPLOADS_MAX;
 }
 
 /* Dead handles that were never read again make room for new ones. */
 static int make_place(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; stream->uploads.items[UPLOADS_MAX - 1] != NULL && i < UPLOADS_MAX; i++) {
-        if (upload_is_live(stream->uploads.items[i])) continue;
-        upload_remove(stream, stream->uploads.items[i]);
+    if (stream->uploads.items[UPLOADS_MAX - 1] == NULL) return 1;
+    EACH_UPLOAD(stream, upload) {
+        if (upload_is_live(upload)) continue;
+        upload_remove(stream, upload);
         return 1;
     }
-    return stream->uploads.items[UPLOADS_MAX - 1] == NULL;
+    return 0;
 }
 
-static void insert(struct kvs_stream *stream, struct upload *upload)
+static void insert(struct kvs_stream *stream, struct upload *added)
 {
-    uint32_t taken = 0;
-    for (uint32_t j = 0; j < UPLOADS_MAX && stream->uploads.items[j] != NULL; j++)
-        taken |= 1u << stream->uploads.items[j]->slot;
-    while (taken >> upload->slot & 1u) upload->slot++;
-    uint32_t i = UPLOADS_MAX - 1;
-    while (i > 0 && (stream->uploads.items[i - 1] == NULL || stream->uploads.items[i - 1]->first > upload->first)) {
-        stream->uploads.items[i] = stream->uploads.items[i - 1];
-        i--;
+    uint32_t taken = 0, count = 0;
+    EACH_UPLOAD(stream, upload) {
+        taken |= 1u << upload->slot;
+        count++;
     }
-    stream->uploads.items[i] = upload;
+    while (taken >> added->slot & 1u) added->slot++;
+    struct upload **at = &stream->uploads.items[count];
+    for (; at != stream->uploads.items && at[-1]->first > added->first; at--) at[0] = at[-1];
+    *at = added;
 }
 
 static void announce(struct kvs_stream *stream, struct upload *upload)
@@ -110,15 +106,15 @@ static int has_bytes_left(const struct upload *upload)
 /* A session begins after the last byte of those before it was read: the fragments of a stream go out in turn. */
 int upload_is_behind(const struct kvs_stream *stream, const struct upload *upload)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL && stream->uploads.items[i] != upload;
-         i++) {
-        if (has_bytes_left(stream->uploads.items[i])) return !upload->is_bound;
+    EACH_UPLOAD(stream, earlier) {
+        if (earlier == upload) break;
+        if (has_bytes_left(earlier)) return !upload->is_bound;
     }
     return 0;
 }
 
 /* Whether a reader that waits would get something now: bytes, or the end of its session. */
-static int has_news(const struct kvs_stream *stream, const struct upload *upload)
+static int gets_something(const struct kvs_stream *stream, const struct upload *upload)
 {
     if (upload->wait_until_hns != 0) return 0; /* uploads_announce_due does it */
     if (upload->state == KVS_UPLOAD_STREAMING && upload->last == KVS_TIME_NONE &&
@@ -151,9 +147,8 @@ int uploads_follow_puts(const struct kvs_stream *stream)
 
 void uploads_announce_all(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        if (stream->uploads.items[i]->is_waiting && has_news(stream, stream->uploads.items[i]))
-            announce(stream, stream->uploads.items[i]);
+    EACH_UPLOAD(stream, upload) {
+        if (upload->is_waiting && gets_something(stream, upload)) announce(stream, upload);
     }
 }
 
@@ -173,7 +168,7 @@ void upload_move(struct kvs_stream *stream, struct upload *upload, uint32_t even
     if (kvs_fsm_move(&kvs_upload_fsm, &upload->state, event, &act) != KVS_OK) return;
     if (act == KVS_UPLOAD_ACT_NOTIFY) {
         upload->is_waiting = 1;
-        if (has_news(stream, upload)) announce(stream, upload);
+        if (gets_something(stream, upload)) announce(stream, upload);
     }
     if (act == KVS_UPLOAD_ACT_END) {
         end.result = stream->uploads.last_result;
@@ -189,8 +184,8 @@ void upload_abort(struct kvs_stream *stream, struct upload *upload, uint32_t res
 
 void uploads_abort_all(struct kvs_stream *stream, uint32_t result)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        if (upload_is_live(stream->uploads.items[i])) upload_abort(stream, stream->uploads.items[i], result);
+    EACH_UPLOAD(stream, upload) {
+        if (upload_is_live(upload)) upload_abort(stream, upload, result);
     }
 }
 
@@ -298,7 +293,7 @@ struct upload *uploads_opening(const struct kvs_stream *stream)
 int uploads_are_sending(const struct kvs_stream *stream, uint64_t number)
 {
     EACH_UPLOAD(stream, upload) {
-        if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound || upload->at_fragment != number) continue;
+        if (!upload_is_live(upload) || !upload->is_bound || upload->at_fragment != number) continue;
         if (upload->sent_next > number) return 1;
     }
     return 0;
@@ -310,8 +305,7 @@ static uint64_t first_being_sent(const struct kvs_stream *stream)
     uint64_t first = UINT64_MAX;
     EACH_UPLOAD(stream, upload) {
         int is_within = upload->sent_next > upload->at_fragment && upload->at_fragment >= stream->view.fragment_tail;
-        if (is_within && upload->is_bound && upload->state != KVS_UPLOAD_DEAD)
-            first = kvs_hns_min(first, upload->at_fragment);
+        if (is_within && upload->is_bound && upload_is_live(upload)) first = kvs_hns_min(first, upload->at_fragment);
     }
     return first;
 }
@@ -405,7 +399,7 @@ static int has_read_whole(const struct kvs_stream *stream, const struct upload *
 {
     const struct kvs_view *view = &stream->view;
     uint64_t number = upload->at_fragment;
-    if (upload->state == KVS_UPLOAD_DEAD || !upload->is_bound || upload->sent_next <= number) return 0;
+    if (!upload_is_live(upload) || !upload->is_bound || upload->sent_next <= number) return 0;
     if (number < view->fragment_tail || number >= view->fragment_head || upload->part < PART_FRAME) return 0;
     const struct kvs_fragment *fragment = kvs_view_fragment(view, number);
     if (!(fragment->flags & KVS_FRAGMENT_CLOSED) || upload->at_frame < kvs_view_fragment_end(view, number)) return 0;
@@ -417,9 +411,9 @@ static int has_read_whole(const struct kvs_stream *stream, const struct upload *
 void uploads_handed_out(struct kvs_stream *stream)
 {
     if (stream_waits_for_acks(stream)) return;
-    for (uint32_t i = 0; i < UPLOADS_MAX && stream->uploads.items[i] != NULL; i++) {
-        uint64_t number = stream->uploads.items[i]->at_fragment;
-        if (has_read_whole(stream, stream->uploads.items[i])) uploads_done(stream, number, number + 1);
+    EACH_UPLOAD(stream, upload) {
+        uint64_t number = upload->at_fragment;
+        if (has_read_whole(stream, upload)) uploads_done(stream, number, number + 1);
     }
 }
 
@@ -443,5 +437,5 @@ int uploads_have_live(const struct kvs_stream *stream)
 
 void uploads_free(struct kvs_stream *stream)
 {
-    for (uint32_t i = 0; i < UPLOADS_MAX; i++) kvs_host_free(stream->host, stream->uploads.items[i]);
+    EACH_UPLOAD(stream, upload) kvs_host_free(stream->host, upload);
 }

@@ -5,10 +5,9 @@
 
 #include "engine/ledger.h"
 
-/* Each upload of the stream, oldest first; `upload` may be removed if the loop ends with that. */
-#define EACH_UPLOAD(stream, upload)                                                                                    \
-    for (struct upload *const *upload##_at = (stream)->uploads.items, *upload; (upload = *upload##_at) != NULL;        \
-         upload##_at++)
+/* Each upload of the stream, oldest first; it may be removed if the loop ends with that. */
+#define EACH_UPLOAD(stream, each)                                                                                      \
+    for (struct upload *const *each##_at = (stream)->uploads.items, *each; (each = *each##_at) != NULL; each##_at++)
 
 /* ---- uploads.c --------------------------------------------------------------------------------------------------- */
 
