@@ -52,7 +52,19 @@ void package_reset(struct kvs_stream *stream)
     stream->packer.last_cluster_tc = stream->packer.latest_tc = stream->packer.closed_tc = KVS_TIME_NONE;
     stream->packer.last_key_pts_hns = stream->packer.idle_since_hns = KVS_TIME_NONE;
     stream->packer.is_unusual = is_unusual;
-    stream->packer.skip_until_key = 1;
+    stream->packer.edge = EDGE_BROKEN;
+}
+
+/* ---- where the next frame stands --------------------------------------------------------------------------------- */
+
+void package_move(struct kvs_stream *stream, enum edge_event event)
+{
+    static const uint8_t TABLE[EDGE_COUNT][EDGE_EV_COUNT] = {
+        [EDGE_INSIDE] = { [EDGE_EV_OPENED] = EDGE_INSIDE, [EDGE_EV_ENDED] = EDGE_ENDED, [EDGE_EV_LOST] = EDGE_BROKEN },
+        [EDGE_BROKEN] = { [EDGE_EV_OPENED] = EDGE_INSIDE, [EDGE_EV_ENDED] = EDGE_ENDED, [EDGE_EV_LOST] = EDGE_BROKEN },
+        [EDGE_ENDED] = { [EDGE_EV_OPENED] = EDGE_INSIDE, [EDGE_EV_ENDED] = EDGE_ENDED, [EDGE_EV_LOST] = EDGE_ENDED },
+    };
+    stream->packer.edge = TABLE[stream->packer.edge][event];
 }
 
 /* ---- tags and cluster header ------------------------------------------------------------------------------------- */
@@ -101,7 +113,7 @@ static void report_track(struct kvs_stream *stream, uint32_t track, int is_silen
 /* A fragment that was ended before frames of other tracks had to be there says nothing of who is silent. */
 static int was_ended_early(const struct kvs_stream *stream)
 {
-    return stream->packer.is_ended &&
+    return stream->packer.edge == EDGE_ENDED &&
            stream->view.end_hns < kvs_hns_add(stream->packer.last_key_pts_hns, stream->order.window_hns);
 }
 
@@ -203,7 +215,8 @@ static void open_fragment(struct kvs_stream *stream, const struct kvs_held *held
         stream->packer.latest_tc = KVS_TIME_NONE;
     stream->packer.packaged_format = fragment.format;
     stream->packer.packaged_content = formats_find(stream, fragment.format)->content;
-    stream->packer.starts_session = stream->packer.is_ended = stream->packer.skip_until_key = 0;
+    stream->packer.starts_session = 0;
+    package_move(stream, EDGE_EV_OPENED);
     stream->packer.last_cluster_tc = plan->cluster_tc;
     stream->packer.closed_tc = stream->packer.latest_tc; /* of its session it may be the first */
     stream->packer.last_key_pts_hns = stream->order.first_pts_hns = held->frame.pts_hns;
@@ -308,7 +321,7 @@ static void write_block(struct kvs_stream *stream, const struct kvs_held *held, 
 
 static int is_skipped(const struct kvs_stream *stream, const struct kvs_held *held)
 {
-    return stream->packer.skip_until_key && !(held->flags & KVS_FRAME_KEY);
+    return stream->packer.edge != EDGE_INSIDE && !(held->flags & KVS_FRAME_KEY);
 }
 
 static inline kvs_status package_frame(struct kvs_stream *stream, const struct kvs_held *held,
@@ -418,7 +431,7 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
     if (!(stream->mode.flags & KVS_KEY_FRAME_FRAGMENTS)) return KVS_E_EOFR_NEEDS_KEY_FRAGMENTS;
     if (stream->order.mode == KVS_ORDER_DTS || stream->order.mode == KVS_ORDER_PTS) return KVS_E_EOFR_ORDER_MODE;
     flush_held(stream, now_hns);
-    if (stream->packer.is_ended) return KVS_E_DOUBLE_EOFR;
+    if (stream->packer.edge == EDGE_ENDED) return KVS_E_DOUBLE_EOFR;
     if (!has_open_fragment(stream)) return KVS_E_NO_FRAGMENT;
     if (write_trailer(stream, now_hns) !=
         KVS_OK) { /* no room even for the tag: the session ends, and its end says the same */
@@ -426,7 +439,7 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
         (void)kvs_generator_end_fragment(&stream->generator);
         uploads_limit(stream, stream->view.fragment_head - 1);
     }
-    stream->packer.is_ended = stream->packer.skip_until_key = 1;
+    package_move(stream, EDGE_EV_ENDED);
     stream->order.is_started = 0;
     stream->packer.force_key = stream->order.mode == KVS_ORDER_DTS_EOFR;
     stream->packer.idle_since_hns = KVS_TIME_NONE;
@@ -455,7 +468,7 @@ static int waits_for_room(const struct kvs_stream *stream)
 
 static uint64_t idle_deadline(const struct kvs_stream *stream)
 {
-    if (stream->limits.eofr_idle_hns == 0 || stream->ledger.is_stopped || stream->packer.is_ended ||
+    if (stream->limits.eofr_idle_hns == 0 || stream->ledger.is_stopped || stream->packer.edge == EDGE_ENDED ||
         waits_for_room(stream))
         return KVS_TIME_NONE;
     if (kvs_view_is_empty(&stream->view)) return KVS_TIME_NONE;

@@ -9,6 +9,7 @@
 
 void package_init(struct kvs_stream *stream, const struct kvs_stream_config *config); /* the limits are set */
 void package_reset(struct kvs_stream *stream);                                        /* nothing is held any more */
+void package_move(struct kvs_stream *stream, enum edge_event event);
 void put_reset(struct kvs_stream *stream);
 /* Under writer and stream lock. */
 void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns);

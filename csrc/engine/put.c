@@ -36,7 +36,7 @@ static void set_key(struct kvs_stream *stream, struct put *put)
 {
     if ((stream->mode.flags & KVS_SPARSE_KEYS) && stream_is_lead(stream, put->held.track)) {
         uint64_t last = stream->packer.last_key_pts_hns;
-        int is_due = stream->packer.skip_until_key || put->is_new_session || last == KVS_TIME_NONE ||
+        int is_due = stream->packer.edge != EDGE_INSIDE || put->is_new_session || last == KVS_TIME_NONE ||
                      put->held.frame.pts_hns >= kvs_hns_add(last, SPARSE_KEY_GAP_HNS);
         if (put->held.frame.pts_hns < put->track->times.newest_hns && put->track->times.is_seen && !put->times.is_back)
             is_due = 0; /* none after a key frame lies before it */
@@ -85,7 +85,7 @@ static int begins_fragment(const struct kvs_stream *stream, const struct put *pu
     uint64_t least_hns = stream->generator.config.cluster_duration_hns;
     if (!put->opens || !stream_is_lead(stream, put->held.track)) return 0;
     if (least_hns == 0 || stream->opening.opened_pts_hns == KVS_TIME_NONE) return 1;
-    if (put->is_new_session || stream->packer.starts_session || stream->packer.is_ended) return 1;
+    if (put->is_new_session || stream->packer.starts_session || stream->packer.edge == EDGE_ENDED) return 1;
     if (must_open(stream, put, stream->opening.content)) return 1;
     return put->held.frame.pts_hns >= kvs_hns_add(stream->opening.pts_hns, least_hns);
 }
@@ -114,7 +114,7 @@ static int is_skipped(const struct kvs_stream *stream, const struct put *put)
     if (is_key(put)) return 0;
     if (put->is_new_session && is_lead) return 1; /* a session begins with a key frame */
     if (stream->packer.skip_arrivals && is_lead) return 1;
-    if (!stream->packer.skip_until_key) return 0;
+    if (stream->packer.edge == EDGE_INSIDE) return 0;
     if (stream->order.mode == KVS_ORDER_NONE) return 1;
     return stream->order.mode == KVS_ORDER_CUT && is_lead && kvs_order_count(&stream->order) == 0;
 }
@@ -377,7 +377,7 @@ static void end_what_fills_the_store(struct kvs_stream *stream, uint64_t now_hns
 static void skip_what_follows(struct kvs_stream *stream)
 {
     if (stream->order.mode == KVS_ORDER_CUT) stream->packer.skip_arrivals = 1;
-    else stream->packer.skip_until_key = 1;
+    else package_move(stream, EDGE_EV_LOST);
 }
 
 /* Sets are taken also from a frame that is refused for another reason: when it is put again they are known. */

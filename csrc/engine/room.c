@@ -101,7 +101,7 @@ void room_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t rea
 {
     uint32_t event = uploads_drop_fragment(stream, number, reason);
     if (event & LEDGER_WAS_OPEN) {
-        stream->packer.skip_until_key = 1;
+        package_move(stream, EDGE_EV_LOST);
         stream->order.is_started = 0;
         kvs_generator_reset(&stream->generator);
     }

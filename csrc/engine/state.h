@@ -205,6 +205,15 @@ struct opening {
     uint32_t content; /* struct format's, of that frame */
 };
 
+/* Where the next frame stands. Everywhere but INSIDE it is skipped unless it opens a fragment. */
+enum edge {
+    EDGE_INSIDE, /* behind the frames of the open fragment, which it can continue */
+    EDGE_BROKEN, /* what it could continue was dropped, or there is none yet */
+    EDGE_ENDED,  /* an end of fragment was put last */
+    EDGE_COUNT
+};
+enum edge_event { EDGE_EV_OPENED, EDGE_EV_ENDED, EDGE_EV_LOST /* a frame or the open fragment */, EDGE_EV_COUNT };
+
 /* package.c */
 struct packer {
     uint64_t last_cluster_tc;      /* of the newest fragment; KVS_TIME_NONE before */
@@ -215,23 +224,23 @@ struct packer {
     uint32_t packaged_content; /* struct format's, of the newest fragment */
     union {                    /* any of them: the next frame is looked at from all sides (put.c) */
         struct {
-            uint8_t is_unusual; /* as it was opened: frames are ordered, keys made here, times the clock's */
-            uint8_t starts_session, skip_until_key;
-            uint8_t force_key;     /* DTS_EOFR: whatever frame follows an end of fragment opens the next one */
-            uint8_t skip_arrivals; /* CUT: a frame of the lead was dropped on arrival; its successors need it */
-            uint8_t was_refused;   /* the last put found no room */
-            uint8_t is_shifted;    /* something is added to the times of a track */
+            uint8_t is_unusual;     /* as it was opened: frames are ordered, keys made here, times the clock's */
+            uint8_t edge;           /* enum edge */
+            uint8_t starts_session; /* the next fragment must be the first of its session */
+            uint8_t force_key;      /* DTS_EOFR: whatever frame follows an end of fragment opens the next one */
+            uint8_t skip_arrivals;  /* CUT: a frame of the lead was dropped on arrival; its successors need it */
+            uint8_t was_refused;    /* the last put found no room */
+            uint8_t is_shifted;     /* something is added to the times of a track */
         };
         uint64_t unusual;
     };
-    uint8_t is_ended;    /* the last item was an end of fragment */
     uint8_t is_stopping; /* what is held leaves, and nothing follows it */
 };
 
 /* pressure.c: which warnings are on. */
 struct pressure {
-    uint64_t checked_slabs; /* held when the store's was last looked at; its limit never changes */
-    uint8_t store, buffer, latency;
+    uint64_t checked_slabs;                  /* held when the store's was last looked at; its limit never changes */
+    uint8_t is_on[KVS_PRESSURE_LATENCY + 1]; /* by enum kvs_pressure */
 };
 
 /* machine.c: the stream's life as the service sees it. */

@@ -15,7 +15,7 @@ static const struct track_times *times_of(const struct kvs_stream *stream, uint3
 static int is_parting_key(const struct kvs_stream *stream, uint32_t track, uint32_t frame_flags)
 {
     int is_lead = stream_is_lead(stream, track);
-    if (is_lead && (stream->mode.flags & KVS_SPARSE_KEYS) != 0) return stream->packer.skip_until_key;
+    if (is_lead && (stream->mode.flags & KVS_SPARSE_KEYS) != 0) return stream->packer.edge != EDGE_INSIDE;
     if ((frame_flags & KVS_FRAME_KEY) == 0) return 0;
     if (is_lead) return 1;
     return stream->tracks[track].type == KVS_TRACK_VIDEO;

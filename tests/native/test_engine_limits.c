@@ -486,7 +486,7 @@ static void test_deadlines_in_order(void)
         due = kvs_client_next_deadline(s.client);
     }
     CHECK(pokes >= 600 && pokes <= 667);
-    for (uint32_t i = 1; i < 1000; i += 3) CHECK_EQ(streams[i]->packer.is_ended, 1);
+    for (uint32_t i = 1; i < 1000; i += 3) CHECK_EQ(streams[i]->packer.edge, EDGE_ENDED);
     service_down(&s);
     free(streams);
 }
