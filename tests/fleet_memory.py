@@ -138,7 +138,8 @@ class MemoryTx:
     def has_leases(self):
         return bool(self.tables.leases)
 
-    def claim(self, jobs, columns, leases, records):
+    def claim(self, jobs, columns, leases, records, seen):
+        self.saw_handler(seen)
         self.save(jobs, columns)
         self.append_log(records)
         for lease in leases:

@@ -318,9 +318,14 @@ class Tx(Protocol):
         """Store these columns of jobs that were locked."""
 
     def claim(
-        self, jobs: Sequence[JobRow], columns: tuple[str, ...], leases: Sequence[Lease], records: Sequence[LogRecord]
+        self,
+        jobs: Sequence[JobRow],
+        columns: tuple[str, ...],
+        leases: Sequence[Lease],
+        records: Sequence[LogRecord],
+        seen: HandlerRow,
     ) -> None:
-        """Store these columns of jobs that were locked, new leases with their writers, and log records.
+        """Store these columns of jobs that were locked, new leases with their writers, log records, and ``seen``.
 
         No stream of the leases may have a lease.
         """

@@ -88,7 +88,7 @@ def poll(
         ConflictError: ``superseded``, ``name_in_use``.
     """
     check_handler(handler)
-    ask = check_body(POLL_FIELDS, body)
+    ask = check_body(POLL_FIELDS, body, is_open=True)
     guard_leases(tx)
     row = tx.handler_locked(handler)
     is_newer = _admit(tx, row, ask, labels)
@@ -103,10 +103,11 @@ def poll(
             _release_dropped(tx, row, carried | set(mine))
     is_current = is_newer or ask["seq"] is None or ask["seq"] == row.seq
     free = min(ask["free"], row.slots - len(held)) if is_current and not is_held_back else 0
+    row.free = max(0, row.slots - len(mine) - len(given))
     if row.state == HandlerState.READY and free > 0:
         given += _claim(tx, row, free, held)
-    row.free = max(0, row.slots - len(mine) - len(given))
-    tx.saw_handler(row)
+    else:
+        tx.saw_handler(row)
     return {
         "jobs": [_hand_out(job) for job in given],
         "stop": [job_id for job_id, epoch in sorted(carried or ()) if (job_id, epoch) not in mine],
@@ -128,7 +129,7 @@ def feedback(tx: Tx, handler: str, body: Any) -> dict[str, Any]:
         ConflictError: ``superseded``.
     """
     check_handler(handler)
-    ask = check_body(FEEDBACK_FIELDS, body)
+    ask = check_body(FEEDBACK_FIELDS, body, is_open=True)
     incarnation, reports = ask["incarnation"], ask["reports"]
     row, known = tx.heard(handler, {report["id"] for report in reports if "\x00" not in report["id"]})
     guard_leases(tx)
@@ -386,7 +387,8 @@ def _start(tx: Tx, row: HandlerRow, jobs: list[JobRow]) -> list[JobRow]:
         autorestart.claimed(job, tx.now)
     end = until(tx)
     leases = [Lease(job.key, job.id, job.epoch, row.id, row.incarnation, end) for job in jobs]
-    tx.claim(jobs, CLAIMED, leases, records)
+    row.free = max(0, row.free - len(jobs))
+    tx.claim(jobs, CLAIMED, leases, records, row)
     return jobs
 
 

@@ -12,7 +12,7 @@ from kvspic.fleet.records import HandlerRow, Lease, StreamKey
 from kvspic.fleet.schema import HANDLERS, LEASES, PRESENCE, VOLATILE, WRITERS
 from kvspic.fleet.store_base import IS_LEASE, SqlBase, chunks
 
-__all__ = ["WRITER", "SqlLeases", "lease_rows"]
+__all__ = ["WRITER", "SqlLeases", "lease_rows", "presence_row"]
 
 _KEY = (LEASES.c.endpoint, LEASES.c.region, LEASES.c.stream)
 _SENTINEL = {"endpoint": "", "region": "", "stream": "", "job_id": "", "handler": "", "incarnation": "", "epoch": 0}
@@ -23,6 +23,11 @@ def lease_rows(leases: Sequence[Lease]) -> list[dict[str, Any]]:
     """Return leases as rows of the table."""
     names = (*WRITER[3:], "until")
     return [{**lease.key._asdict(), **{name: getattr(lease, name) for name in names}} for lease in leases]
+
+
+def presence_row(row: HandlerRow) -> dict[str, Any]:
+    """Return what is written of a handler all the time, as a row of its table."""
+    return {"id": row.id, "seen": row.seen, "seq": row.seq, "free": row.free}
 
 
 class SqlLeases(SqlBase):
@@ -77,7 +82,7 @@ class SqlLeases(SqlBase):
 
     def saw_handler(self, row: HandlerRow) -> None:
         """See Tx."""
-        self._upsert(PRESENCE, [{"id": row.id, "seen": row.seen, "seq": row.seq, "free": row.free}], ("id",))
+        self._upsert(PRESENCE, [presence_row(row)], ("id",))
 
     def renew_all(self, until: int) -> None:
         """See Tx."""

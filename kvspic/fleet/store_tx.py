@@ -57,7 +57,7 @@ from kvspic.fleet.schema import (
     WRITERS,
 )
 from kvspic.fleet.store_base import BEGIN_POSTGRES, BEGIN_SQLITE, chunks, given_rows, insert_given, upsert_given
-from kvspic.fleet.store_leases import WRITER, SqlLeases, lease_rows
+from kvspic.fleet.store_leases import WRITER, SqlLeases, lease_rows, presence_row
 from kvspic.fleet.store_log import INSERT_LOG, SqlLog, log_rows
 
 __all__ = ["SqlTx"]
@@ -159,14 +159,21 @@ class SqlTx(SqlLog, SqlLeases):
                 self._connection.execute(_update_of(columns), plain)
 
     def claim(
-        self, jobs: Sequence[JobRow], columns: tuple[str, ...], leases: Sequence[Lease], records: Sequence[LogRecord]
+        self,
+        jobs: Sequence[JobRow],
+        columns: tuple[str, ...],
+        leases: Sequence[Lease],
+        records: Sequence[LogRecord],
+        seen: HandlerRow,
     ) -> None:
         """See Tx."""
-        if not jobs:
-            return
         granted = lease_rows(leases)
-        if self._is_postgres:
-            self._execute(_claim(columns), given=_columns_of(jobs, columns), leases=granted, log=log_rows(records))
+        if jobs and self._is_postgres:
+            given, presence = _columns_of(jobs, columns), [presence_row(seen)]
+            self._execute(_claim(columns), given=given, leases=granted, log=log_rows(records), seen=presence)
+            return
+        self.saw_handler(seen)
+        if not jobs:
             return
         self._insert(LEASES, granted)
         self._upsert(WRITERS, [{name: row[name] for name in WRITER} for row in granted], WRITER[:3])
@@ -196,7 +203,8 @@ class SqlTx(SqlLog, SqlLeases):
 
     def others(self, handler: str, seen_after: int) -> Others:
         """See Tx."""
-        row = self._connection.execute(_OTHERS, {"handler": handler, "seen_after": seen_after}).one()
+        statement = _OTHERS_BEFORE_A_CLAIM if self._is_postgres else _OTHERS
+        row = self._connection.execute(statement, {"handler": handler, "seen_after": seen_after}).one()
         return Others(int(row[0] or 0), int(row[1] or 0))
 
     def held(self, handler: str) -> list[Held]:
@@ -219,8 +227,6 @@ class SqlTx(SqlLog, SqlLeases):
         }
         if which.avoid_handler is not None:
             values["avoid_handler"] = which.avoid_handler
-        if self._is_postgres:
-            self._connection.execute(_FOLLOW_INDEX)
         query = _queue(self._is_postgres, which.avoid_handler is not None)
         return [_job(row) for row in self._connection.execute(query, values)]
 
@@ -334,7 +340,7 @@ _HELD = (
     .where(_IN_PROGRESS, JOBS.c.handler == bindparam("handler"))
     .order_by(JOBS.c.number)
 )
-_FOLLOW_INDEX = text("SET LOCAL enable_sort = off")
+_FOLLOW_INDEX = func.set_config("enable_sort", "off", True)
 """Until the transaction ends. Of jobs that became pending just now the planner has no statistics: it would read and
 sort all of them for a claim of a few, where the index has the order of the queue."""
 _NO_LEASE = ~exists(
@@ -382,6 +388,7 @@ _OTHERS = (
         PRESENCE.c.seen > bindparam("seen_after"),
     )
 )
+_OTHERS_BEFORE_A_CLAIM = _OTHERS.add_columns(_FOLLOW_INDEX)
 
 
 @lru_cache(maxsize=64)
@@ -406,7 +413,9 @@ def _claim(columns: tuple[str, ...]) -> str:
     """All that a claim writes as one statement, because the lock of the handout rate is held meanwhile."""
     granted = insert_given(LEASES, tuple(column.name for column in LEASES.columns), "leases")
     writers = upsert_given(WRITERS, WRITER[:3], "leases")
-    return f"WITH jobs AS ({_update_given(columns)}), leases AS ({granted}), writers AS ({writers}) {INSERT_LOG}"
+    seen = upsert_given(PRESENCE, ("id",), "seen")
+    written = {"jobs": _update_given(columns), "leases": granted, "writers": writers, "seen": seen}
+    return f"WITH {', '.join(f'{name} AS ({statement})' for name, statement in written.items())} {INSERT_LOG}"
 
 
 def _literals(row: HandlerRow) -> list[Any]:

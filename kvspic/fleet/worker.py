@@ -46,6 +46,7 @@ __all__ = ["EXIT_DENIED", "EXIT_OK", "EXIT_SUPERSEDED", "Worker", "WorkerSetting
 logger = logging.getLogger("kvspic.fleet")
 
 EXIT_OK, EXIT_SUPERSEDED, EXIT_DENIED = 0, 4, 5
+UNREADABLE = (400, 404, 405, 422)  # of HTTP: the server does not know this call, or a field of it
 SLOTS_MAX = 10_000
 REPORTS_MAX = 1000  # of one request
 WAIT_S = 20.0  # of a long poll, at most
@@ -150,6 +151,7 @@ class Worker:
         self._seq = 0
         self._polling: asyncio.Task[None] | None = None
         self._complained_s = -math.inf
+        self._was_answered = False  # then another server of the list may be of another version: it is tried again
         self._exit: asyncio.Future[int] | None = None
         self._report_bell, self._tick_bell, self._poll_bell = Bell(), Bell(), Bell()
 
@@ -276,6 +278,7 @@ class Worker:
 
     def _learn(self, answer: Mapping[str, Any]) -> None:
         """The periods that the server wants now."""
+        self._was_answered = True
         self._lease_s = float(answer.get("lease_s") or self._lease_s)
         self._period_s = float(answer.get("feedback_s") or feedback_s(self._lease_s))
 
@@ -336,6 +339,10 @@ class Worker:
         elif error.name == "superseded":
             logger.error("Another worker has the name %s now; this one ends.", self.name)
             self._end(EXIT_SUPERSEDED)
+        elif error.status in UNREADABLE and not self._was_answered:
+            text = "%s cannot work for this server (%s): install the same version of kvspic on both."
+            logger.error(text, self.name, error)
+            self._end(EXIT_DENIED)
         else:
             self._complain(error)
         await asyncio.sleep(PAUSE_MIN_S)

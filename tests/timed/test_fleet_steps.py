@@ -15,11 +15,13 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("aiohttp")
+import postgres
 from unit.fleet.rest import Wire
 
 from kvspic.fleet import service
+from kvspic.fleet.service_upkeep import MASTER_MS
 from kvspic.fleet.store import open_store
-from kvspic.fleet.tasks import TEST_EPOCH_MS
+from kvspic.fleet.tasks import MASTER_S, TEST_EPOCH_MS
 
 pytestmark = pytest.mark.timed
 
@@ -53,6 +55,8 @@ class Server:
 
     def __init__(self, store):
         self.store, self.now_s = store, 0.0
+        # A new server waits for a whole lease; over a shared store it begins only when the master has been silent.
+        self.silence_s = LEASE_S + (0 if store.startswith("sqlite") else MASTER_MS / 1000 + MASTER_S)
         self.start()
 
     def start(self):
@@ -216,13 +220,26 @@ class Model:
         self.server.start()
         self.look(may_be)
         for job in self.jobs.values():
-            job.heard_s = (self.server.now_s, self.server.now_s + LEASE_S)  # the new server waits for a whole lease
+            job.heard_s = (self.server.now_s, self.server.now_s + self.server.silence_s)
 
 
-def test_ss_46_statuses_and_logs_after_steps_and_kills(tmp_path):
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'fleet.db'}"
+        return
+    pytest.importorskip("psycopg")
+    if postgres.programs() is None:
+        pytest.skip(postgres.MISSING)
+    with postgres.cluster() as cluster:
+        yield cluster.url("fleet")
+
+
+def test_ss_46_statuses_and_logs_after_steps_and_kills(store):
     seed = random.randrange(2**32)
     print("seed", seed)
-    server = Server(f"sqlite:///{tmp_path / 'fleet.db'}")
+    server = Server(store)
     with contextlib.closing(server):
         server.wire("PUT", "/v1/settings", {"spread_s": 0, "handout_rate": 1000, "restart_rate": 1000})
         model = Model(server, seed)

@@ -4,7 +4,7 @@ The rules are those of docs/fleet.md: what is not released, or ended by the swee
 """
 
 import pytest
-from fleet_rig import RTSP
+from fleet_rig import LEASE_S, RTSP
 
 from kvspic.fleet import service
 from kvspic.fleet.errors import ConflictError, NotFoundError
@@ -48,6 +48,43 @@ def test_two_machines_with_one_name(rig):
     assert refused.value.name == "name_in_use"
     rig.to(30)
     assert rig.poll("h1", incarnation="second", host="machine-2")["jobs"] != []
+
+
+def test_a_worker_of_an_older_or_a_newer_version_is_understood(rig):
+    """An older one sends the required fields only; what a newer one adds is ignored, in polls and in reports."""
+    job = rig.create("a")
+    old = {"incarnation": "i1", "slots": 1, "free": 1, "labels": []}
+    rig.clock_ms += 4000
+    (given,) = rig.call(service.poll, "old", old)["jobs"]
+    feedback = {"incarnation": "i1", "reports": [{"id": job, "epoch": given["epoch"], "status": "handback"}]}
+    assert rig.call(service.feedback, "old", feedback)["verdicts"][0]["accepted"]
+    rig.clock_ms += 4000
+    new = {**old, "version": "9.0.0", "seq": 1, "host": "m", "carried": [], "planet": "Mars"}
+    (given,) = rig.call(service.poll, "new", new)["jobs"]
+    report = {"id": job, "epoch": given["epoch"], "status": "in_progress", "stats": {"mood": "good"}, "planet": "Mars"}
+    answer = rig.call(service.feedback, "new", {"incarnation": "i1", "reports": [report], "planet": "Mars"})
+    assert answer["verdicts"][0]["verdict"] == "continue"
+    assert [one["version"] for one in rig.call(service.list_handlers)["handlers"]] == ["9.0.0", ""]
+
+
+@pytest.mark.parametrize("wrong_ms", [0, 4_102_444_800_000])
+def test_a_server_whose_wall_clock_is_wrong_hands_out_and_loses_as_one_whose_clock_is_right(rig, wrong_ms):
+    """In 1970 or 2100: neither side's calls hold a time of day, only lengths of time."""
+    rig.clock_ms = wrong_ms
+    rig.begin()
+    job = claimed(rig)
+
+    def silent_for(seconds):
+        for _ in range(seconds):
+            rig.clock_ms += 1000
+            rig.sweep()
+
+    silent_for(LEASE_S - 1)
+    assert rig.status(job) == "in_progress"
+    silent_for(6)
+    assert rig.status(job) == "pending"
+    assert rig.claim("h2") == ["a"]
+    assert rig.faults() == []
 
 
 def test_an_answer_that_was_lost_is_given_again(rig):

@@ -3,6 +3,7 @@ until it ends, and it obeys whatever a server says, or does not say."""
 
 import asyncio
 import shutil
+import time
 
 import pytest
 
@@ -136,6 +137,68 @@ def test_a_worker_that_is_not_wanted_ends_with_a_code(tmp_path, answer, code):
             await on.persisted("cam")
             on.server.answer = answer
             assert await asyncio.wait_for(on.task, 20) == code
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (400, {"error": "bad_field", "field": "carried", "message": "carried: is not a field here"}),
+        (404, {"error": "not_found", "message": "There is no such path; /v1/openapi.json has the calls."}),
+    ],
+)
+def test_a_server_of_another_version_that_does_not_know_the_call_ends_the_worker_with_a_sentence(
+    tmp_path, caplog, answer
+):
+    async def play():
+        async with stage(tmp_path) as on:
+            on.server.answer = answer
+            on.run()
+            assert await asyncio.wait_for(on.task, 20) == 5
+
+    asyncio.run(play())
+    assert "install the same version of kvspic on both." in caplog.text
+
+
+def test_while_servers_are_upgraded_a_worker_that_carries_cameras_goes_on(tmp_path, caplog):
+    async def play():
+        async with stage(tmp_path) as on:
+            on.server.add("cam", ENDLESS)
+            on.run()
+            await on.persisted("cam")
+            on.server.answer = (404, {"error": "not_found", "message": "There is no such path."})
+            count = len(on.server.requests)
+            await on.server.until(lambda: len(on.server.requests) > count + 3)
+            assert not on.task.done()
+            on.server.answer = None
+            done = on.server.jobs["job1"]["stats"]["frames_done"]
+            await on.persisted("cam", done + 1)
+            assert on.server.jobs["job1"]["epoch"] == 1
+            assert await on.stop() == 0
+
+    asyncio.run(play())
+    assert "it is tried again" in caplog.text
+
+
+@pytest.mark.parametrize("step_s", [86_400, -86_400])
+def test_a_worker_whose_wall_clock_is_a_day_off_keeps_its_leases(tmp_path, monkeypatch, step_s):
+    """Leases are counted on a clock that cannot be set: the same epoch goes on, and nothing is suspended."""
+    wall_s, wall_ns = time.time, time.time_ns
+
+    async def play():
+        async with stage(tmp_path, lease_s=2.0) as on:
+            on.server.add("cam", ENDLESS)
+            on.run()
+            await on.persisted("cam")
+            monkeypatch.setattr(time, "time", lambda: wall_s() + step_s)
+            monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + step_s * 10**9)
+            done = on.server.jobs["job1"]["stats"]["frames_done"]
+            await on.persisted("cam", done + 30)  # more than a lease of frames
+            assert on.worker.holding.held["job1", 1].phase is Phase.CARRIED
+            assert on.server.jobs["job1"]["epoch"] == 1
+            monkeypatch.undo()
+            assert await on.stop() == 0
 
     asyncio.run(play())
 
