@@ -21,6 +21,7 @@ __all__ = [
     "as_json",
     "client_options",
     "health",
+    "is_in_trouble",
     "json_option",
     "partly",
     "print_table",
@@ -125,6 +126,11 @@ def since(moment: datetime | None, now: datetime | None = None) -> str:
     return f"{int(seconds // 86_400)} days"
 
 
+def is_in_trouble(job: Job) -> bool:
+    """Return whether a camera is carried, and its worker says that no pictures arrive now."""
+    return job.status == "in_progress" and (job.stats or {}).get("health") is False
+
+
 def health(job: Job) -> str:
     """Return in words what a reader must know about a job besides its status."""
     if job.error:
@@ -133,6 +139,8 @@ def health(job: Job) -> str:
     if job.status != "in_progress" or not stats:
         return ""
     words = [str(stats[name]) for name in ("source", "reason") if stats.get(name)]
+    if len(words) == 2 and words[0] == "ok":  # the source is; what follows is wrong
+        del words[0]
     if isinstance(stats.get("fps"), (int, float)):
         words.append(f"{stats['fps']:g} fps")
     if isinstance(stats.get("kbps"), (int, float)):

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kvspic.commands.fleet_client import as_json, client_options, health, json_option, since
+from kvspic.commands.fleet_client import as_json, client_options, health, is_in_trouble, json_option, since
 from kvspic.commands.options import stdout
 from kvspic.fleet.calls import HandlerInfo, Job
 from kvspic.fleet.client import FleetClient
@@ -24,6 +24,7 @@ __all__ = ["top"]
 
 ORDER = ("failure", "pending", "in_progress", "pause", "cancel", "done")
 COLORS = {"failure": "red", "pending": "yellow", "in_progress": "green"}
+TROUBLE = "yellow"  # carried, and no pictures arrive: never green
 WORKERS = 20
 NAME_WIDTH = 32
 
@@ -68,7 +69,7 @@ def picture(seen: Look, now: datetime) -> RenderableType:
     cameras.add_column("STATE", overflow="ellipsis")  # the one that may become narrower
     for job, row in zip(seen.jobs, rows):
         state = Text(" ".join(health(job).split()), no_wrap=True, overflow="ellipsis")
-        cameras.add_row(*map(Text, row), state, style=COLORS.get(job.status, ""))
+        cameras.add_row(*map(Text, row), state, style=TROUBLE if is_in_trouble(job) else COLORS.get(job.status, ""))
     return Group(line, Text(), workers, Text(), cameras)
 
 

@@ -1,5 +1,6 @@
 """Eight processes that take jobs from one database at the same time. Goal: each job is handed out once."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -43,6 +44,14 @@ print(json.dumps(claimed))
 """
 
 
+def claimer(stack, url, handler):
+    """A process that begins to claim at a line of its input; it ends with the stack, however that ends."""
+    command = [sys.executable, "-c", CLAIM, url, handler]
+    process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    stack.callback(process.kill)
+    return process
+
+
 def test_eight_processes_take_each_job_once():
     with postgres.cluster() as cluster:
         url = cluster.url("fleet")
@@ -50,17 +59,12 @@ def test_eight_processes_take_each_job_once():
         store.run(service.put_settings, {"handout_rate": 100_000, "handout_burst": 100_000, "spread_s": 0})
         bodies = [{"name": f"cam-{number}", "source": RTSP} for number in range(JOBS)]
         store.run(service.apply_jobs, {"jobs": bodies})
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", CLAIM, url, f"h{number}"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )
-            for number in range(PROCESSES)
-        ]  # fmt: skip
-        for process in processes:
-            process.stdin.write("\n")
-            process.stdin.flush()
-        claimed = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+        with contextlib.ExitStack() as stack:
+            processes = [claimer(stack, url, f"h{number}") for number in range(PROCESSES)]
+            for process in processes:
+                process.stdin.write("\n")
+                process.stdin.flush()
+            claimed = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
         every = [pair for part in claimed for pair in part]
         assert len(every) == JOBS == len({job for job, _ in every})
         assert {epoch for _, epoch in every} == {1}

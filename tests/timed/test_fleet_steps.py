@@ -62,13 +62,16 @@ class Server:
     def start(self):
         command = [sys.executable, "-c", SERVER, self.store, str(TEST_EPOCH_MS + round(self.now_s * 1000))]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.wire = Wire(self._process.stdout.readline().strip(), timeout=120)
+        url = self._process.stdout.readline().strip()
+        if not url:
+            self._process.communicate()  # it has ended by itself
+            raise AssertionError("the server did not begin")
+        self.wire = Wire(url, timeout=120)
 
     def close(self):
         """Kill it."""
         self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
+        self._process.communicate()
         self.wire.__exit__()
 
     def faults(self):

@@ -62,7 +62,7 @@ export function jobView({ view, failed, head }, id) {
   function update() {
     document.title = `kvspic fleet: ${job.name}`;
     write(title, job.name);
-    writeStatus(badge, job.status);
+    writeStatus(badge, job.status, job.stats);
     actions.enable(true);
     write(state, stateWords(job));
     state.classList.toggle("bad", Boolean(job.error));

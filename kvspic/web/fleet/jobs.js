@@ -109,7 +109,7 @@ export function jobsView({ view, failed, head }) {
     row.job = job;
     row.querySelector("input").checked = chosen.has(job.id);
     write(row.querySelector("a"), job.name);
-    writeStatus(row.querySelector(".badge"), job.status);
+    writeStatus(row.querySelector(".badge"), job.status, job.stats);
     const texts = [span(now - ms(job.status_since)), job.handler ?? DASH, job.group ?? DASH, fps(job), kbps(job), stateWords(job)];
     texts.forEach((text, index) => write(row.children[index + 3], text));
     row.lastElementChild.title = stateWords(job);

@@ -5,9 +5,10 @@ import { DASH } from "/web/lib/format.js";
 export const STATUSES = ["failure", "pending", "in_progress", "pause", "cancel", "done"];
 const COLORS = { in_progress: "live", pending: "starting", failure: "error", handler_lost: "error", restart: "starting" };
 
-/** Writes a status into a badge; one that a newer server has is shown as it is. */
-export function writeStatus(badge, status) {
-  badge.className = `badge ${COLORS[status] ?? ""}`;
+/** Writes a status into a badge; one that a newer server has is shown as it is. Green is a camera whose pictures arrive. */
+export function writeStatus(badge, status, stats = null) {
+  const isInTrouble = status === "in_progress" && stats?.health === false;
+  badge.className = `badge ${isInTrouble ? "starting" : (COLORS[status] ?? "")}`;
   write(badge, status.replaceAll("_", " "));
 }
 

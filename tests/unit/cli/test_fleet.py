@@ -1,20 +1,26 @@
 """``kvspic fleet``. Goal: an operator gets along with the command line alone, and each error names cause and remedy."""
 
+import io
 import json
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("aiohttp")
 pytest.importorskip("yaml")
+from rich.console import Console
 from unit.cli.commands import started
 from unit.fleet.rest import Wire, serving
 
+from kvspic.commands import fleet_client, fleet_top
 from kvspic.commands.fleet import COMMANDS
 from kvspic.fleet.auth import read_tokens
+from kvspic.fleet.calls import Job
 
 TOKEN = "a" * 24
 NEWER = "UPDATE fleet_meta SET value = '999' WHERE name = 'schema_version'"
@@ -155,6 +161,19 @@ def test_top_shows_what_needs_a_person_first(fleet, server):
     assert seen.index("bad ") < seen.index("good ")
     assert "access_denied: no [red]keys[/red]" in seen
     assert fleet("top", "--json").json["counts"]["failure"] == 1
+
+
+def test_a_camera_whose_pictures_do_not_arrive_is_never_green():
+    stats = {"health": False, "source": "ok", "reason": "the service is away", "fps": 0.0}
+    dead = Job(id="1", name="cam", status="in_progress", stream="cam", source={}, version=1, epoch=1, stats=stats)
+    alive = replace(dead, name="other", stats={**stats, "health": True, "reason": ""})
+    assert fleet_client.health(dead) == "the service is away, 0 fps"
+    assert fleet_client.health(alive) == "ok, 0 fps"
+    shown = io.StringIO()
+    picture = fleet_top.picture(fleet_top.Look({}, (), (dead, alive)), datetime.now(timezone.utc))
+    Console(file=shown, force_terminal=True, width=120).print(picture)
+    rows = [line for line in shown.getvalue().splitlines() if "fps" in line]
+    assert ["\x1b[32m" in row for row in rows] == [False, True]
 
 
 def test_top_keeps_the_names_where_the_terminal_is_narrow(fleet, server, monkeypatch):

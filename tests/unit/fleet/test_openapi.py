@@ -2,6 +2,8 @@
 allow, answers as it says."""
 
 import contextlib
+import os
+import sys
 
 import pytest
 
@@ -13,6 +15,7 @@ from unit.fleet.rest import Wire, serving
 from kvspic.fleet.openapi import document
 from kvspic.fleet.routes import ROUTES
 
+IN_CI = os.environ.get("CI", "").lower() == "true"
 WAITING = ("wait_s", "advance_s")
 
 
@@ -32,7 +35,9 @@ def test_the_server_serves_it():
 
 def test_whatever_the_document_allows_or_forbids_is_answered_as_it_says():
     """Requests made from the document by schemathesis: no answer may be a 500, or have another form than it says."""
-    schemathesis = pytest.importorskip("schemathesis")
+    if not (IN_CI and sys.version_info < (3, 14)):  # a CI run has it: what is missing there is a failure
+        pytest.importorskip("schemathesis")
+    import schemathesis
     from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.checks import not_a_server_error
     from schemathesis.generation import GenerationMode
