@@ -148,8 +148,8 @@ void pic_client_destroy(struct pic_client *client)
         client->free_nodes = node->next;
         host.free(host.ctx, node);
     }
-    if (client->device.tags != NULL) host.free(host.ctx, client->device.tags);
-    if (client->names != NULL) host.free(host.ctx, client->names);
+    kvs_host_free(&host, client->device.tags);
+    kvs_host_free(&host, client->names);
     if (client->changed != NULL)
         client->callbacks.freeConditionVariableFn(client->callbacks.customData, client->changed);
     kvs_host_lock_free(&client->host, client->object.lock);

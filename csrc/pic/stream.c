@@ -30,12 +30,12 @@ static STATUS make_core(struct pic_stream *stream)
 static void dispose(struct pic_stream *stream)
 {
     struct pic_client *client = stream->client;
-    struct kvs_host *host = &client->host;
+    const struct kvs_host *host = &client->host;
     pic_auth_release(client, stream->token);
-    if (stream->endpoint != NULL) host->free(host->ctx, stream->endpoint);
-    if (stream->arn != NULL) host->free(host->ctx, stream->arn);
-    if (stream->info.tags != NULL) host->free(host->ctx, stream->info.tags);
-    if (stream->info.streamCaps.trackInfoList != NULL) host->free(host->ctx, stream->info.streamCaps.trackInfoList);
+    kvs_host_free(host, stream->endpoint);
+    kvs_host_free(host, stream->arn);
+    kvs_host_free(host, stream->info.tags);
+    kvs_host_free(host, stream->info.streamCaps.trackInfoList);
     if (stream->object.slot != NULL) pic_slot_free(stream->object.slot);
     kvs_host_lock_free(&client->host, stream->object.lock);
     host->free(host->ctx, stream);

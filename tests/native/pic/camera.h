@@ -66,6 +66,8 @@ struct program {
     uint64_t random;              /* of the library */
     uint8_t locks[LOCKS];         /* 1: there is one of this number, 2: it is held */
     uint32_t held, token_size;    /* token_size 0: the program has a certificate instead */
+    uint32_t exchanged_size;      /* of the token that a certificate is exchanged for */
+    STATUS credentials;           /* what the next callback for credentials returns; then STATUS_SUCCESS */
     void (*calls_back)(struct camera *camera); /* what the program does inside a callback; may be NULL */
     FILE *out;
 };

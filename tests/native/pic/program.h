@@ -118,7 +118,8 @@ static inline STATUS answer_of(struct camera *camera, enum call_kind kind, SERVI
     UINT64 custom = custom_of(camera);
     switch (kind) {
     case DEVICE: return createDeviceResultEvent(custom, result, arn);
-    case CERT: return deviceCertToTokenResultEvent(custom, result, token, sizeof token, p->now + p->token_life);
+    case CERT:
+        return deviceCertToTokenResultEvent(custom, result, token, p->exchanged_size, p->now + p->token_life);
     case DESCRIBE: return answer_describe(camera, result, arn);
     case CREATE: return createStreamResultEvent(custom, result, arn);
     case TAG: return tagResourceResultEvent(custom, result);
@@ -249,7 +250,9 @@ static inline STATUS program_security_token(UINT64 custom, PBYTE *bytes, PUINT32
     *size = p->token_size;
     *expiration = p->now + p->token_life;
     say(&p->cameras[CAMERAS], "  <- credentials are asked for: %u bytes", (unsigned)p->token_size);
-    return STATUS_SUCCESS;
+    STATUS status = p->credentials;
+    p->credentials = STATUS_SUCCESS;
+    return status;
 }
 
 static inline STATUS program_certificate(UINT64 custom, PBYTE *bytes, PUINT32 size, PUINT64 expiration)
@@ -467,6 +470,7 @@ static inline void program_begin(struct program *p)
     p->token_life = 10 * HOUR;
     p->streaming_token_life = 40 * HUNDREDS_OF_NANOS_IN_A_MINUTE;
     p->token_size = 7;
+    p->exchanged_size = 10;
     p->random = 1;
     p->tag = (Tag){ TAG_CURRENT_VERSION, name, value };
     p->device.version = DEVICE_INFO_CURRENT_VERSION;

@@ -45,7 +45,7 @@ static void choose_stream(struct camera *camera)
     caps->fragmentDuration = caps->keyFrameFragmentation && caps->streamingType == STREAMING_TYPE_REALTIME ? 0 : SECOND;
     caps->bufferDuration = chance(camera, 3) == 0 ? 12 * SECOND : 40 * SECOND;
     caps->frameRate = chance(camera, 4) == 0 ? 2 : 25;
-    caps->replayDuration = some(camera, 4 * SECOND);
+    caps->replayDuration = some(camera, (chance(camera, 2) == 0 ? 4 : 20) * SECOND);
     caps->maxLatency = some(camera, 2 * SECOND);
     caps->connectionStalenessDuration = some(camera, 3 * SECOND);
     caps->timecodeScale = some(camera, 10 * MS);
@@ -93,6 +93,8 @@ static void choose_client(struct program *p)
                                                                       strategy_wait };
     }
     if (chance(client, 8) == 0) p->callbacks.streamDataAvailableFn = NULL;
+    if (chance(client, 8) == 0) p->callbacks.deviceCertToTokenFn = NULL;
+    if (chance(client, 4) == 0) p->exchanged_size = 0;
     p->device.tagCount = chance(client, 4) == 0;
     p->device.tags = &p->tag;
 }
@@ -159,14 +161,16 @@ static void put(struct camera *camera)
     put_done(camera, camera_put(camera, flags, shape == 50 ? 9 : 1 + (shape % 4 == 3), size));
 }
 
+/* A small store is soon full. */
 static void put_group(struct camera *camera)
 {
     uint32_t count = 2 + chance(camera, 12);
+    uint32_t most = camera->program->device.storageInfo.storageSize > MIN_STORAGE_ALLOCATION_SIZE ? 4000 : 60000;
     for (uint32_t i = 0; i < count; i++) {
         camera->pts += 40 * MS;
         camera->program->now += 40 * MS;
         put_done(camera, camera_put(camera, i == 0 ? FRAME_FLAG_KEY_FRAME : FRAME_FLAG_NONE, 1,
-                                    100 + chance(camera, 4000)));
+                                    100 + chance(camera, most)));
     }
 }
 
@@ -217,6 +221,25 @@ static void terminate(struct camera *camera)
     SERVICE_CALL_RESULT result = any_result(camera);
     say(camera, "kinesisVideoStreamTerminated %d with %d ...", upload_number(camera, upload), (int)result);
     (void)said(camera, "... terminated", kinesisVideoStreamTerminated(camera->handle, upload, result));
+}
+
+/* The connection breaks and the service does not answer for a while; the program goes on filming. */
+static void outage(struct camera *camera)
+{
+    struct program *p = camera->program;
+    uint32_t count = 3 + chance(camera, 10);
+    if (camera->upload_count == 0) return;
+    UPLOAD_HANDLE upload = camera->uploads[camera->upload_count - 1u].handle;
+    (void)said(camera, "kinesisVideoStreamTerminated, an outage",
+               kinesisVideoStreamTerminated(camera->handle, upload, SERVICE_CALL_NETWORK_CONNECTION_TIMEOUT));
+    for (uint32_t i = 0; i < count; i++) {
+        camera->result[PUT] = camera->result[DESCRIBE] = SERVICE_CALL_NETWORK_CONNECTION_TIMEOUT;
+        camera->pts += SECOND;
+        p->now += (1 + chance(camera, 3)) * SECOND;
+        (void)said(camera, "kvsPoke", kvsPoke(p->client));
+        if (i % 2 == 0) (void)camera_put(camera, FRAME_FLAG_KEY_FRAME, 1, 500);
+    }
+    camera->result[PUT] = camera->result[DESCRIBE] = SERVICE_CALL_RESULT_OK;
 }
 
 static void metadata(struct camera *camera)
@@ -309,7 +332,7 @@ static void step_camera(struct camera *camera)
     case 17:
     case 18: answer(camera); return;
     case 19: plan(camera); return;
-    case 20: terminate(camera); return;
+    case 20: chance(camera, 3) == 0 ? outage(camera) : terminate(camera); return;
     case 21: metadata(camera); return;
     case 22: chance(camera, 3) == 0 ? format(camera) : measure(camera); return;
     default:
@@ -335,6 +358,7 @@ static void plan_client(struct camera *client)
 {
     static const enum call_kind kinds[] = { DEVICE, CERT, TAG };
     enum call_kind kind = kinds[chance(client, 3)];
+    if (chance(client, 3) == 0) client->program->credentials = STATUS_INVALID_OPERATION;
     client->plan[kind] = chance(client, 4) == 0 ? REFUSES : chance(client, 2) == 0 ? KEEPS_SILENT : ANSWERS;
     if (chance(client, 2) == 0) client->result[kind] = any_result(client);
 }
