@@ -32,7 +32,7 @@ struct session {
     uint64_t user, handle, start_ms, request;
     uint8_t *bytes;
     uint32_t size, capacity, end_result, acked_count;
-    uint8_t is_open, is_told_to_end, is_over, is_silent /* the network reads nothing */, is_coded, state;
+    uint8_t is_open, is_ended, is_over, is_silent /* the network reads nothing */, is_coded, state;
     struct kvs_span spans[SESSION_SPANS]; /* of what is lent, which begins at lent_at of its bytes */
     uint32_t span_count, lent_at;
     uint8_t buffer[SESSION_BUFFER]; /* for what is not lent but copied */
@@ -230,7 +230,7 @@ static inline void session_read_all(struct service *s, struct session *session)
     while (session->state == KVS_READ_MORE);
 }
 
-/* The connection is gone, as the network tells it. */
+/* The connection is gone, as the network layer reports it. */
 static inline void session_drop(struct service *s, struct session *session, uint32_t result)
 {
     session->is_over = 1;
@@ -347,7 +347,7 @@ static inline void note_notice(struct service *s, const struct kvs_action *actio
     if (action->kind != KVS_ACTION_UPLOAD_END) return;
     struct session *session = session_of(s, action->user, action->upload);
     if (session == NULL) return;
-    session->is_told_to_end = 1;
+    session->is_ended = 1;
     session->end_result = action->result;
 }
 

@@ -1,4 +1,4 @@
-/* story.h — bytes become a story: frames, reads, ACKs, faults, answers in any order, told to the real core. What must
+/* story.h — bytes become a story: frames, reads, ACKs, faults, answers in any order, played to the real core. What must
  * hold after every step is in service_check; what must hold of the bytes that went out is checked at the end. The
  * fuzzer writes the stories, and test_engine_random.c has a generator write hundreds of them.
  *   Use   story_run(bytes, size, 0);   check_failed says whether all held. */

@@ -12,7 +12,7 @@ struct story {
     size_t size;
 };
 
-static void tell(struct story *story, kvs_status status, const struct kvs_ack *ack)
+static void note(struct story *story, kvs_status status, const struct kvs_ack *ack)
 {
     size_t room = sizeof(story->text) - story->size;
     int size;
@@ -40,7 +40,7 @@ static void feed(struct kvs_ack_parser *parser, const void *bytes, size_t size, 
         if (status == KVS_OK) break;
         if (!CHECK(status == 1 || (status <= KVS_E_ACK_KEY_START && status >= KVS_E_ACK_NESTING))) break;
         if (!CHECK(used > 0)) break;
-        tell(story, status, &ack);
+        note(story, status, &ack);
     }
     CHECK_EQ(done, size);
     free(block);
@@ -65,7 +65,7 @@ static void gives_at(const char *bytes, const char *wanted, int line)
 
 /* Timecode 18446744073709551615, "absent", is shown as -1. */
 #define GOOD "{\"EventType\":\"PERSISTED\",\"FragmentTimecode\":5000,\"FragmentNumber\":\"91\"}"
-#define GOOD_TOLD "P 5000 91 0\n"
+#define GOOD_NOTED "P 5000 91 0\n"
 
 static void what_the_service_sends(void)
 {
@@ -73,12 +73,12 @@ static void what_the_service_sends(void)
           "\"91343852333181571046918222741096071001568090649\"}\r\n",
           "B 1565810137603 91343852333181571046918222741096071001568090649 0\n");
     GIVES("{\"EventType\":\"RECEIVED\",\"FragmentTimecode\":7,\"FragmentNumber\":\"1\"}", "R 7 1 0\n");
-    GIVES(GOOD, GOOD_TOLD);
+    GIVES(GOOD, GOOD_NOTED);
     GIVES("{\"EventType\":\"ERROR\",\"FragmentTimecode\":0,\"FragmentNumber\":\"9\",\"ErrorCode\":"
           "\"FRAGMENT_TIMECODE_LESSER_THAN_PREVIOUS\",\"ErrorId\":4004}", "E 0 9 4004\n");
     GIVES("{\"EventType\":\"IDLE\"}", "I -1  0\n"); /* CD-73 */
     GIVES("{\"EventType\":\"RECEIVED\",\"FragmentNumber\":\"1\"}", "R -1 1 0\n"); /* CD-73 */
-    GIVES(GOOD GOOD "\n" GOOD ", [" GOOD "]", GOOD_TOLD GOOD_TOLD GOOD_TOLD GOOD_TOLD);
+    GIVES(GOOD GOOD "\n" GOOD ", [" GOOD "]", GOOD_NOTED GOOD_NOTED GOOD_NOTED GOOD_NOTED);
     GIVES("", "");
     GIVES("no object at all ]}\"", "");
 }
@@ -86,9 +86,9 @@ static void what_the_service_sends(void)
 static void forms_that_are_allowed(void) /* CD-71 */
 {
     GIVES(" { \"FragmentTimecode\" : \"5000\" , \"FragmentNumber\":91 ,\t\"EventType\"\n:\n\"PERSISTED\" } ",
-          GOOD_TOLD);
+          GOOD_NOTED);
     GIVES("{\"X\":{\"a\":[1,{\"EventType\":\"IDLE\"}]},\"EventType\":\"PERSISTED\",\"Y\":[],\"FragmentTimecode\":5000,"
-          "\"Z\":true,\"FragmentNumber\":\"91\",\"N\":null,\"D\":-1.5e3}", GOOD_TOLD);
+          "\"Z\":true,\"FragmentNumber\":\"91\",\"N\":null,\"D\":-1.5e3}", GOOD_NOTED);
     GIVES("{\"X\":\"a \\\"quoted\\\" } { brace \\\\\",\"EventType\":\"IDLE\"}", "I -1  0\n");
     GIVES("{\"X\":{\"a\":\"}}]\\\"\"},\"EventType\":\"IDLE\"}", "I -1  0\n");
     GIVES("{\"X\":\"\\u00e9\\ud83d\\ude00\\n\",\"EventType\":\"IDLE\"}", "I -1  0\n");
@@ -139,7 +139,7 @@ static void a_broken_object_costs_only_itself(void) /* CD-72 */
         char bytes[512], wanted[64];
         for (int with_line_end = 0; with_line_end < 2; with_line_end++) {
             snprintf(bytes, sizeof(bytes), "%s%s%s%s", BROKEN[i].bytes, with_line_end ? "\n" : "", GOOD, GOOD);
-            snprintf(wanted, sizeof(wanted), "%d\n%s%s", (int)BROKEN[i].status, GOOD_TOLD, GOOD_TOLD);
+            snprintf(wanted, sizeof(wanted), "%d\n%s%s", (int)BROKEN[i].status, GOOD_NOTED, GOOD_NOTED);
             GIVES(bytes, wanted);
         }
     }
@@ -148,13 +148,13 @@ static void a_broken_object_costs_only_itself(void) /* CD-72 */
 /* A string that never ends takes what follows up to the next line, and an unfinished value takes one object. */
 static void what_was_cut_short_takes_little_with_it(void)
 {
-    char told[64];
-    snprintf(told, sizeof(told), "%d\n%s", KVS_E_ACK_VALUE_END, GOOD_TOLD);
-    GIVES("{\"EventType\":\"PERSI\n" GOOD, told);
-    GIVES("{\"X\":tru" GOOD, told);
-    snprintf(told, sizeof(told), "%d\n%s", KVS_E_ACK_KEY_START, GOOD_TOLD);
-    GIVES("{\"X\":tru\n" GOOD, told);
-    GIVES("{\"EventType\":" GOOD GOOD, told);
+    char wanted[64];
+    snprintf(wanted, sizeof(wanted), "%d\n%s", KVS_E_ACK_VALUE_END, GOOD_NOTED);
+    GIVES("{\"EventType\":\"PERSI\n" GOOD, wanted);
+    GIVES("{\"X\":tru" GOOD, wanted);
+    snprintf(wanted, sizeof(wanted), "%d\n%s", KVS_E_ACK_KEY_START, GOOD_NOTED);
+    GIVES("{\"X\":tru\n" GOOD, wanted);
+    GIVES("{\"EventType\":" GOOD GOOD, wanted);
 }
 
 static void tokens_are_bounded(void)
@@ -171,10 +171,10 @@ static void tokens_are_bounded(void)
     GIVES(bytes, wanted);
     snprintf(bytes, sizeof(bytes), "{\"EventType\":\"IDLE\",\"FragmentNumber\":%s}", name);
     GIVES(bytes, wanted);
-    /* what nobody asked for is not kept, so its size does not matter */
+    /* what was not asked for is not kept, so its size does not matter */
     snprintf(bytes, sizeof(bytes), "{\"EventType\":\"IDLE\",\"X\":\"%s\",\"Y\":%s}", name, name);
     GIVES(bytes, "I -1  0\n");
-    snprintf(wanted, sizeof(wanted), "%d\n%s", KVS_E_ACK_TOKEN_SIZE, GOOD_TOLD);
+    snprintf(wanted, sizeof(wanted), "%d\n%s", KVS_E_ACK_TOKEN_SIZE, GOOD_NOTED);
     static const char *const OVER[] = {
         "{\"%s\":1}" GOOD, "{\"EventType\":\"%s}{\\\"\"}" GOOD, "{\"FragmentTimecode\":%s,\"X\":{}}" GOOD,
         "{\"FragmentTimecode\":\"%s\"}" GOOD, "{\"ErrorId\":%s" GOOD, "{\"\\\\\\x%s\":[{}]}" GOOD,
@@ -195,9 +195,9 @@ static void nesting_is_bounded(void)
         open[depth] = close[depth] = '\0';
         snprintf(bytes, sizeof(bytes), "{\"X\":%s{}%s,\"EventType\":\"IDLE\"}%s", open, close, GOOD);
         if (depth < 32) {
-            snprintf(wanted, sizeof(wanted), "I -1  0\n%s", GOOD_TOLD);
+            snprintf(wanted, sizeof(wanted), "I -1  0\n%s", GOOD_NOTED);
         } else {
-            snprintf(wanted, sizeof(wanted), "%d\n%s", KVS_E_ACK_NESTING, GOOD_TOLD);
+            snprintf(wanted, sizeof(wanted), "%d\n%s", KVS_E_ACK_NESTING, GOOD_NOTED);
         }
         GIVES(bytes, wanted);
     }
@@ -277,7 +277,7 @@ static void any_bytes_give_acks_or_documented_errors(void)
     }
 }
 
-/* However broken what came before: three objects on lines of their own, and the last one is told. */
+/* However broken what came before: three objects on lines of their own, and the last one is reported. */
 static void it_always_finds_back(void)
 {
     for (uint64_t seed = 1; seed <= 3000; seed++) {
@@ -287,8 +287,8 @@ static void it_always_finds_back(void)
         for (size_t i = 0; i < size; i++) text[i] = "{}[]\":,\\ \nx1"[kvs_prng_below(&prng, 12)];
         int more = snprintf(text + size, sizeof(text) - size, "\n%s\n%s\n%s\n", GOOD, GOOD, GOOD);
         struct story story = whole(text, size + (size_t)more);
-        size_t told = strlen(GOOD_TOLD);
-        if (!CHECK(story.size >= told && strcmp(story.text + story.size - told, GOOD_TOLD) == 0)) {
+        size_t wanted = strlen(GOOD_NOTED);
+        if (!CHECK(story.size >= wanted && strcmp(story.text + story.size - wanted, GOOD_NOTED) == 0)) {
             fprintf(stderr, "    seed %llu: %s\n    %s", (unsigned long long)seed, text, story.text);
             return;
         }

@@ -48,7 +48,7 @@ static void test_a_refused_fragment_is_given_up_alone(void)
         CHECK_EQ(s.count[KVS_ACTION_ERROR_ACK], 1);
         CHECK_EQ(s.last[KVS_ACTION_ERROR_ACK].status, KVS_E_ERROR_ACK);
         CHECK_EQ(s.last[KVS_ACTION_ERROR_ACK].b, T0 + MS(500 * bad));
-        CHECK(s.sessions[0].is_told_to_end);
+        CHECK(s.sessions[0].is_ended);
         service_put(&s, stream, 2950, 0); /* of the newest fragment: skipped when that is the bad one */
         CHECK_EQ(metrics_of(stream).frames_dropped[KVS_DROP_SKIPPED], bad == 5);
         service_put_fragments(&s, stream, 3000, 1, 5);
@@ -76,7 +76,7 @@ static void test_a_half_sent_fragment_is_refused(void)
     service_down(&s);
 }
 
-/* No time: nobody knows which fragment it was, so all that this session sent and that is not done counts as refused. */
+/* No time: no fragment is named, so all that this session sent and that is not done counts as refused. */
 static void test_an_error_without_a_time(void)
 {
     struct service s;
@@ -307,8 +307,8 @@ static void test_an_error_ends_its_own_session(void)
     session_ack(&s, newest(&s), KVS_ACK_ERROR, TC(2500), KVS_RESULT_INVALID_MKV);
     service_turn(&s);
     CHECK_EQ(s.last[KVS_ACTION_ERROR_ACK].upload, s.sessions[1].handle);
-    CHECK(s.sessions[1].is_told_to_end);
-    CHECK(!s.sessions[0].is_told_to_end);
+    CHECK(s.sessions[1].is_ended);
+    CHECK(!s.sessions[0].is_ended);
     CHECK_EQ(s.session_count, 3);
     HELD("CS-97");
     check_rest_arrives(&s, stream, 5);
@@ -426,7 +426,7 @@ static void test_what_is_passed_over_goes_out_again_beside_a_session_that_is_bei
     service_turn(&s);
     CHECK_EQ(s.session_count, 2);
     service_poke(&s, s.now_hns + 6 * KVS_HNS_PER_SECOND);
-    CHECK(s.sessions[0].is_told_to_end);
+    CHECK(s.sessions[0].is_ended);
     s.hold = 0;
     CHECK_EQ(service_answer(&s, KVS_ACTION_PUT_MEDIA, KVS_RESULT_OK), KVS_OK);
     for (uint32_t i = 0; i < 8; i++) service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND); /* one after the other */

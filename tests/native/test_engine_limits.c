@@ -1,5 +1,5 @@
 /* Arguments, limits and counts of kvspic.h. Goal: every wrong argument has its own status and changes nothing, every
- * queue has an end that is told, and ten thousand streams cost what they should. */
+ * queue has an end that is reported, and ten thousand streams cost what they should. */
 #include "service.h"
 
 typedef void (*spoil_fn)(struct kvs_stream_config *config, struct kvs_track_config *tracks);

@@ -1,5 +1,5 @@
 /* Frames of several tracks. Goal: they leave in an order that the service takes whatever order they came in, a silent
- * track holds nobody up, and one that comes back is announced again. */
+ * track holds no other up, and one that comes back is announced again. */
 #include "service.h"
 
 #define TC(ms) (T0 / KVS_HNS_PER_MS + (ms))

@@ -53,7 +53,7 @@ static void test_data_is_announced(void)
     CHECK_EQ(s.count[KVS_ACTION_DATA], 1);
     service_put(&s, stream, 40, 0);
     service_turn(&s);
-    CHECK_EQ(s.count[KVS_ACTION_DATA], 1); /* it was told and has not read yet */
+    CHECK_EQ(s.count[KVS_ACTION_DATA], 1); /* its reader has not read yet */
     session_read_all(&s, newest(&s));
     service_put(&s, stream, 80, 0);
     service_turn(&s);
@@ -63,7 +63,7 @@ static void test_data_is_announced(void)
     service_down(&s);
 }
 
-/* The announcement of a handle that goes leaves with it: nobody reads a handle that is gone, and the handle that takes
+/* The announcement of a handle that goes leaves with it: a handle that is gone is not read, and the handle that takes
  * its place is announced for itself. */
 static void test_an_announcement_goes_with_its_handle(void)
 {
@@ -174,7 +174,7 @@ static void test_backward_shift(void)
     struct service s;
     struct kvs_stream *stream = opened(&s, NULL);
     service_put_fragments(&s, stream, 10000, 2, 5);
-    service_put_fragments(&s, stream, 0, 2, 5); /* the source began anew */
+    service_put_fragments(&s, stream, 0, 2, 5); /* the source began again */
     service_turn(&s);
     CHECK_EQ(metrics_of(stream).times_shifted, 1);
     CHECK_EQ(s.count[KVS_ACTION_TIME_SHIFTED], 1);
@@ -186,7 +186,7 @@ static void test_backward_shift(void)
     CHECK_EQ(seen.clusters[3].tc, TC(11500));
     mkv_forget(&seen);
     CHECK(service_drain(&s, stream));
-    CHECK_EQ(kvs_stream_reset(stream, s.now_hns), KVS_OK); /* all times start anew */
+    CHECK_EQ(kvs_stream_reset(stream, s.now_hns), KVS_OK); /* all times start again */
     service_turn(&s);
     service_put(&s, stream, 6000, KVS_FRAME_KEY);
     service_turn(&s);
@@ -334,7 +334,7 @@ static void test_flags_reach_the_block(void)
     service_down(&s);
 }
 
-static void test_skipped_frames_are_told_in_two_notices(void)
+static void test_skipped_frames_are_reported_in_two_notices(void)
 {
     struct service s;
     struct kvs_stream *stream = opened(&s, NULL);
@@ -401,7 +401,7 @@ int main(void)
     test_cluster_times_rise_within_a_session();
     test_frames_of_every_size_come_out_whole();
     test_flags_reach_the_block();
-    test_skipped_frames_are_told_in_two_notices();
+    test_skipped_frames_are_reported_in_two_notices();
     test_the_cores_own_clock_and_audio_keys();
     test_duration_fragments();
     return CHECK_DONE();

@@ -1,5 +1,5 @@
 /* Stories that a generator writes: frames, reads, ACKs, faults and answers in any order over every kind of stream.
- * Goal: whatever happens, the ledger adds up, nothing is done that nobody acknowledged, and every session is what
+ * Goal: whatever happens, the ledger adds up, nothing is done without an ACK, and every session is what
  * the service takes: one header, rising clusters, frames whole, in order and with their times; and the short way of a
  * plain frame through the core comes to the same as the long one, what is lent to what is copied. A failure names its
  * seed. */
@@ -9,7 +9,7 @@
 #define STORIES 500u
 #define STORY_SIZE 1500u
 
-static void tell(uint64_t seed)
+static void play(uint64_t seed)
 {
     uint8_t bytes[STORY_SIZE];
     uint64_t state = seed;
@@ -23,8 +23,8 @@ static void tell(uint64_t seed)
 
 int main(int argument_count, char **arguments)
 {
-    if (argument_count > 1) tell(strtoull(arguments[1], NULL, 10));
-    for (uint64_t seed = 1; seed <= STORIES && check_failed == 0 && argument_count == 1; seed++) tell(seed);
+    if (argument_count > 1) play(strtoull(arguments[1], NULL, 10));
+    for (uint64_t seed = 1; seed <= STORIES && check_failed == 0 && argument_count == 1; seed++) play(seed);
     printf("%llu stories, %llu steps: %llu frames put, %llu done, %llu sessions, %llu fragments repeated, %llu error "
            "ACKs, "
            "%llu failures\n",

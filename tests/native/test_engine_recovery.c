@@ -102,7 +102,7 @@ static void test_without_recovery_the_stream_fails_and_keeps_everything(void)
     REPLACED("CS-38 CS-40 CS-42 CS-44 CS-46 CS-51 CD-69", "FAILED, visible, takes frames; kvs_stream_retry leads out");
 }
 
-/* An orderly end that owes nothing is no error, with recovery or without. */
+/* An orderly end with everything acknowledged is no error, with recovery or without. */
 static void test_an_orderly_end_with_nothing_owed_waits_for_a_frame(void)
 {
     struct kvs_stream_config config = video_config();
@@ -165,7 +165,7 @@ static void test_reset_connection(void)
     struct session *old = newest(&s);
     CHECK_EQ(kvs_stream_reset_connection(stream, s.now_hns), KVS_OK);
     service_turn(&s);
-    CHECK(old->is_told_to_end);
+    CHECK(old->is_ended);
     CHECK_EQ(old->end_result, KVS_RESULT_OK);
     session_read(&s, old, 100);
     CHECK_EQ(old->state, KVS_READ_END);

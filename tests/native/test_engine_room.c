@@ -1,6 +1,6 @@
 /* Room: what happens when the store, the duration or the count of frames is used up. Goal: realtime gives up the
  * oldest whole fragments and no more of them than it must, never the one being sent; where frames may not be dropped
- * the put is refused, changes nothing, and a notice tells when there is room again. */
+ * the put is refused, changes nothing, and a notice reports when there is room again. */
 #include "service.h"
 
 static uint64_t dropped_store(struct kvs_stream *s) { return metrics_of(s).frames_dropped[KVS_DROP_STORE_FULL]; }
@@ -164,7 +164,7 @@ static void test_punched_fragments(void)
     service_down(&s);
 }
 
-static void test_refused_and_told_when_there_is_room(void)
+static void test_refused_and_reported_when_there_is_room(void)
 {
     struct kvs_stream_config config = video_config();
     struct service s;
@@ -348,7 +348,7 @@ static void test_stale_connections(void)
     s.hold = HOLD(KVS_ACTION_DESCRIBE_STREAM);
     session_ack(&s, newest(&s), KVS_ACK_ERROR, T0 / KVS_HNS_PER_MS, KVS_RESULT_ACK_INTERNAL);
     service_poke(&s, T0 + MS(22000));
-    CHECK_EQ(metrics_of(stream).stale_events, 2); /* a handle that was told to end owes nothing */
+    CHECK_EQ(metrics_of(stream).stale_events, 2); /* of a handle that was ended no ACK is due */
     service_down(&s);
 }
 
@@ -361,7 +361,7 @@ static void test_an_idle_stream_is_not_stale(void)
     struct kvs_stream *stream = service_open(&s, &config);
     service_put_fragments(&s, stream, 0, 2, 5);
     service_turn(&s);
-    service_persist(&s, newest(&s)); /* the open fragment owes its BUFFERING alone, and that comes too */
+    service_persist(&s, newest(&s)); /* of the open fragment its BUFFERING alone is due, and that comes too */
     session_ack(&s, newest(&s), KVS_ACK_BUFFERING, T0 / KVS_HNS_PER_MS + 500, 0);
     for (uint32_t second = 1; second < 1800; second++) {
         service_poke(&s, T0 + MS(1000 * second));
@@ -381,7 +381,7 @@ int main(void)
     test_a_stalled_connection_and_the_duration();
     test_a_stalled_connection_and_the_store();
     test_punched_fragments();
-    test_refused_and_told_when_there_is_room();
+    test_refused_and_reported_when_there_is_room();
     test_a_limit_shorter_than_a_fragment();
     test_a_frame_larger_than_the_store();
     test_other_streams_use_the_store();

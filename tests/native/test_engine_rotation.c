@@ -238,7 +238,7 @@ static void test_a_token_dies_while_nothing_is_sent(void)
 {
     struct service s;
     struct kvs_stream *stream = with_token(&s, 60 * SECOND);
-    s.now_hns = T0 + 61 * SECOND; /* nobody poked */
+    s.now_hns = T0 + 61 * SECOND; /* no poke came */
     service_put(&s, stream, 0, KVS_FRAME_KEY);
     service_turn(&s);
     CHECK_EQ(s.count[K], 2);

@@ -1,5 +1,5 @@
 /* What a session carries. Goal: one header, that of its fragments; times that rise and agree with the start that was
- * told; and what was dropped, trimmed or cut in between changes none of it. */
+ * given; and what was dropped, trimmed or cut in between changes none of it. */
 #include "service.h"
 
 static const uint8_t CPD_A[] = { 1, 66, 0, 30, 1 }, CPD_B[] = { 1, 77, 0, 30, 2, 9 };
@@ -57,7 +57,7 @@ static void test_a_locked_format_is_refused_while_streaming(void)
     service_down(&s);
 }
 
-/* Who puts tells the reader: only what comes without a put is announced, and nothing is lost by it. */
+/* The caller of a put informs the reader: only what comes without a put is announced, and nothing is lost by it. */
 static void test_a_caller_that_tells_its_reader_is_spared_the_action(void)
 {
     struct kvs_stream_config config = video_config();
@@ -67,17 +67,17 @@ static void test_a_caller_that_tells_its_reader_is_spared_the_action(void)
     struct kvs_stream *stream = service_open(&s, &config);
     service_put(&s, stream, 0, KVS_FRAME_KEY);
     service_turn(&s);
-    uint32_t told = s.count[KVS_ACTION_DATA];
-    CHECK_EQ(told, 1); /* the session is new: the put came before it */
+    uint32_t announced = s.count[KVS_ACTION_DATA];
+    CHECK_EQ(announced, 1); /* the session is new: the put came before it */
     for (uint32_t i = 1; i < 5; i++) {
         service_put(&s, stream, 100u * i, 0);
         service_turn(&s);
-        CHECK_EQ(s.count[KVS_ACTION_DATA], told);
+        CHECK_EQ(s.count[KVS_ACTION_DATA], announced);
         session_read_all(&s, newest(&s));
     }
     CHECK_EQ(kvs_stream_end_fragment(stream, s.now_hns), KVS_OK);
     service_turn(&s);
-    CHECK_EQ(s.count[KVS_ACTION_DATA], told + 1);
+    CHECK_EQ(s.count[KVS_ACTION_DATA], announced + 1);
     service_put(&s, stream, 1000, KVS_FRAME_KEY);
     CHECK(service_drain(&s, stream));
     struct mkv_seen seen = session_seen(newest(&s));
@@ -238,8 +238,8 @@ static void test_relative_times_with_every_buffer_size(void)
     HELD("CD-04 CD-05 CD-15");
 }
 
-/* What is told with the order is what the times count from, also when the first fragment does not live to be sent. */
-static void test_the_start_is_told_and_then_the_first_fragment_is_dropped(void)
+/* Times count from the start that is given with the order, also when the first fragment is dropped before it is sent. */
+static void test_the_start_is_given_and_then_the_first_fragment_is_dropped(void)
 {
     struct kvs_stream_config config = video_config();
     struct service s;
@@ -262,9 +262,9 @@ static void test_the_start_is_told_and_then_the_first_fragment_is_dropped(void)
     service_down(&s);
 }
 
-/* Times went back behind the start that was told, and what lies before the step back is dropped: another session,
+/* Times went back behind the start that was given, and what lies before the step back is dropped: another session,
  * with a start of its own; times below the start can not be said. */
-static void test_the_start_is_told_and_then_times_go_back(void)
+static void test_the_start_is_given_and_then_times_go_back(void)
 {
     struct kvs_stream_config config = video_config();
     struct service s;
@@ -396,8 +396,8 @@ int main(void)
     test_a_reader_that_waits_while_the_ring_grows();
     test_relative_times_count_from_each_sessions_start();
     test_relative_times_with_every_buffer_size();
-    test_the_start_is_told_and_then_the_first_fragment_is_dropped();
-    test_the_start_is_told_and_then_times_go_back();
+    test_the_start_is_given_and_then_the_first_fragment_is_dropped();
+    test_the_start_is_given_and_then_times_go_back();
     test_a_new_start_after_the_replay_limit();
     test_other_scales();
     test_header_length_and_segment_uuid();

@@ -1,5 +1,5 @@
 /* A stream on its way to READY. Goal: each answer of each set-up call leads where the rules say, a call is repeated
- * five times at most, what can not be helped is final and visible, and an answer that nobody waits for changes
+ * five times at most, what can not be helped is final and visible, and an answer that is not waited for changes
  * nothing. */
 #include "service.h"
 

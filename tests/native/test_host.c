@@ -168,7 +168,7 @@ static void many_threads_use_one_host(void)
     kvs_host_wake_free(wake);
 }
 
-/* The host that the other tests lean on must itself tell the truth. */
+/* The host that the other tests rely on must itself be right. */
 static void the_failing_host_counts_and_fails(void)
 {
     struct fail_host fail = { .fail_at = 2 };

@@ -229,7 +229,7 @@ static void test_empty_nals_across_batches(void)
 }
 
 /* A length of 256 to 511 begins like a start code. */
-static void test_framing_is_told_apart(void)
+static void test_framings_are_kept_apart(void)
 {
     uint8_t data[4 + 0x141];
     memset(data, 0x55, sizeof(data));
@@ -290,7 +290,7 @@ int main(void)
     test_empty_nals_are_left_out();
     test_empty_nals_across_batches();
     test_start_codes_that_fit_as_lengths();
-    test_framing_is_told_apart();
+    test_framings_are_kept_apart();
     test_walk();
     test_unescape();
     return CHECK_DONE();

@@ -139,7 +139,7 @@ static void test_no_memory_changes_nothing(void)
     }
 }
 
-/* A frame that was stored early and leaves late keeps its bytes, whoever it leaves behind. */
+/* A frame that was stored early and leaves late keeps its bytes, whatever left before it. */
 static void test_floors_never_pass_what_comes_later(void)
 {
     struct shop shop;
@@ -211,7 +211,7 @@ static void test_a_chain_gives_back_what_it_took(void)
     CHECK(fail_host_is_clean(&fail));
 }
 
-/* Free slabs stay for the next taker and go, a few per call, when nobody needed them for a while. */
+/* Free slabs stay for the next taker and go, a few per call, when they were not needed for a while. */
 static void test_a_pool_shrinks_after_a_while(void)
 {
     struct fail_host fail = { 0 };

@@ -1,10 +1,10 @@
 /* Threads. Goal: any thread may call anything at any time but use a stream that is being freed. Four producers, two
  * network threads that drain, answer, read and acknowledge, and one that stops, resets, frees, reopens, pokes and asks
  * for metrics, all on eight streams of one client. It is meant for ThreadSanitizer; it also checks the ledger. Then one
- * reader that reads only when it is told, beside one producer.
+ * reader that reads only after a DATA order, beside one producer.
  *
- * A slot's lock stands for the application's own rule that nobody uses a stream while or after it is freed: users share
- * it, only the one who frees takes it alone. It orders nothing between users. */
+ * A slot's lock stands for the application's own rule that no thread uses a stream while or after it is freed: users
+ * share it, and only the thread that frees takes it alone. It orders nothing between users. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <stdatomic.h>
@@ -234,7 +234,7 @@ static void test_everything_at_once(void)
            (unsigned long long)atomic_load(&sessions_opened), turn);
 }
 
-/* ---- one reader that sleeps until it is told --------------------------------------------------------------------- */
+/* ---- one reader that sleeps until DATA --------------------------------------------------------------------- */
 
 static void *produce_in_order(void *argument)
 {
@@ -250,7 +250,7 @@ static void *produce_in_order(void *argument)
 }
 
 /* Reads to "wait" on each DATA and never without one; 1 while there was an action. */
-static int serve_what_is_told(void)
+static int serve_what_is_announced(void)
 {
     uint8_t buffer[4096];
     struct kvs_action action;
@@ -273,9 +273,9 @@ static void test_no_announcement_is_lost(void)
     atomic_store(&producers_left, 1);
     start_client();
     CHECK_EQ(pthread_create(&producer, NULL, produce_in_order, NULL), 0);
-    while (atomic_load(&producers_left) != 0) serve_what_is_told();
+    while (atomic_load(&producers_left) != 0) serve_what_is_announced();
     pthread_join(producer, NULL);
-    while (serve_what_is_told()) {
+    while (serve_what_is_announced()) {
     }
     CHECK_EQ(kvs_stream_metrics(slots[0].stream, &m), KVS_OK);
     CHECK_EQ(m.frames_put, FRAMES_EACH);
