@@ -312,7 +312,7 @@ struct kvs_client {
 
     struct action_queue actions;
     uint8_t wants_wake;
-    uint8_t is_muted; /* the host was not woken for what is pending: its next turn is at fetch_hns (action.c) */
+    uint8_t is_muted; /* the host was not woken for what is pending: its next turn is at fetch_hns (queue.c) */
     uint8_t is_fetch; /* the turn of poked_hns is the one that was due by fetch_hns */
     uint64_t poked_hns, fetch_hns;
     uint64_t data_hns, data_before_hns;    /* turns that handed out data: the last one, and the one before it */
