@@ -9,7 +9,7 @@ EXTRAS ?= all,bench,postgres,contract,dev
 CLIP := tests/media/h264_baseline_320x240_25fps.mp4
 
 BUILD_META := pyproject.toml setup.py
-NATIVE_SOURCES := $(shell find csrc -name '*.[ch]' 2>/dev/null) kvspic/_ffi_build.py $(wildcard kvspic/_cdef*.h)
+NATIVE_SOURCES := $(shell find csrc -name '*.[ch]' 2>/dev/null) kvspic/_ffi_build.py
 comma := ,
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -93,7 +93,7 @@ release-check:
 	./.ci/release-check
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info kvspic/_native*.so kvspic/_native*.pyd kvspic/testing/_internals*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info kvspic/_enums.py kvspic/_native*.so kvspic/_native*.pyd kvspic/testing/_internals*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # Two steps, one stamp: packages when the metadata changed, and only the extension when only C sources did.

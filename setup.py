@@ -1,4 +1,4 @@
-"""Builds ``kvspic/_native`` from csrc, nothing else. Metadata is in pyproject.toml, the version in csrc/base/version.h.
+"""Builds ``kvspic/_native`` and writes ``kvspic/_enums.py``, both from csrc, nothing else. Metadata is in pyproject.toml, the version in csrc/base/version.h.
 
 cffi's build script declares sources and flags. The extension keeps to the limited API of Python 3.10, so one wheel
 serves that Python and every later one; PyPy and builds without a GIL have no such API and get wheels of their own. An
@@ -6,6 +6,7 @@ installation that stays in its checkout also gets the functions that tests of th
 """
 
 import re
+import runpy
 import sys
 import sysconfig
 from pathlib import Path
@@ -20,6 +21,8 @@ MODULES = ["kvspic/_ffi_build.py:ffibuilder"]
 TEST_MODULES = ["kvspic/_ffi_build.py:test_builder"]
 VERSION = re.search(r'KVS_VERSION "([^"]+)"', Path("csrc/base/version.h").read_text(encoding="utf-8"))
 assert VERSION is not None
+
+runpy.run_path("kvspic/_ffi_build.py")["write_enumerations"]()
 
 setup(
     version=VERSION[1],

@@ -1,7 +1,9 @@
-"""cffi's build script: the extension module ``kvspic._native``, from csrc and the declarations of _cdef.h.
+"""cffi's build script: the extension module ``kvspic._native``, and what Python knows of the C headers.
 
-A checkout gets a second one, ``kvspic.testing._internals``, from _cdef_test.h: the functions inside the packager that
-recorded examples are run against. No wheel has it.
+The headers are the one source. :func:`declarations` turns them into what cffi's parser takes (no C preprocessor is
+needed), and :func:`enumerations` makes kvspic/_enums.py of their enumerations, which setup.py writes at each build.
+A checkout gets a second extension, ``kvspic.testing._internals``: the functions of csrc/media that recorded examples are
+run against. No wheel has it.
 
 API mode, so the C compiler checks each declaration; limited API of Python 3.10, so one wheel serves later Pythons.
 The GIL stays held in every call: none of them can block, and giving it up costs a hundred times the work of a put as
@@ -12,20 +14,33 @@ Environment: ``KVSPIC_SANITIZE=address,undefined`` compiles and links with these
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cffi import FFI
 
-__all__ = ["compile_options", "ffibuilder", "make_builder", "make_test_builder", "sources", "test_builder"]
+__all__ = [
+    "compile_options",
+    "declarations",
+    "enumerations",
+    "ffibuilder",
+    "make_builder",
+    "make_test_builder",
+    "sources",
+    "test_builder",
+    "write_enumerations",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("base", "media", "store", "wire", "machine", "engine", "host")
 TEST_FOLDERS = ("base", "media")
 INCLUDE_DIRS = ["csrc", "csrc/include"]
+HEADERS = ("include/kvspic.h", "host/kvs_host.h", "host/gate.h")
+TEST_HEADERS = ("media/cpd.h", "media/ebml.h", "media/generator.h", "media/mkv.h", "media/nal.h")
 LIMITED_API = "0x030a0000"  # Python 3.10
 # PyPy loads no extension of CPython's, whatever its API.
 HAS_LIMITED_API = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -54,6 +69,152 @@ static kvs_status kvspic_turn(struct kvs_client *client, uint64_t now_hns, struc
 }
 """
 PREAMBLE = KEEP_GIL + '#include "host/gate.h"\n' + CALLS
+TEST_PREAMBLE = KEEP_GIL + "".join(f'#include "{header}"\n' for header in TEST_HEADERS)
+
+INTEGER = re.compile(r"-?(0x[0-9a-f]+|\d+)[ul]*$", re.IGNORECASE)
+DEFINE = re.compile(r"#define (\w+) +(\S.*)$")
+
+
+class Enumeration(NamedTuple):
+    """A Python enumeration made from a C one: member names are the C names from ``prefix`` on."""
+
+    name: str
+    c_name: str
+    prefix: str
+    text: str  # the docstring
+    more: str = ""  # members that the core does not know, as lines of Python
+
+
+ENUMERATIONS = (
+    Enumeration("AckType", "kvs_ack_type", "KVS_ACK_", "What a fragment ACK says."),
+    Enumeration("ActionKind", "kvs_action_kind", "KVS_ACTION_", "What an action is; kvspic.h says what each means."),
+    Enumeration(
+        "BackwardPolicy",
+        "kvs_backward_policy",
+        "KVS_BACKWARD_",
+        """What happens to a frame whose time goes back within its track.
+
+    SHIFT: time is added to the track's times until the given ones can be true again. DROP: the frame is dropped.
+    SESSION: the frame opens a new session. ERROR: the put is refused.
+    """,
+    ),
+    Enumeration(
+        "DropReason",
+        "kvs_drop",
+        "KVS_DROP_",
+        """Why frames left the ledger without being done; the numbers are the core's, from 100 on the spool's.
+
+    SKIPPED: no key frame came since the last end of a fragment. UNCONFIRMED: sent four times, and the service
+    acknowledged later fragments only. SPOOL_FULL: the spool's oldest file went. SPOOL_LOST: the frame could not be
+    written, could not be read back, or was refused when it was.
+    """,
+        "    SPOOL_FULL = 100\n    SPOOL_LOST = 101\n",
+    ),
+    Enumeration(
+        "FullPolicy",
+        "kvs_full_policy",
+        "KVS_FULL_",
+        """What a put does when the store has no room: drop the oldest fragment that is not being sent, or refuse.""",
+    ),
+    Enumeration(
+        "Order",
+        "kvs_order",
+        "KVS_ORDER_",
+        """How frames of several tracks are ordered.
+
+    CUT fits cameras with sound and is the default for several tracks.
+    """,
+    ),
+    Enumeration(
+        "PressureKind",
+        "kvs_pressure",
+        "KVS_PRESSURE_",
+        """What is under pressure: the producer's store, the stream's buffer duration, or its latency.""",
+    ),
+    Enumeration("ReadState", "kvs_read_state", "KVS_READ_", "What comes after a piece of an upload's body."),
+    Enumeration(
+        "RefusalClass",
+        "kvs_ack_about",
+        "KVS_ABOUT_",
+        "What an ERROR ACK is about: one fragment, this session, or the whole stream.",
+    ),
+    Enumeration(
+        "ServiceResult",
+        "kvs_result",
+        "KVS_RESULT_",
+        "Result of a service call or of an upload, with the numbers that the field has always used.",
+    ),
+    Enumeration(
+        "StatusClass",
+        "kvs_status_class",
+        "KVS_CLASS_",
+        """What kind of trouble a status is.
+
+    USAGE: the arguments of the call. STATE: the moment of the call. MEDIA: bytes or times of a frame. RESOURCE: a
+    limit. SERVICE: the service's answer. INTERNAL: a fault of this library.
+    """,
+    ),
+    Enumeration(
+        "StreamState", "kvs_stream_state", "KVS_STREAM_", "The states of a stream's machine; the numbers are the core's."
+    ),
+    Enumeration("TrackType", "kvs_track_type", "KVS_TRACK_", "What a track carries."),
+)
+
+
+def declarations(text: str) -> str:
+    """Return the text of a C header as cffi's parser takes it: no comments, conditions, macros with arguments or bodies
+    of inline functions. A constant that is not one plain integer is left to the compiler (``...``)."""
+    text = re.sub(r"/\*.*?\*/", "", text.replace("\\\n", " "), flags=re.DOTALL)
+    text = re.sub(r"^#ifdef __cplusplus\n.*?^#endif\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^static (?:inline )?([^;{}]*\))\s*\{(?:[^\n]*\}\n|\n.*?^\}\n)", r"\1;\n", text, flags=re.M | re.S)
+    # The codes of the status table reach Python by kvs_status_at, not as an enumeration.
+    text = text.replace("KVS_STATUS_TABLE(KVS_STATUS_ENUM)", "").replace("KVS_API ", "")
+    return "\n".join(filter(None, map(_declaration_line, text.splitlines()))) + "\n"
+
+
+def _declaration_line(line: str) -> str:
+    line = line.rstrip()
+    if not line.lstrip().startswith("#"):
+        return line
+    found = DEFINE.match(line)
+    if found is None or found[1] == "KVS_API" or found[2].startswith('"'):
+        return ""
+    return line if INTEGER.match(found[2]) else f"#define {found[1]} ..."
+
+
+def _read(root: Path, headers: Sequence[str]) -> str:
+    return "".join((root / "csrc" / header).read_text(encoding="utf-8") for header in headers)
+
+
+def enumerations(root: Path = ROOT) -> str:
+    """Return the text of kvspic/_enums.py: the enumerations of kvspic.h that Python uses."""
+    parser = FFI()
+    parser.cdef(declarations(_read(root, HEADERS[:1])))
+    refusals = re.findall(r"X\((\d+), (\w+),", _read(root, ["include/kvspic_acks.h"]))
+    names = "".join(f'    "{each.name}",\n' for each in ENUMERATIONS)
+    parts = [
+        '"""Enumerations of csrc/include/kvspic.h, written by kvspic/_ffi_build.py at each build: edit them there."""\n\n'
+        f"import enum\n\n__all__ = [\n{names}]\n"
+    ]
+    for each in ENUMERATIONS:
+        values = {
+            name[len(each.prefix) :]: value
+            for name, value in parser.typeof(f"enum {each.c_name}").relements.items()
+            if not name.endswith("_COUNT")
+        }
+        if each.name == "ServiceResult":  # ids of ERROR ACKs stand in a table of their own
+            values = {name: value for name, value in values.items() if not 4000 <= value < 10000}
+            values |= {name: int(number) for number, name in refusals}
+        lines = [f"    {name} = {value}\n" for name, value in sorted(values.items(), key=lambda item: item[1])]
+        parts.append(f'class {each.name}(enum.IntEnum):\n    """{each.text}"""\n\n{"".join(lines)}{each.more}')
+    return "\n\n".join(parts)
+
+
+def write_enumerations(root: Path = ROOT) -> None:
+    """Write kvspic/_enums.py, unless it is as it should be."""
+    path, text = root / "kvspic" / "_enums.py", enumerations(root)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def sources(root: Path = ROOT, folders: Sequence[str] = FOLDERS) -> list[str]:
@@ -78,18 +239,18 @@ def compile_options(is_windows: bool = IS_WINDOWS, sanitize: str = "") -> dict[s
 
 def make_builder(root: Path = ROOT) -> FFI:
     """Return the builder for a checkout or an unpacked source archive at ``root``."""
-    return _builder(root, "kvspic._native", "_cdef.h", PREAMBLE, FOLDERS)
+    return _builder(root, "kvspic._native", declarations(_read(root, HEADERS) + CALLS), PREAMBLE, FOLDERS)
 
 
 def make_test_builder(root: Path = ROOT) -> FFI:
     """Return the builder of ``kvspic.testing._internals``: parts of the packager, without the engine."""
-    shim = (root / "kvspic" / "_cdef_test_preamble.h").read_text(encoding="utf-8")
-    return _builder(root, "kvspic.testing._internals", "_cdef_test.h", KEEP_GIL + shim, TEST_FOLDERS)
+    declared = "typedef int32_t kvs_status;\n" + declarations(_read(root, TEST_HEADERS))
+    return _builder(root, "kvspic.testing._internals", declared, TEST_PREAMBLE, TEST_FOLDERS)
 
 
-def _builder(root: Path, module: str, header: str, preamble: str, folders: Sequence[str]) -> FFI:
+def _builder(root: Path, module: str, declared: str, preamble: str, folders: Sequence[str]) -> FFI:
     builder = FFI()
-    builder.cdef((root / "kvspic" / header).read_text(encoding="utf-8"))
+    builder.cdef(declared)
     options = compile_options(sanitize=os.environ.get("KVSPIC_SANITIZE", ""))
     builder.set_source(module, preamble, sources=sources(root, folders), include_dirs=INCLUDE_DIRS, **options)
     return builder
@@ -100,5 +261,6 @@ test_builder = make_test_builder()
 
 if __name__ == "__main__":
     os.chdir(ROOT)  # sources are named relative to it
+    write_enumerations()
     ffibuilder.compile(verbose=True)
     test_builder.compile(verbose=True)

@@ -6,14 +6,13 @@ what happened, and most of them become an event. Layout and numbers are those of
 
 from __future__ import annotations
 
-import enum
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kvspic._enums import AckType, ActionKind, DropReason, PressureKind, StreamState
 from kvspic.errors import refusal_of
-from kvspic.types import DropReason, StreamState
 
 __all__ = [
     "ACTION_FORMAT",
@@ -68,50 +67,6 @@ ACTION_FORMAT = struct.Struct("@IIiI4Q3Q72s")
 TIME_NONE = 2**64 - 1
 
 
-class ActionKind(enum.IntEnum):
-    """``enum kvs_action_kind``."""
-
-    NONE = 0
-    GET_CREDENTIALS = 1
-    PROVISION = 2
-    EXCHANGE_TOKEN = 3
-    CREATE_DEVICE = 4
-    TAG_CLIENT = 5
-    DESCRIBE_STREAM = 10
-    CREATE_STREAM = 11
-    TAG_STREAM = 12
-    GET_DATA_ENDPOINT = 13
-    GET_TOKEN = 14
-    PUT_MEDIA = 15
-    DATA = 20
-    UPLOAD_END = 21
-    CLIENT_READY = 30
-    CLIENT_FAILED = 31
-    STATE = 32
-    READY = 33
-    FAILED = 34
-    CLOSED = 35
-    TOKEN_ROTATED = 36
-    ACK = 40
-    FRAGMENT_DONE = 41
-    ERROR_ACK = 42
-    DROPPED = 43
-    ROOM = 44
-    PRESSURE = 45
-    STALE = 46
-    TIME_SHIFTED = 47
-    RETENTION_DIFFERS = 48
-    TAG_SKIPPED = 49
-    TRACK_SILENT = 50
-    LATE_ERROR_ACK = 51
-    FRAGMENT_ENDED = 52
-    NOTICES_LOST = 53
-    FRAGMENT_SPLIT = 54
-    TIMES_JUMPED = 55
-    TIME_SHIFT_ENDED = 56
-    UNCONFIRMED = 57
-
-
 # Orders that are answered; the others need no answer.
 ORDERS = frozenset(kind for kind in ActionKind if ActionKind.GET_CREDENTIALS <= kind <= ActionKind.PUT_MEDIA)
 
@@ -136,25 +91,6 @@ class Action(NamedTuple):
     def text(self) -> str:
         """The text up to its NUL."""
         return self.raw_text.partition(b"\0")[0].decode("utf-8", "replace")
-
-
-class AckType(enum.IntEnum):
-    """``enum kvs_ack_type``."""
-
-    UNDEFINED = 0
-    BUFFERING = 1
-    RECEIVED = 2
-    PERSISTED = 3
-    ERROR = 4
-    IDLE = 5
-
-
-class PressureKind(enum.IntEnum):
-    """What is under pressure: the producer's store, the stream's buffer duration, or its latency."""
-
-    STORE = 0
-    BUFFER = 1
-    LATENCY = 2
 
 
 @dataclass(frozen=True)

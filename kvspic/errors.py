@@ -2,15 +2,15 @@
 
 The status table in csrc/include/kvspic_status.h is the source: a name is the status in CamelCase plus "Error", its base
 the status's class (STORE_FULL, RESOURCE: ``StoreFullError``, a ``ResourceError``). The boundary (_lib) reads the table
-the status's class (STORE_FULL, RESOURCE: ``StoreFullError``, a ``ResourceError``). The boundary (_lib) reads the table
-this list against the table.
+at import and gives each class its status and sentence; tests/unit/test_errors.py compares this list with the table.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from kvspic._enums import RefusalClass, StatusClass
 
 __all__ = [
     "BY_CLASS",
@@ -148,18 +148,6 @@ __all__ = [
 ]
 
 
-class StatusClass(enum.IntEnum):
-    """What kind of trouble a status is: what the caller passed, when, the media, a limit, the service, or our fault."""
-
-    NONE = 0
-    USAGE = 1
-    STATE = 2
-    MEDIA = 3
-    RESOURCE = 4
-    SERVICE = 5
-    INTERNAL = 6
-
-
 class StatusRow(NamedTuple):
     """One row of the status table."""
 
@@ -167,14 +155,6 @@ class StatusRow(NamedTuple):
     name: str
     status_class: StatusClass
     text: str
-
-
-class RefusalClass(enum.IntEnum):
-    """What an ERROR ACK is about: one fragment, this session, or the whole stream."""
-
-    FRAGMENT = 1
-    SESSION = 2
-    STREAM = 3
 
 
 class Refusal(NamedTuple):

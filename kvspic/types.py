@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, runtime_checkable
 
+from kvspic._enums import BackwardPolicy, DropReason, FullPolicy, Order, StreamState, TrackType
+
 if TYPE_CHECKING:
     import os
 
@@ -51,30 +53,6 @@ ZERO = timedelta(0)
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 
 
-class TrackType(enum.IntEnum):
-    """What a track carries."""
-
-    VIDEO = 1
-    AUDIO = 2
-    UNKNOWN = 3
-
-
-class FullPolicy(enum.IntEnum):
-    """What a put does when the store has no room: drop the oldest fragment that is not being sent, or refuse."""
-
-    DROP_FRAGMENT = 0
-    REFUSE = 1
-
-
-class BackwardPolicy(enum.IntEnum):
-    """What happens to a frame whose dts does not rise within its track."""
-
-    SHIFT = 0
-    DROP = 1
-    SESSION = 2
-    ERROR = 3
-
-
 class ClockPolicy(enum.IntEnum):
     """What becomes of the times of frames, whose source may have a wrong clock or none.
 
@@ -96,50 +74,6 @@ class LongGop(enum.IntEnum):
 
     SPLIT = 0
     KEEP = 1
-
-
-class Order(enum.IntEnum):
-    """How frames of several tracks are ordered; CUT fits cameras with sound and is the default for several tracks."""
-
-    NONE = 0
-    AV = 1
-    DTS = 2
-    PTS = 3
-    DTS_EOFR = 4
-    PTS_EOFR = 5
-    CUT = 6
-
-
-class StreamState(enum.IntEnum):
-    """The states of a stream's machine; the numbers are the core's."""
-
-    NEW = 0
-    DESCRIBE = 1
-    CREATE = 2
-    TAG = 3
-    GET_ENDPOINT = 4
-    GET_TOKEN = 5
-    READY = 6
-    PUT_STREAM = 7
-    STREAMING = 8
-    STOPPED = 9
-    FAILED = 10
-
-
-class DropReason(enum.IntEnum):
-    """Why frames left the ledger without being done; the numbers are the core's, from 100 on the spool's."""
-
-    STORE_FULL = 0
-    BUFFER_DURATION = 1
-    SKIPPED = 2  # no key frame since the last end of a fragment
-    ERROR_ACK = 3
-    REPLAY_LIMIT = 4
-    RESET = 5
-    BACKWARD = 6
-    LATE = 7
-    UNCONFIRMED = 8  # sent four times, and the service acknowledged later fragments only
-    SPOOL_FULL = 100
-    SPOOL_LOST = 101  # could not be written, could not be read back, or was refused when it was
 
 
 @dataclass(frozen=True)

@@ -368,17 +368,16 @@ def _explain_refusal(report: Report, service: Service, error: ServiceError) -> N
 def _explain_stream(report: Report, service: Service, error: ServiceError) -> None:
     """The keys are taken; the call is not allowed, or the stream is not there."""
     text, remedy = cause_and_remedy(error)
-    is_404 = error.result is ServiceResult.RESOURCE_NOT_FOUND
+    is_404 = error.result is ServiceResult.NOT_FOUND
     is_missing = is_404 and error.error_name.startswith("ResourceNotFound")
-    is_forbidden = error.result in (ServiceResult.FORBIDDEN, ServiceResult.NOT_AUTHORIZED)
-    if is_missing or is_forbidden:
+    if is_missing or error.is_denied:
         report.ok("signature", "the service takes the keys")
-    if not service.stream and (is_missing or is_forbidden):
+    if not service.stream and (is_missing or error.is_denied):
         report.skip("stream", "none is named; --stream NAME does")
     elif is_missing:
         remedy = f"create {service.stream} (kvspic put does, if it is allowed to), or check the name and the region"
         report.fail("stream", text, remedy, ExitCode.REFUSED)
-    elif is_forbidden:
+    elif error.is_denied:
         report.fail("stream", text, ASK_ALLOW.format("DescribeStream"), ExitCode.REFUSED)
     elif is_404:
         remedy = "check the endpoint and its path: what answers there is not Kinesis Video Streams"
@@ -404,7 +403,7 @@ async def check_data_endpoint(report: Report, service: Service) -> bool:
         url = await service.plane.get_data_endpoint(service.stream)
     except ServiceError as error:
         text, remedy = cause_and_remedy(error)
-        if error.result in (ServiceResult.FORBIDDEN, ServiceResult.NOT_AUTHORIZED) and error.http_status:
+        if error.is_denied:
             remedy = ASK_ALLOW.format("GetDataEndpoint")
         code = ExitCode.UNREACHABLE if error.is_unreachable else ExitCode.REFUSED
         report.fail("data endpoint", text, remedy, code)

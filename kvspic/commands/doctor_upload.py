@@ -150,7 +150,7 @@ async def check_way_back(report: Report, service: Service, sent: Sent) -> None:
         back = await _fetch(service, numbers)
     except ServiceError as error:
         text, remedy = cause_and_remedy(error)
-        if error.result in (ServiceResult.FORBIDDEN, ServiceResult.NOT_AUTHORIZED) and error.http_status:
+        if error.is_denied:
             report.warn("way back", f"not checked: {text}", ASK_ALLOW.format(operation))
         else:
             code = ExitCode.UNREACHABLE if error.is_unreachable else ExitCode.REFUSED

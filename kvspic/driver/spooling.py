@@ -194,7 +194,7 @@ class SpoolWork:
         try:
             found = await asyncio.wait_for(self._plane.list_fragments(name, span_hns), CHECK_TIMEOUT_S)
         except (ServiceError, asyncio.TimeoutError) as error:
-            if isinstance(error, ServiceError) and error.result == ServiceResult.RESOURCE_NOT_FOUND:
+            if isinstance(error, ServiceError) and error.result == ServiceResult.NOT_FOUND:
                 return {}  # there is no such stream yet, or it is being created: it has nothing
             logger.warning("%s: what the service has of the spool is not known: %s", name, error or "no answer")
             return None

@@ -109,7 +109,7 @@ class ControlPlane:
         self._reading_endpoints = EndpointCache()
 
     async def describe_stream(self, name: str) -> StreamDescription:
-        """Raises ServiceError; with RESOURCE_NOT_FOUND when there is no such stream."""
+        """Raises ServiceError; with NOT_FOUND when there is no such stream."""
         answer = await self._control("DescribeStream", {"StreamName": name})
         info = answer.get("StreamInfo")
         if not isinstance(info, dict):

@@ -7,9 +7,10 @@ a token or a signature: the service's own wording is cut and cleaned by :func:`s
 
 from __future__ import annotations
 
-import enum
 import re
 from urllib.parse import urlsplit
+
+from kvspic._enums import ServiceResult
 
 __all__ = [
     "SETTING_REMEDIES",
@@ -21,6 +22,8 @@ __all__ = [
     "classify_transport",
     "is_connection_limit",
     "is_credential_problem",
+    "is_denial",
+    "is_endpoint_doubtful",
     "is_throttling",
     "safe_text",
     "safe_url",
@@ -34,66 +37,11 @@ UNTRUSTED = "UntrustedCertificate"  # the name of that error; no service gives i
 TEXT_MAX = 240  # of the service's own words; longer answers are canonical requests or HTML pages
 
 
-class ServiceResult(enum.IntEnum):
-    """Result of a service call or of an upload, with the numbers that the field has always used."""
-
-    NOT_SET = 0
-    OK = 200
-    BAD_REQUEST = 400
-    NOT_AUTHORIZED = 401
-    FORBIDDEN = 403
-    RESOURCE_NOT_FOUND = 404
-    INVALID_ARG = 406
-    REQUEST_TIMEOUT = 408
-    INTERNAL_ERROR = 500
-    NOT_IMPLEMENTED = 501
-    SERVICE_UNAVAILABLE = 503
-    GATEWAY_TIMEOUT = 504
-    NETWORK_READ_TIMEOUT = 598
-    NETWORK_CONNECTION_TIMEOUT = 599
-    STREAM_READ_ERROR = 4000
-    FRAGMENT_SIZE_REACHED = 4001
-    FRAGMENT_DURATION_REACHED = 4002
-    CONNECTION_DURATION_REACHED = 4003
-    FRAGMENT_TIMECODE_NOT_MONOTONIC = 4004
-    MULTI_TRACK_MKV = 4005
-    INVALID_MKV_DATA = 4006
-    INVALID_PRODUCER_TIMESTAMP = 4007
-    STREAM_NOT_ACTIVE = 4008
-    FRAGMENT_METADATA_LIMIT_REACHED = 4009
-    TRACK_NUMBER_MISMATCH = 4010
-    FRAMES_MISSING_FOR_TRACK = 4011
-    MORE_THAN_ALLOWED_TRACKS_FOUND = 4012
-    KMS_KEY_ACCESS_DENIED = 4500
-    KMS_KEY_DISABLED = 4501
-    KMS_KEY_VALIDATION_ERROR = 4502
-    KMS_KEY_UNAVAILABLE = 4503
-    KMS_KEY_INVALID_USAGE = 4504
-    KMS_KEY_INVALID_STATE = 4505
-    KMS_KEY_NOT_FOUND = 4506
-    STREAM_DELETED = 4507
-    ACK_INTERNAL_ERROR = 5000
-    FRAGMENT_ARCHIVAL_ERROR = 5001
-    UNKNOWN_ACK_ERROR = 7000
-    CLIENT_LIMIT = 10000
-    DEVICE_LIMIT = 10001
-    STREAM_LIMIT = 10002
-    RESOURCE_IN_USE = 10003
-    DEVICE_NOT_PROVISIONED = 10004
-    DEVICE_NOT_FOUND = 10005
-    UNKNOWN = 10006
-    AUTH_FAILURE = 10007
-    SIGNATURE_EXPIRED = 10008
-    SIGNATURE_NOT_YET_CURRENT = 10009
-    RESOURCE_DELETED = 10400
-    STREAM_AUTH_IN_GRACE_PERIOD = 10401
-
-
 R = ServiceResult
 
 # Names are compared in lower case and without a trailing "exception". CLIENT_LIMIT ends a stream in the field's state
 # machine, although waiting helps: throttling therefore becomes UNKNOWN, which every state retries with a backoff.
-# RESOURCE_IN_USE is retried too, and on CreateStream it means: somebody else made it, describe it.
+# IN_USE is retried too, and on CreateStream it means: somebody else made it, describe it.
 # InvalidEndpoint becomes a timeout: that sends the machine to GetDataEndpoint.
 BY_NAME: dict[str, ServiceResult] = {
     "accessdenied": R.FORBIDDEN,
@@ -110,7 +58,7 @@ BY_NAME: dict[str, ServiceResult] = {
     "invalidclienttokenid": R.FORBIDDEN,
     "invalidcodecprivatedata": R.INVALID_ARG,
     "invaliddevice": R.INVALID_ARG,
-    "invalidendpoint": R.NETWORK_CONNECTION_TIMEOUT,
+    "invalidendpoint": R.CONNECTION_TIMEOUT,
     "invalidmediaframe": R.INVALID_ARG,
     "invalidresourceformat": R.INVALID_ARG,
     "invalidsignature": R.FORBIDDEN,
@@ -124,12 +72,12 @@ BY_NAME: dict[str, ServiceResult] = {
     "requestlimitexceeded": R.UNKNOWN,
     "requestthrottled": R.UNKNOWN,
     "requesttimeout": R.REQUEST_TIMEOUT,
-    "resourceinuse": R.RESOURCE_IN_USE,
-    "resourcenotfound": R.RESOURCE_NOT_FOUND,
-    "serviceunavailable": R.SERVICE_UNAVAILABLE,
+    "resourceinuse": R.IN_USE,
+    "resourcenotfound": R.NOT_FOUND,
+    "serviceunavailable": R.UNAVAILABLE,
     "signaturedoesnotmatch": R.FORBIDDEN,
     "slowdown": R.UNKNOWN,
-    "streamedgeconfigurationnotfound": R.RESOURCE_NOT_FOUND,
+    "streamedgeconfigurationnotfound": R.NOT_FOUND,
     "tagsperresourceexceededlimit": R.INVALID_ARG,
     "throttled": R.UNKNOWN,
     "throttling": R.UNKNOWN,
@@ -145,17 +93,17 @@ BY_STATUS: dict[int, ServiceResult] = {
     200: R.OK,
     401: R.NOT_AUTHORIZED,
     403: R.FORBIDDEN,
-    404: R.RESOURCE_NOT_FOUND,
+    404: R.NOT_FOUND,
     406: R.INVALID_ARG,
     408: R.REQUEST_TIMEOUT,
-    409: R.RESOURCE_IN_USE,
+    409: R.IN_USE,
     425: R.UNKNOWN,
     429: R.UNKNOWN,  # throttled by a proxy or a front layer that sends no error name
     501: R.NOT_IMPLEMENTED,
-    503: R.SERVICE_UNAVAILABLE,
+    503: R.UNAVAILABLE,
     504: R.GATEWAY_TIMEOUT,
-    598: R.NETWORK_READ_TIMEOUT,
-    599: R.NETWORK_CONNECTION_TIMEOUT,
+    598: R.READ_TIMEOUT,
+    599: R.CONNECTION_TIMEOUT,
 }
 
 # A refreshed key or a corrected clock can cure these; a missing permission (AccessDenied) it cannot.
@@ -196,10 +144,10 @@ TRANSPORT_BY_CLASS: tuple[tuple[str, ServiceResult], ...] = (
     ("TokenRetrievalError", R.NOT_AUTHORIZED),
     ("SSOError", R.NOT_AUTHORIZED),
     ("ProfileNotFound", R.NOT_AUTHORIZED),
-    ("ConnectTimeout", R.NETWORK_CONNECTION_TIMEOUT),
-    ("ConnectTimeoutError", R.NETWORK_CONNECTION_TIMEOUT),
-    ("ReadTimeoutError", R.NETWORK_READ_TIMEOUT),
-    ("TimeoutError", R.NETWORK_READ_TIMEOUT),
+    ("ConnectTimeout", R.CONNECTION_TIMEOUT),
+    ("ConnectTimeoutError", R.CONNECTION_TIMEOUT),
+    ("ReadTimeoutError", R.READ_TIMEOUT),
+    ("TimeoutError", R.READ_TIMEOUT),
     ("NoRegionError", R.INVALID_ARG),
     ("InvalidRegionError", R.INVALID_ARG),
     ("ParamValidationError", R.INVALID_ARG),
@@ -212,12 +160,12 @@ REMEDIES: dict[ServiceResult, str] = {
     R.BAD_REQUEST: "check the request's values",
     R.NOT_AUTHORIZED: "check the AWS credentials and the permission for this operation",
     R.FORBIDDEN: "check the AWS credentials, the permission for this operation and the system clock",
-    R.RESOURCE_NOT_FOUND: "create the stream, or check its name and the region",
+    R.NOT_FOUND: "create the stream, or check its name and the region",
     R.INVALID_ARG: "check the stream's name and settings",
     R.NOT_IMPLEMENTED: "the endpoint does not offer this operation; use another endpoint",
     R.DEVICE_LIMIT: "delete unused streams or ask for a higher quota",
     R.STREAM_LIMIT: "delete unused streams or ask for a higher quota",
-    R.RESOURCE_IN_USE: "use the stream as it is, or try again when it is no longer being changed",
+    R.IN_USE: "use the stream as it is, or try again when it is no longer being changed",
 }
 # These also answer ResourceNotFoundException where the stream is there, and has no media of the time asked for.
 ARCHIVE_OPERATIONS = frozenset({"GetClip", "GetDASHStreamingSessionURL", "GetHLSStreamingSessionURL", "GetImages"})
@@ -268,6 +216,11 @@ class ServiceError(Exception):
         """No answer came: the endpoint could not be reached, or the connection broke before it answered."""
         return self.http_status == 0 and self.result not in (R.INVALID_ARG, R.NOT_AUTHORIZED)
 
+    @property
+    def is_denied(self) -> bool:
+        """The service answered and refused: these keys are wrong, or do not allow this call."""
+        return self.http_status != 0 and is_denial(self.result)
+
     def _sentence(self, detail: str) -> str:
         known = [self.error_name] if self.error_name else []
         if self.http_status:
@@ -276,7 +229,7 @@ class ServiceError(Exception):
         why = f": {detail.rstrip('.')}" if detail else ""
         other = REFUSED_REMEDY if self.http_status else UNREACHABLE_REMEDY
         remedy = SETTING_REMEDIES.get(self.error_name) or REMEDIES.get(self.result, other)
-        if self.result == R.RESOURCE_NOT_FOUND and self.operation in ARCHIVE_OPERATIONS:
+        if self.result == R.NOT_FOUND and self.operation in ARCHIVE_OPERATIONS:
             remedy = NO_MEDIA_REMEDY
         return f"{self.operation} failed{cause}{why}; {remedy}."
 
@@ -309,7 +262,17 @@ def is_credential_problem(http_status: int, error_name: str) -> bool:
     """Whether fresh credentials or a corrected clock may cure the refusal, so that one repetition is worth it."""
     if error_name:
         return _key(error_name) in CREDENTIAL_PROBLEMS
-    return http_status in (401, 403)
+    return is_denial(classify(http_status, ""))
+
+
+def is_denial(result: ServiceResult) -> bool:
+    """Whether the keys are wrong, or do not allow the call."""
+    return result in (R.NOT_AUTHORIZED, R.FORBIDDEN)
+
+
+def is_endpoint_doubtful(http_status: int, result: ServiceResult) -> bool:
+    """Whether a refused upload may have gone to the wrong endpoint, because the stream moved or was deleted."""
+    return http_status in (403, 404) or result is R.CONNECTION_TIMEOUT
 
 
 def is_connection_limit(error_name: str) -> bool:

@@ -25,6 +25,7 @@ import enum
 from dataclasses import dataclass
 from typing import Protocol
 
+from kvspic._enums import ReadState
 from kvspic.provider.clock import ServiceClock, server_time
 from kvspic.provider.credentials import NoCredentialsError
 from kvspic.provider.putmedia import End, Head, PutMediaConnection, chunk_of
@@ -35,6 +36,7 @@ from kvspic.provider.results import (
     classify_transport,
     is_connection_limit,
     is_credential_problem,
+    is_endpoint_doubtful,
     safe_text,
 )
 
@@ -89,15 +91,6 @@ class EndedBy(enum.Enum):
     STOPPED = "stopped"  # PutMediaUpload.stop
 
 
-class ReadState(enum.IntEnum):
-    """What comes after a piece of the body; the numbers of ``enum kvs_read_state``."""
-
-    MORE = 0
-    WAIT = 1  # nothing now; the owner says when there is more
-    AWAITING_ACK = 2  # all is sent, the last ACK is to come; the owner says when
-    END = 3
-
-
 @dataclass(frozen=True)
 class PutMediaOutcome:
     """How an upload ended. ``result`` is what the core is given; ``message`` is for people, without secrets.
@@ -119,7 +112,7 @@ class PutMediaOutcome:
     def endpoint_is_doubtful(self) -> bool:
         """Whether the service has to be asked again where uploads go: the stream may have moved or gone."""
         if self.ended_by is EndedBy.REFUSED:
-            return self.http_status in (403, 404) or self.result is ServiceResult.NETWORK_CONNECTION_TIMEOUT
+            return is_endpoint_doubtful(self.http_status, self.result)
         return self.ended_by in (EndedBy.NETWORK, EndedBy.TIMEOUT) and self.http_status == 0
 
 
@@ -481,7 +474,7 @@ def result_of(ended_by: EndedBy, status: int, error_name: str, failure: Exceptio
         return classify(status, error_name)
     if ended_by is EndedBy.NETWORK:
         return classify_transport(failure) if failure is not None else ServiceResult.UNKNOWN
-    return ServiceResult.NETWORK_READ_TIMEOUT if ended_by is EndedBy.TIMEOUT else ServiceResult.OK
+    return ServiceResult.READ_TIMEOUT if ended_by is EndedBy.TIMEOUT else ServiceResult.OK
 
 
 def _cause(failure: Exception | None) -> str:

@@ -64,7 +64,7 @@ def test_a_silent_service_is_a_timeout(monkeypatch):
         await peer.reader.read()
 
     error = refused_by(script)
-    assert error.result is ServiceResult.NETWORK_READ_TIMEOUT
+    assert error.result is ServiceResult.READ_TIMEOUT
     assert error.is_unreachable
     assert (seen["connect_timeout"], seen["read_timeout"]) == (5, 10)
     assert seen["retries"]["total_max_attempts"] == 1

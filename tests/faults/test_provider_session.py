@@ -128,7 +128,7 @@ def test_a_server_that_never_answers_ends_with_a_timeout(wire):
 
     _, outcome = upload_to(script, b"x", wire=wire)
     assert outcome.ended_by is EndedBy.TIMEOUT
-    assert outcome.result is ServiceResult.NETWORK_READ_TIMEOUT
+    assert outcome.result is ServiceResult.READ_TIMEOUT
     assert outcome.endpoint_is_doubtful
 
 

@@ -148,7 +148,7 @@ CALLS = [ActionKind.DESCRIBE_STREAM, ActionKind.CREATE_STREAM, ActionKind.TAG_ST
 
 @pytest.mark.parametrize("kind", CALLS)
 def test_a_call_that_fails_is_a_result(kind):
-    bench = Bench(failure=ServiceError("It", ServiceResult.RESOURCE_NOT_FOUND, http_status=404))
+    bench = Bench(failure=ServiceError("It", ServiceResult.NOT_FOUND, http_status=404))
     assert bench.carry_out(order(kind)) == [{"result": 404}]
     assert bench.orders.last_error.startswith("It failed (HTTP 404)")
 

@@ -126,7 +126,7 @@ def test_an_endpoint_that_gave_no_answer_is_doubted_at_once(ended_by, status, is
 def test_an_invalid_endpoint_is_doubted_at_once():
     rules = rules_of(Core())
     rules.learn_endpoint("https://a.example", NOW)
-    result = ServiceResult.NETWORK_CONNECTION_TIMEOUT
+    result = ServiceResult.CONNECTION_TIMEOUT
     outcome = PutMediaOutcome(result, "InvalidEndpointException", http_status=400, ended_by=EndedBy.REFUSED)
     rules.ended(handle_of(rules), outcome, NOW, NOW)
     assert rules.endpoint(NOW) is None

@@ -85,7 +85,7 @@ def test_an_unknown_status_word_counts_as_deleting():
 def test_a_missing_stream_is_not_found():
     answer = json_answer(404, {"Message": "not found or not active."}, "x-amzn-ErrorType: ResourceNotFoundException")
     error = refused(Service(answer), describe)
-    assert error.result is ServiceResult.RESOURCE_NOT_FOUND
+    assert error.result is ServiceResult.NOT_FOUND
     assert error.error_name == "ResourceNotFoundException"
     assert error.http_status == 404
     start = "DescribeStream failed (ResourceNotFoundException, HTTP 404): not found or not active;"
@@ -95,7 +95,7 @@ def test_a_missing_stream_is_not_found():
 @pytest.mark.parametrize("name", ["ResourceNotFoundException", "com.amazon.kinesisvideo#ResourceNotFoundException"])
 def test_the_name_may_be_in_the_body(name):
     error = refused(Service(json_answer(400, {"__type": name, "Message": "no"})), describe)
-    assert error.result is ServiceResult.RESOURCE_NOT_FOUND
+    assert error.result is ServiceResult.NOT_FOUND
 
 
 def test_throttling_is_told_with_the_wait_asked_for_and_not_repeated_here():
@@ -113,7 +113,7 @@ def test_a_wait_may_be_asked_for_by_a_date():
 
 
 @pytest.mark.parametrize(
-    "status, result", [(500, ServiceResult.INTERNAL_ERROR), (503, ServiceResult.SERVICE_UNAVAILABLE)]
+    "status, result", [(500, ServiceResult.INTERNAL_ERROR), (503, ServiceResult.UNAVAILABLE)]
 )
 def test_errors_of_the_service_are_not_repeated_here(status, result):
     service = Service(json_answer(status, b""))

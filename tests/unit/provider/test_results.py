@@ -45,18 +45,18 @@ def test_every_error_of_the_services_models_has_a_result():
         (403, "AccessDeniedException", R.FORBIDDEN),
         (403, "ExpiredTokenException", R.FORBIDDEN),
         (400, "IncompleteSignature", R.FORBIDDEN),
-        (404, "ResourceNotFoundException", R.RESOURCE_NOT_FOUND),
-        (404, "", R.RESOURCE_NOT_FOUND),
+        (404, "ResourceNotFoundException", R.NOT_FOUND),
+        (404, "", R.NOT_FOUND),
         (400, "AccountStreamLimitExceededException", R.STREAM_LIMIT),
         (400, "DeviceStreamLimitExceededException", R.DEVICE_LIMIT),
-        (400, "InvalidEndpointException", R.NETWORK_CONNECTION_TIMEOUT),
+        (400, "InvalidEndpointException", R.CONNECTION_TIMEOUT),
         (500, "InternalFailure", R.INTERNAL_ERROR),
         (502, "", R.INTERNAL_ERROR),
-        (503, "ServiceUnavailable", R.SERVICE_UNAVAILABLE),
+        (503, "ServiceUnavailable", R.UNAVAILABLE),
         (504, "", R.GATEWAY_TIMEOUT),
         (501, "NotImplementedException", R.NOT_IMPLEMENTED),
-        (400, "ResourceInUseException", R.RESOURCE_IN_USE),
-        (409, "", R.RESOURCE_IN_USE),
+        (400, "ResourceInUseException", R.IN_USE),
+        (409, "", R.IN_USE),
         (302, "", R.UNKNOWN),
         (0, "", R.UNKNOWN),
     ],
@@ -84,7 +84,7 @@ def test_what_waiting_cures_is_never_a_final_result(status, name):
 )
 def test_the_name_is_found_in_each_of_its_spellings(raw):
     assert short_error_name(raw) == "ResourceNotFoundException"
-    assert classify(400, raw) is R.RESOURCE_NOT_FOUND
+    assert classify(400, raw) is R.NOT_FOUND
 
 
 @given(st.integers(0, 999), st.text(max_size=40))
@@ -95,10 +95,10 @@ def test_every_answer_has_a_result(status, name):
 @pytest.mark.parametrize(
     "error, result",
     [
-        (ConnectTimeout("late"), R.NETWORK_CONNECTION_TIMEOUT),
-        (TimeoutError("late"), R.NETWORK_READ_TIMEOUT),
-        (botocore.exceptions.ConnectTimeoutError(endpoint_url="http://x"), R.NETWORK_CONNECTION_TIMEOUT),
-        (botocore.exceptions.ReadTimeoutError(endpoint_url="http://x"), R.NETWORK_READ_TIMEOUT),
+        (ConnectTimeout("late"), R.CONNECTION_TIMEOUT),
+        (TimeoutError("late"), R.READ_TIMEOUT),
+        (botocore.exceptions.ConnectTimeoutError(endpoint_url="http://x"), R.CONNECTION_TIMEOUT),
+        (botocore.exceptions.ReadTimeoutError(endpoint_url="http://x"), R.READ_TIMEOUT),
         (botocore.exceptions.EndpointConnectionError(endpoint_url="http://x"), R.UNKNOWN),
         (botocore.exceptions.NoCredentialsError(), R.NOT_AUTHORIZED),
         (botocore.exceptions.ProfileNotFound(profile="x"), R.NOT_AUTHORIZED),
@@ -129,7 +129,7 @@ def test_only_keys_and_clocks_are_worth_a_repetition():
 def test_an_error_is_one_sentence_with_cause_and_remedy():
     error = ServiceError(
         "DescribeStream",
-        R.RESOURCE_NOT_FOUND,
+        R.NOT_FOUND,
         error_name="ResourceNotFoundException",
         http_status=404,
         detail="The requested stream is not found or not active.",
@@ -182,6 +182,6 @@ def test_anything_may_be_shown_as_a_url(url):
 
 @pytest.mark.parametrize("operation", ["GetHLSStreamingSessionURL", "GetClip"])
 def test_a_time_without_media_does_not_ask_for_another_stream(operation):
-    error = ServiceError(operation, R.RESOURCE_NOT_FOUND, http_status=404, detail="There is no fragment of that time")
+    error = ServiceError(operation, R.NOT_FOUND, http_status=404, detail="There is no fragment of that time")
     assert "name a time that has media" in str(error)
     assert "create the stream" not in str(error)

@@ -49,8 +49,8 @@ def test_a_stream_is_made_described_and_tagged(tmp_path):
         return missing.value.result, taken.value.result, described, url == endpoint.url
 
     missing, taken, described, is_own_url = with_endpoint(tmp_path, story, "door")
-    assert missing is ServiceResult.RESOURCE_NOT_FOUND
-    assert taken is ServiceResult.RESOURCE_IN_USE
+    assert missing is ServiceResult.NOT_FOUND
+    assert taken is ServiceResult.IN_USE
     assert described.retention_hours == 24
     assert is_own_url
 
@@ -100,7 +100,7 @@ def test_a_missing_stream_refuses_the_upload_however_much_is_sent(tmp_path):
         return await upload.session.run()
 
     outcome = with_endpoint(tmp_path, story, "door", lingering_seconds=0)
-    assert outcome.result is ServiceResult.RESOURCE_NOT_FOUND
+    assert outcome.result is ServiceResult.NOT_FOUND
     assert outcome.error_name == "ResourceNotFoundException"
 
 

@@ -1,5 +1,0 @@
-#include "media/cpd.h"
-#include "media/ebml.h"
-#include "media/generator.h"
-#include "media/mkv.h"
-#include "media/nal.h"
