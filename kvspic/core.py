@@ -32,6 +32,7 @@ from kvspic.types import (
     TrackType,
     hns,
 )
+from kvspic.units import HNS_PER_S
 
 __all__ = [
     "ACTIONS_PER_READ",
@@ -55,11 +56,11 @@ AS_ACTION = functools.partial(tuple.__new__, Action)  # what Action._make does, 
 TIME_NONE: int = 2**64 - 1
 READER_ROOM = 16
 AHEAD_ANY_S = int(lib.KVSPIC_AHEAD_ANY)
-BUFFER_DEFAULT_HNS = 120 * 10_000_000
-STALE_DEFAULT_HNS = 30 * 10_000_000
-FRAGMENT_MIN_HNS = 10_000_000  # what the service takes
+BUFFER_DEFAULT_HNS = 120 * HNS_PER_S
+STALE_DEFAULT_HNS = 30 * HNS_PER_S
+FRAGMENT_MIN_HNS = HNS_PER_S  # what the service takes
 FRAGMENT_MIN_OFFLINE_HNS = 50_000_000  # five of them a second: a file goes up at 25 times its length or faster
-FRAGMENT_MAX_HNS = 20 * 10_000_000  # what the service takes
+FRAGMENT_MAX_HNS = 20 * HNS_PER_S  # what the service takes
 FRAGMENT_SIZE_MAX = 48_000_000  # of the 50 MB that it takes; tags, headers and sound come on top
 _AUTH_TOKEN = 1
 _OK = 200

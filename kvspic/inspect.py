@@ -15,12 +15,12 @@ from kvspic.local.mkv_events import Block, ClusterEnd, ClusterStart, DocumentSta
 from kvspic.local.mkv_reader import MkvReader
 from kvspic.sources import Source, SourceError, open_source
 from kvspic.sources.sniff import SNIFF_SIZE, sniff
+from kvspic.units import NS_PER_MS
 
 __all__ = ["BlockInfo", "ClusterInfo", "Finding", "Inspection", "TrackInfo", "inspect_bytes", "inspect_file", "render"]
 
 CHUNK_SIZE = 1 << 20
 FINDINGS_MAX = 100
-NS_PER_MS = 1_000_000
 KINDS = {1: "video", 2: "audio", 17: "subtitle"}
 VIDEO = 1
 

@@ -17,19 +17,19 @@ from typing import NamedTuple
 from kvspic import errors
 from kvspic.actions import Event, FrameTooLarge, Paused, Resumed, TimesAnchored, Triggered
 from kvspic.types import Buffer
+from kvspic.units import NS_PER_S
 
 __all__ = ["Frame", "Intake", "IntakeCounts", "IntakeRules", "IntakeWorld", "PreRoll", "SourceClocks", "believable"]
 
 KEY = 1
-SECOND_NS = 1_000_000_000
-DAY_NS = 86_400 * SECOND_NS
-YEAR_2000_NS = 946_684_800 * SECOND_NS  # a clock that shows less was never set
+DAY_NS = 86_400 * NS_PER_S
+YEAR_2000_NS = 946_684_800 * NS_PER_S  # a clock that shows less was never set
 PAST_MAX_NS = 3653 * DAY_NS  # ten years
 AHEAD_MAX_NS = DAY_NS  # time zones and clocks that are a little wrong are left alone
-JUMP_NS = 10 * SECOND_NS  # of a source's clock against ours, from one frame to the next
-LAG_NS = 60 * SECOND_NS  # a source whose clock stood still for longer is put right
-GROUP_END_NS = 20 * SECOND_NS  # a trigger ends at a key frame, but not later than this: no fragment is longer
-TELL_NS = 10 * SECOND_NS
+JUMP_NS = 10 * NS_PER_S  # of a source's clock against ours, from one frame to the next
+LAG_NS = 60 * NS_PER_S  # a source whose clock stood still for longer is put right
+GROUP_END_NS = 20 * NS_PER_S  # a trigger ends at a key frame, but not later than this: no fragment is longer
+TELL_NS = 10 * NS_PER_S
 CONFIGURATIONS_MAX = 8  # VPS, SPS and PPS may come in a call each, for each of two tracks
 CONFIGURATION_SIZE_MAX = 4096
 FOR_EVER_NS = 1 << 63

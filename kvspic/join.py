@@ -21,7 +21,8 @@ from typing import BinaryIO
 from kvspic.local.ebml import ProblemKind
 from kvspic.local.mkv_events import Block, ClusterEnd, ClusterStart, DocumentStart, Event, Header, Problem, Tags, Track
 from kvspic.local.mkv_reader import MkvReader
-from kvspic.mkv_file import NS_PER_MS, MkvCluster, MkvError, MkvFile, MkvFrame, TagList, track_entries
+from kvspic.mkv_file import MkvCluster, MkvError, MkvFile, MkvFrame, TagList, track_entries
+from kvspic.units import NS_PER_MS
 
 __all__ = ["JoinError", "JoinReport", "JoinedPart", "Joiner", "part_path"]
 

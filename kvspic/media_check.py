@@ -33,16 +33,16 @@ from kvspic.media_bits import (
 from kvspic.media_findings import FINDINGS
 from kvspic.media_sound import SoundClock
 from kvspic.types import Buffer, Track, TrackType
+from kvspic.units import NS_PER_S
 
 __all__ = ["CounterWatch", "MediaCheck", "MediaCounts", "TrackWatch"]
 
 KEY = 1
-SECOND_NS = 1_000_000_000
-DAY_NS = 86_400 * SECOND_NS
-YEAR_2000_NS = 946_684_800 * SECOND_NS
+DAY_NS = 86_400 * NS_PER_S
+YEAR_2000_NS = 946_684_800 * NS_PER_S
 WATCH_FRAMES = 300
-WATCH_NS = 10 * SECOND_NS
-AGAIN_NS = 10 * SECOND_NS
+WATCH_NS = 10 * NS_PER_S
+AGAIN_NS = 10 * NS_PER_S
 BAD_MIN = 3  # a damaged frame, or two, is no verdict
 ENOUGH = 10  # frames for a verdict about times, and for a good one
 ENOUGH_AT_END = 3  # the same when no more will come
@@ -50,11 +50,11 @@ KEYS_ENOUGH = 2  # key frames for a good verdict: a wrong flag shows with the se
 UNFLAGGED_FRAMES = 25  # without any flag, before it is called forgotten
 STEP_MIN_NS = 1_000_000  # frames come no closer: the times of a stream are written in milliseconds
 HANDFUL = 5
-RECENT_NS = 60 * SECOND_NS
-FUTURE_NS = 60 * SECOND_NS
+RECENT_NS = 60 * NS_PER_S
+FUTURE_NS = 60 * NS_PER_S
 FRAGMENT_MIN_NS = 900_000_000  # of 1 s: a camera's clock is not exact
 FRAGMENTS_PER_S = 5
-FRAGMENTS_NS = 10 * SECOND_NS
+FRAGMENTS_NS = 10 * NS_PER_S
 
 NAMES = {
     "h264": "H.264", "h265": "H.265", "mjpeg": "Motion JPEG", "vp8": "VP8", "vp9": "VP9", "av1": "AV1", "aac": "AAC",
@@ -311,7 +311,7 @@ def _unit_of(window: _Window) -> tuple[str, str] | None:
     """What times that lie so close together probably are, and how nanoseconds are made of them: by the size of the
     numbers if they count from 1970, else by the step of a camera of 5 to 200 frames a second."""
     by_size = (
-        (YEAR_2000_NS // SECOND_NS, "seconds", "int(seconds * 1_000_000_000)"),
+        (YEAR_2000_NS // NS_PER_S, "seconds", "int(seconds * 1_000_000_000)"),
         (YEAR_2000_NS // 1_000_000, "milliseconds", "milliseconds * 1_000_000"),
         (YEAR_2000_NS // 1_000, "microseconds", "microseconds * 1_000"),
         (YEAR_2000_NS // 100, "ticks of 100 ns", "ticks * 100"),
@@ -403,7 +403,7 @@ class CounterWatch:
         if not newest_ns or self._is_relative or wall_ns < YEAR_2000_NS:
             return {}
         if newest_ns > wall_ns + FUTURE_NS:
-            return {"times-in-the-future": {"ahead": (newest_ns - wall_ns) // SECOND_NS}}
+            return {"times-in-the-future": {"ahead": (newest_ns - wall_ns) // NS_PER_S}}
         return {"times-long-past": {}} if newest_ns < YEAR_2000_NS else {}
 
     def _found_in_fragments(self, counts: MediaCounts) -> dict[str, Values]:
@@ -419,7 +419,7 @@ class CounterWatch:
         count = counts.fragments_put - before.fragments_put
         if span_ns < FRAGMENTS_NS or count * FRAGMENT_MIN_NS <= span_ns:
             return {}
-        rate = count * SECOND_NS / span_ns
+        rate = count * NS_PER_S / span_ns
         if rate > FRAGMENTS_PER_S:
             return {"fragments-too-many": {"rate": f"{rate:.1f}"}}
         return {"fragments-short": {"seconds": f"{1 / rate:.2f}"}}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
+from kvspic.units import NS_PER_S
+
 if TYPE_CHECKING:
     from kvspic.types import Track
 
 __all__ = ["AacConfig", "SoundClock", "aac_config", "is_aac_frame", "sound_ns"]
 
-SECOND_NS = 1_000_000_000
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 AAC_PLAIN = (2, 5, 29)  # AAC-LC, and the two forms of HE-AAC, whose core has the frames
 AAC_END = 7
@@ -61,10 +62,10 @@ def sound_ns(codec: str, head: bytes, size: int, track: Track) -> int:
     """Return how long a frame lasts by its bytes and its track; 0 where they do not say."""
     if codec == "aac":
         config = aac_config(track.cpd)
-        return config.samples * SECOND_NS // config.rate if config else 0
+        return config.samples * NS_PER_S // config.rate if config else 0
     if codec == "g711":
         rate = track.sample_rate * max(track.channels, 1)
-        return size * SECOND_NS // rate if rate else 0
+        return size * NS_PER_S // rate if rate else 0
     return _opus_ns(head) if codec == "opus" else 0
 
 

@@ -17,12 +17,12 @@ from typing import BinaryIO
 
 from kvspic.local.ebml import Id, children, parse_head
 from kvspic.local.mkv_events import Track
+from kvspic.units import NS_PER_MS
 
-__all__ = ["NS_PER_MS", "MkvCluster", "MkvError", "MkvFile", "MkvFrame", "TagList", "track_entries"]
+__all__ = ["MkvCluster", "MkvError", "MkvFile", "MkvFrame", "TagList", "track_entries"]
 
 TagList = tuple[tuple[int, str, str], ...]  # group (one Tag element each), name, value
 
-NS_PER_MS = 1_000_000
 SEEK, SEEK_ID, SEEK_POSITION, TARGETS = 0x4DBB, 0x53AB, 0x53AC, 0x63C0
 CUE_POINT, CUE_TIME, CUE_TRACK_POSITIONS, CUE_TRACK, CUE_CLUSTER = 0xBB, 0xB3, 0xB7, 0xF7, 0xF1
 EBML_VERSION, DOC_TYPE_VERSION, DOC_TYPE_READ_VERSION = 0x4286, 0x4287, 0x4285

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from kvspic import errors
 from kvspic.errors import RefusalClass, StatusClass, refusal_of
+from kvspic.units import HNS_PER_S
 
 __all__ = [
     "CallBudget",
@@ -33,7 +34,6 @@ __all__ = [
     "check_policy",
 ]
 
-HNS_PER_S = 10_000_000
 PAUSE_MAX_HNS = 366 * 24 * 3600 * HNS_PER_S
 
 

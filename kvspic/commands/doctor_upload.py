@@ -23,6 +23,7 @@ from kvspic.join import Joiner, JoinError
 from kvspic.provider.control import FragmentInfo
 from kvspic.provider.results import ServiceError, ServiceResult
 from kvspic.sources import Source, SourceError, open_source
+from kvspic.units import HNS_PER_S
 
 __all__ = ["Sent", "check_way_back", "upload_pattern"]
 
@@ -30,7 +31,6 @@ WANTED = (AckType.BUFFERING, AckType.RECEIVED, AckType.PERSISTED)
 LISTED_S = 15.0  # ListFragments may know a fragment some seconds after its ACK
 LOOK_S = 1.0
 SPEED = 1.0  # the pace of a camera
-HNS_PER_S = 10_000_000
 
 
 @dataclass

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from kvspic.local.mkv_events import Block, Header
 from kvspic.local.mkv_reader import MkvReader
 from kvspic.sources import SourceFrame, SourceTrack
+from kvspic.units import NS_PER_MS
 
 __all__ = ["Comparison", "MediaLog", "compare", "length_prefixed", "read_joined"]
 
-NS_PER_MS = 1_000_000
 SLACK_NS = NS_PER_MS
 START_CODE = b"\0\0\1"
 

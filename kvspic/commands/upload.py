@@ -35,11 +35,10 @@ from kvspic.producer import AsyncProducer
 from kvspic.sources import Source, SourceError, SourceFrame
 from kvspic.stream import AsyncStream
 from kvspic.types import ClockPolicy, StreamMetrics, StreamReport, StreamState
+from kvspic.units import NS_PER_MS, NS_PER_S
 
 __all__ = ["FirstPersisted", "Upload", "UploadPlan", "UploadStatus"]
 
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
 DAY_S = 86_400.0
 LOOK_S = 0.2  # how often somebody who waits looks whether it is still worth it
 INTERRUPTED_S = 5.0  # what is buffered may still go out for so long after Ctrl-C

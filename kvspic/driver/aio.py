@@ -20,6 +20,7 @@ from typing import Any
 from kvspic._lib import ffi
 from kvspic.core import TIME_NONE, clock_now_hns, host_now_hns
 from kvspic.driver.turn import Turn
+from kvspic.units import HNS_PER_S
 
 __all__ = ["WAKE_SIZE", "AioDriver", "Clock", "wake_socket"]
 
@@ -157,7 +158,7 @@ class AioDriver:
             self._disarm()
         elif self._timer is None or deadline_hns < self._timer_hns:
             self._disarm()
-            delay_s = max(0.0, (deadline_hns - self._clock.now_hns()) / 10_000_000)
+            delay_s = max(0.0, (deadline_hns - self._clock.now_hns()) / HNS_PER_S)
             self._timer = self.loop.call_later(delay_s, self._on_deadline)
             self._timer_hns = deadline_hns
 

@@ -20,11 +20,12 @@ from kvspic.actions import (
 )
 from kvspic.errors import refusal_of
 from kvspic.types import DropReason, StreamMetrics, StreamState
+from kvspic.units import HNS_PER_S
 
 __all__ = ["KEY_FRAME_WAIT_HNS", "KeyFrameWatch", "RefusalWatch", "RepeatWatch", "Runs", "ShownStates"]
 
-QUIET_HNS = 10 * 10_000_000  # after so long without another one a run is over
-KEY_FRAME_WAIT_HNS = 10 * 10_000_000
+QUIET_HNS = 10 * HNS_PER_S  # after so long without another one a run is over
+KEY_FRAME_WAIT_HNS = 10 * HNS_PER_S
 
 
 @dataclass

@@ -26,6 +26,7 @@ from kvspic.provider.session import PutMediaSession
 from kvspic.provider.transport import MaySend
 from kvspic.provider.upload import EndedBy, PutMediaOutcome
 from kvspic.retry import CallBudget, CallRates
+from kvspic.units import HNS_PER_HOUR, HNS_PER_S
 
 if TYPE_CHECKING:
     from kvspic.provider.control import ControlPlane
@@ -34,8 +35,6 @@ __all__ = ["OrderSettings", "StreamOrders"]
 
 logger = logging.getLogger("kvspic.orders")
 
-HNS_PER_S = 10_000_000
-HNS_PER_HOUR = 3600 * HNS_PER_S
 ELDER_LOOK_S = 0.5  # so often a waiting upload looks whether the one before it has been read to its end
 
 T = TypeVar("T")

@@ -32,14 +32,13 @@ from kvspic.retry import (
     check_decision,
 )
 from kvspic.types import DropReason, StreamState
+from kvspic.units import HNS_PER_HOUR, HNS_PER_S
 
 __all__ = ["PUT_MEDIA", "CallEnd", "Later", "OrderRules", "Recovery", "UploadHandle", "described"]
 
 logger = logging.getLogger("kvspic.rules")
 
-HNS_PER_S = 10_000_000
 RETRY_AFTER_MAX_S = 30.0  # of what the service asks for; the core's own pauses come on top
-HNS_PER_HOUR = 36_000_000_000
 RETENTION_HOURS_MAX = 1_000_000  # the service allows a tenth of that
 STATUS_NUMBERS = {"CREATING": 0, "ACTIVE": 1, "UPDATING": 2, "DELETING": 3}
 PUT_MEDIA = "PutMedia"

@@ -30,6 +30,7 @@ from kvspic.spool.records import UnknownFormat
 from kvspic.spool.spool import Spool, SpoolPlan
 from kvspic.threads import in_thread
 from kvspic.types import FullPolicy, Order, StreamOptions, Track, TrackType
+from kvspic.units import HNS_PER_MS
 
 if TYPE_CHECKING:
     from kvspic.provider.control import ControlPlane
@@ -41,7 +42,6 @@ logger = logging.getLogger("kvspic.spool")
 CHECK_TIMEOUT_S = 20.0
 TICK_S = 5.0
 IDLE_TICKS = 4  # the idle time is watched in so many steps
-HNS_PER_MS = 10_000
 SLACK_HNS = 10_000 * HNS_PER_MS  # around what is asked for
 SIZE_MIN = 1 << 20
 NAME = re.compile(r"[a-zA-Z0-9_.-]{1,256}")

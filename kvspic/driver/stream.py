@@ -45,12 +45,12 @@ from kvspic.provider.results import UNTRUSTED, safe_text
 from kvspic.retry import ResetConnection, RetryPolicy, RetryStream
 from kvspic.spool.spool import Spool
 from kvspic.types import DropReason, Health, StreamMetrics, StreamReport, StreamState
+from kvspic.units import HNS_PER_S
 
 __all__ = ["StreamParts", "StreamWork"]
 
 logger = logging.getLogger("kvspic.stream")
 
-HNS_PER_S = 10_000_000
 METRICS = ({field.name for field in fields(StreamMetrics)} | set(dir(StreamMetrics))) - {"state", "failure"}
 COUNTED = tuple(field.name for field in fields(StreamReport) if field.name in METRICS)  # what a report has of them
 TIMES = (TimesAnchored, TimesJumped, TimesShifted)  # what the media check takes note of

@@ -34,6 +34,7 @@ from kvspic.provider.clock import SERVICE_CLOCK
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.retry import CallRates, DefaultRetryPolicy, RetryPolicy, check_policy
 from kvspic.types import ClientMetrics, ClockPolicy, StreamOptions, StreamReport, Track, TrackType, hns
+from kvspic.units import HNS_PER_S, NS_PER_S
 
 if TYPE_CHECKING:
     from kvspic.provider.credentials import CredentialSource
@@ -49,7 +50,6 @@ STORE_DEFAULT = 128 * 1024 * 1024
 EXIT_TIMEOUT_S = 5.0
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_KINESIS_VIDEO"
 BUFFER_DEFAULT = timedelta(seconds=120)
-SECOND_NS = 1_000_000_000
 EACH_TURN = timedelta(milliseconds=5)  # what may wait no longer than this is read in each turn
 LOOK_S = 1.0  # how often the media check looks at the counters
 
@@ -235,7 +235,7 @@ class ProducerWork:
         core, sink, clock = work.core, work.sink, self.clock
 
         def believe(first_ns: int, last_ns: int) -> None:
-            core.believe(first_ns // SECOND_NS, max(0, last_ns - clock.now_hns() * 100) // SECOND_NS)
+            core.believe(first_ns // NS_PER_S, max(0, last_ns - clock.now_hns() * 100) // NS_PER_S)
 
         intake = Intake(
             rules,
@@ -355,7 +355,7 @@ _kept_after_fork: list[object] = []
 
 
 def _order_settings(name: str, tracks: Sequence[Track], options: StreamOptions, call_rates: CallRates) -> OrderSettings:
-    retention_hns = int(options.retention.total_seconds()) * 10_000_000
+    retention_hns = int(options.retention.total_seconds()) * HNS_PER_S
     return OrderSettings(
         name=name,
         retention_hns=retention_hns,

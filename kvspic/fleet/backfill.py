@@ -32,6 +32,7 @@ from kvspic.producer import AsyncProducer
 from kvspic.stream import AsyncStream
 from kvspic.threads import in_thread
 from kvspic.types import ClockPolicy
+from kvspic.units import NS_PER_MS
 
 __all__ = ["BackfillSetup", "Backfills", "Grant", "ask_grant"]
 
@@ -41,7 +42,6 @@ LOOK_S = 30.0  # between two looks at the spool; each folder costs the server a 
 PROGRESS_S = 0.5
 FRAGMENT_MIN = timedelta(seconds=1)  # fragments as they were recorded, so that the service can be asked for them
 STREAM_STORE = 64 << 20  # bytes of memory
-NS_PER_MS = 1_000_000
 NOT_FOUND = 404
 
 

@@ -32,14 +32,13 @@ from kvspic.sources.live import LiveSource
 from kvspic.stream import AsyncStream
 from kvspic.threads import in_pieces, in_thread, result_of
 from kvspic.types import ClockPolicy, StreamMetrics, StreamState
+from kvspic.units import NS_PER_MS, NS_PER_S
 
 __all__ = ["Carrier", "CarrierSetup"]
 
 logger = logging.getLogger("kvspic.fleet")
 
 EPOCH_NAME = "kvspic-epoch"
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
 MS_PER_NS = 1e-6
 LOOK_S = 0.5
 FLUSH_S = 20.0  # what a job that ends politely may take

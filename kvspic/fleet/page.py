@@ -19,6 +19,7 @@ from aiohttp import web
 from kvspic.fleet.errors import FleetError
 from kvspic.fleet.records import JobRow, Tx
 from kvspic.web_files import headers, web_file
+from kvspic.units import HNS_PER_S
 
 if TYPE_CHECKING:
     from kvspic.fleet.app import Parts
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 _ORIGINS_S = 10.0  # for which the origins are remembered
 _ORIGINS_MAX = 50
 _ASK_S = 15.0
-_LATELY_HNS = 30 * 10_000_000
+_LATELY_HNS = 30 * HNS_PER_S
 _PLANES_MAX = 64
 
 

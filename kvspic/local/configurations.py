@@ -15,8 +15,9 @@ from typing import Any
 from kvspic.local import fields, shapes
 from kvspic.local.errors import ServiceError
 from kvspic.local.fields import Request
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
 from kvspic.local.streams import StreamRecord, Streams
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 __all__ = ["IMAGES", "Configurations"]
 
@@ -44,7 +45,7 @@ class _Channel:
             "ChannelARN": self.arn,
             "ChannelType": self.kind,
             "ChannelStatus": "ACTIVE",
-            "CreationTime": self.created_hns / HNS_PER_SECOND,
+            "CreationTime": self.created_hns / HNS_PER_S,
             "SingleMasterConfiguration": {"MessageTtlSeconds": self.ttl_s},
             "Version": self.version,
         }
@@ -137,8 +138,8 @@ class Configurations:
         stream = self._streams.find(request, now_hns)
         if stream.retention_hours == 0:
             raise ServiceError("NoDataRetentionException", f"{stream.name} keeps no data: its retention is 0 hours.")
-        created = stream.configurations.get(_EDGE, {}).get("CreationTime", now_hns / HNS_PER_SECOND)
-        kept = {"CreationTime": created, "LastUpdatedTime": now_hns / HNS_PER_SECOND, _EDGE: dict(request[_EDGE])}
+        created = stream.configurations.get(_EDGE, {}).get("CreationTime", now_hns / HNS_PER_S)
+        kept = {"CreationTime": created, "LastUpdatedTime": now_hns / HNS_PER_S, _EDGE: dict(request[_EDGE])}
         stream.configurations[_EDGE] = kept
         self._streams.touch(stream)
         return _edge_answer(stream, kept)

@@ -8,7 +8,7 @@ fragment's Tags, and (GetMedia only) a Tags element that says where to go on.
 from __future__ import annotations
 
 from kvspic.local.records import FragmentRecord
-from kvspic.local.settings import HNS_PER_MS
+from kvspic.units import HNS_PER_MS
 
 __all__ = ["SEGMENT_HEAD", "continuation_tags", "fragment_tags", "missing_fragment_tags", "tags_element"]
 

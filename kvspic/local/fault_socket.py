@@ -22,7 +22,7 @@ from aiohttp import web
 
 from kvspic.local.acks import Ack, AckError
 from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind, FaultScript
-from kvspic.local.settings import HNS_PER_SECOND
+from kvspic.units import HNS_PER_S
 
 __all__ = ["ScriptedFaults", "Struck", "UploadFaults", "reset"]
 
@@ -114,7 +114,7 @@ class ScriptedFaults:
             self._number += 1
             script = self._scripts[self._number] = FaultScript([fault], begin_hns)
             for at_hns, _ in script.events():
-                delay_s = (at_hns - begin_hns) / HNS_PER_SECOND
+                delay_s = (at_hns - begin_hns) / HNS_PER_S
                 if delay_s:
                     self._timers[self._number] = loop.call_later(delay_s, self._happen, self._number, fault)
                 else:
@@ -141,11 +141,11 @@ class ScriptedFaults:
             self._expired_keys.update(self._seen_keys)
         elif fault.kind is FaultKind.STALL:
             self._moving_at_hns = _now_hns() + fault.delay_hns
-            loop, delay_s = asyncio.get_running_loop(), fault.delay_hns / HNS_PER_SECOND
+            loop, delay_s = asyncio.get_running_loop(), fault.delay_hns / HNS_PER_S
             self._timers[number] = loop.call_later(delay_s, self._drop, number)
         elif self._restart is not None:
             self._drop(number)
-            task: asyncio.Task[None] = asyncio.ensure_future(self._restart(fault.delay_hns / HNS_PER_SECOND))
+            task: asyncio.Task[None] = asyncio.ensure_future(self._restart(fault.delay_hns / HNS_PER_S))
             self._restarting.add(task)
             task.add_done_callback(self._restarting.discard)
 
@@ -180,7 +180,7 @@ class ScriptedFaults:
     async def until_moving(self) -> None:
         """Wait while the link is stalled."""
         while (left_hns := self._moving_at_hns - _now_hns()) > 0:
-            await asyncio.sleep(min(left_hns / HNS_PER_SECOND, _POLL_S))
+            await asyncio.sleep(min(left_hns / HNS_PER_S, _POLL_S))
 
     async def before_answer(self, request: web.Request, struck: Struck) -> web.Response | None:
         """Do to a request what happens before its call is made; a response if that is all that becomes of it."""
@@ -189,7 +189,7 @@ class ScriptedFaults:
         if FaultKind.UNREACHABLE in struck or _is_at_head(request, struck.get(FaultKind.SILENCE)):
             return await _silence(request)
         if late is not None:
-            await asyncio.sleep(late.delay_hns / HNS_PER_SECOND)
+            await asyncio.sleep(late.delay_hns / HNS_PER_S)
         if FaultKind.REFUSE in struck or _is_at_head(request, struck.get(FaultKind.CUT)):
             reset(request.transport)
             return web.Response(status=500)  # nobody is left to read it
@@ -212,7 +212,7 @@ class UploadFaults:
         self._held: Ack | None = None
         self._is_over = False  # an ERROR was sent
         late = struck.get(FaultKind.DELAY_ACKS)
-        self.ack_delay_s = late.delay_hns / HNS_PER_SECOND if late is not None else 0.0
+        self.ack_delay_s = late.delay_hns / HNS_PER_S if late is not None else 0.0
         self.is_silent = False
 
     async def read(self) -> bytes:

@@ -13,11 +13,11 @@ from enum import Enum
 from typing import Any
 
 from kvspic.local.acks import AckError
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 __all__ = ["ANY", "PUT_MEDIA", "Fault", "FaultError", "FaultKind", "FaultScript", "fault_of"]
 
-UNITS_HNS = {"s": HNS_PER_SECOND, "ms": HNS_PER_MS}
+UNITS_HNS = {"s": HNS_PER_S, "ms": HNS_PER_MS}
 ANY = "*"
 PUT_MEDIA = "PutMedia"
 

@@ -20,9 +20,9 @@ from kvspic.local.configurations import IMAGES
 from kvspic.local.errors import ServiceError, StoreError
 from kvspic.local.hub import Hub
 from kvspic.local.playback import read_document
-from kvspic.local.settings import HNS_PER_MS
 from kvspic.local.store_index import FragmentRow
 from kvspic.local.streams import StreamRecord
+from kvspic.units import HNS_PER_MS
 
 __all__ = ["ImageWriter"]
 

@@ -18,9 +18,9 @@ from kvspic.local.documents import SEGMENT_HEAD, continuation_tags, fragment_tag
 from kvspic.local.errors import ServiceError, StoreError
 from kvspic.local.fields import Request
 from kvspic.local.hub import Hub
-from kvspic.local.settings import HNS_PER_MS
 from kvspic.local.store_index import FragmentRow
 from kvspic.local.streams import StreamRecord
+from kvspic.units import HNS_PER_MS
 
 __all__ = ["MEDIA_TYPE", "MediaOut"]
 

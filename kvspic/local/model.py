@@ -18,8 +18,9 @@ from kvspic.local.configurations import Configurations
 from kvspic.local.fields import Request
 from kvspic.local.put_session import Phase, PutSession, SessionStart
 from kvspic.local.quotas import Meter
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
 from kvspic.local.streams import StreamRecord, Streams
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 __all__ = ["Service", "fragment_counter"]
 
@@ -143,4 +144,4 @@ def _start_timestamp(value: str | None) -> int:
     """Seconds since 1970 as a decimal number; forms with and without a fraction are in use."""
     if value is None or re.fullmatch(r"\d{1,12}(\.\d{1,9})?", value) is None:
         raise fields.invalid("x-amzn-producer-start-timestamp must be seconds since 1970, such as 1511852108.513.")
-    return int(Decimal(value) * HNS_PER_SECOND)
+    return int(Decimal(value) * HNS_PER_S)

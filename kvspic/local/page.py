@@ -26,11 +26,11 @@ from kvspic.local.mkv_events import Header, Tags, Track
 from kvspic.local.mkv_reader import read_all
 from kvspic.local.page_facts import found_tags, time_line, track_facts
 from kvspic.local.playback import Playback
-from kvspic.local.settings import HNS_PER_MS
 from kvspic.local.store_index import FragmentRow
 from kvspic.local.streams import StreamRecord
 from kvspic.local.watch import Point
 from kvspic.web_files import headers, web_file
+from kvspic.units import HNS_PER_MS
 
 __all__ = ["TOKEN_HEADER", "Page", "PageAccess"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from kvspic.local.mkv_events import AUDIO, VIDEO, Tags, Track, ends_fragment
 from kvspic.local.remux import codec_string
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND
 from kvspic.local.store_index import FragmentRow
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 __all__ = ["found_tags", "time_line", "track_facts"]
 
@@ -19,7 +19,7 @@ _NAMES = {
     "A_MS/ACM": ("G.711", ""),
 }
 _GAP_MS = 100  # a longer break between two fragments is a gap, as it is a discontinuity of a playlist
-_LONGEST_HNS = 20 * HNS_PER_SECOND  # no fragment of the service is longer
+_LONGEST_HNS = 20 * HNS_PER_S  # no fragment of the service is longer
 _EVENTS = ("AWS_KINESISVIDEO_NOTIFICATION", "AWS_KINESISVIDEO_IMAGE_GENERATION")
 
 

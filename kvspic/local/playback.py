@@ -20,17 +20,17 @@ from kvspic.local.errors import ServiceError, StoreError
 from kvspic.local.fields import Request
 from kvspic.local.hub import Hub
 from kvspic.local.playlists import LEAD_MS, Shown, Track, Window, manifest, master_playlist, media_playlist
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND
 from kvspic.local.store import Store
 from kvspic.local.store_index import FragmentRow
 from kvspic.local.streams import StreamRecord
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 __all__ = ["SESSION_PATHS", "Playback", "Played", "read_document"]
 
 SESSION_PATHS = ("/hls/v1/", "/dash/v1/")
 _BY_TIME = ("PRODUCER_TIMESTAMP", "SERVER_TIMESTAMP")
 _MODES = ("LIVE", "LIVE_REPLAY", "ON_DEMAND")
-_LIVE_AGE_HNS = 30 * HNS_PER_SECOND
+_LIVE_AGE_HNS = 30 * HNS_PER_S
 _SESSIONS_MAX = 1000
 _CLIP_FRAGMENTS_MAX, _CLIP_SIZE_MAX = 200, 100 * 1024 * 1024
 _IMAGE_INTERVAL_MIN_MS = 200
@@ -109,7 +109,7 @@ class Playback:
         window = Window(discontinuities, is_live=mode != "ON_DEMAND")  # type: ignore[arg-type]
         session = _Session(
             stream, mode, is_ts, shows_times, by_producer, first_hns, last_hns, count_max, now_hns,
-            now_hns + expires * HNS_PER_SECOND, window,
+            now_hns + expires * HNS_PER_S, window,
         )  # fmt: skip
         rows = await self._sound(session, await self._rows(session))
         if not rows or (mode == "LIVE" and rows[-1].fragment.server_hns < now_hns - _LIVE_AGE_HNS):
@@ -297,7 +297,7 @@ class Playback:
 
         row = await self._hub.ask(find)
         begin_hns = 0 if row is None else row.fragment.producer_hns if by_producer else row.fragment.server_hns
-        if row is None or begin_hns > at_hns + HNS_PER_SECOND:
+        if row is None or begin_hns > at_hns + HNS_PER_S:
             return {**answer, "Error": "NO_MEDIA"}
         try:
             begin_ms = begin_hns // HNS_PER_MS
@@ -386,7 +386,7 @@ def _selected(body: Request, name: str, mode: str) -> tuple[bool, int, int]:
     last_hns = (round(fields.number(span, "EndTimestamp") * 1000) + 1) * HNS_PER_MS - 1
     if last_hns < first_hns:
         raise fields.invalid("EndTimestamp is before StartTimestamp.")
-    if last_hns - first_hns > 24 * 3600 * HNS_PER_SECOND:
+    if last_hns - first_hns > 24 * 3600 * HNS_PER_S:
         raise fields.invalid("The range from StartTimestamp to EndTimestamp has more than 24 hours.")
     return by_producer, first_hns, last_hns
 

@@ -19,7 +19,7 @@ from kvspic.local.fault_socket import UploadFaults
 from kvspic.local.hub import Hub
 from kvspic.local.put_session import PutSession
 from kvspic.local.records import CloseSession, Effect, FragmentRecord, KeepFragment, KeepHeader, SendAck
-from kvspic.local.settings import HNS_PER_SECOND
+from kvspic.units import HNS_PER_S
 
 __all__ = ["PutConnection"]
 
@@ -102,7 +102,7 @@ class PutConnection:
 
     async def _first_bytes(self) -> bytes:
         """Wait for the body to begin; a body that does not within the idle limit counts as empty."""
-        limit = self._hub.service.settings.idle_max_hns / HNS_PER_SECOND
+        limit = self._hub.service.settings.idle_max_hns / HNS_PER_S
         try:
             return await asyncio.wait_for(self._faults.read(), limit)
         except asyncio.TimeoutError:
@@ -143,7 +143,7 @@ class PutConnection:
         """Read no faster than the quotas allow."""
         self._report_breaches()
         while not self._is_closed and (left_hns := self._session.resume_hns - self._hub.now_hns()) > 0:
-            await asyncio.sleep(left_hns / HNS_PER_SECOND)
+            await asyncio.sleep(left_hns / HNS_PER_S)
 
     def _report_breaches(self) -> None:
         """Log the first time that the producer goes beyond a quota."""
@@ -249,7 +249,7 @@ class PutConnection:
         deadline_hns = self._session.deadline_hns
         if deadline_hns is None:
             return
-        delay = max(deadline_hns - self._hub.now_hns(), 0) / HNS_PER_SECOND
+        delay = max(deadline_hns - self._hub.now_hns(), 0) / HNS_PER_S
         at = self._loop.time() + delay
         if self._timer is not None and self._timer.when() <= at:
             return

@@ -40,8 +40,9 @@ from kvspic.local.records import (
     KeepHeader,
     SendAck,
 )
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
 from kvspic.local.streams import StreamRecord
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 __all__ = ["Phase", "PutSession", "SessionStart"]
 
@@ -49,7 +50,7 @@ _EVENT_NAMES = ("AWS_KINESISVIDEO_NOTIFICATION", "AWS_KINESISVIDEO_IMAGE_GENERAT
 _OWN_NAMES = frozenset({*_EVENT_NAMES, "AWS_KINESISVIDEO_IMAGE_PREFIX"})
 _TAG_NAME_MAX, _TAG_VALUE_MAX = 128, 256
 _ROUNDED_HNS = 10 * HNS_PER_MS  # times are rounded to the timecode scale: a fragment may look that much shorter
-_PRODUCER_MAX_HNS = 253_402_300_800 * 10_000_000  # the year 10000: later times cannot be meant
+_PRODUCER_MAX_HNS = 253_402_300_800 * HNS_PER_S  # the year 10000: later times cannot be meant
 
 
 class Phase(Enum):
@@ -262,8 +263,8 @@ class PutSession:
         rate = self._settings.quotas.bytes_per_s
         if not rate:
             return
-        self._paid_hns = max(self._paid_hns, self._now_hns) + size * HNS_PER_SECOND // rate
-        early_hns = self._paid_hns - HNS_PER_SECOND - self._now_hns  # a second's worth may come at once
+        self._paid_hns = max(self._paid_hns, self._now_hns) + size * HNS_PER_S // rate
+        early_hns = self._paid_hns - HNS_PER_S - self._now_hns  # a second's worth may come at once
         if early_hns > 0:
             self._slow_down(early_hns, f"{rate} bytes a second")
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from kvspic.local.errors import ServiceError
+from kvspic.units import HNS_PER_S
 
 __all__ = ["Beyond", "Meter", "Quotas"]
 
-_SECOND_HNS = 10_000_000
 _MANY_CALLS = frozenset({"DescribeStream", "GetDataEndpoint"})
 _MEDIA_CALLS = frozenset({"PutMedia", "GetMedia", "GetMediaForFragmentList"})  # these have no rate of the account
 _POINT_CALLS = frozenset({"ListFragments", "GetMediaForFragmentList"})  # these cost points instead of calls
@@ -50,7 +50,7 @@ class Quotas:
     """Streams of the account."""
     fragments_per_s: int = 5
     """Of one stream, whatever the session."""
-    fragment_duration_min_hns: int = _SECOND_HNS
+    fragment_duration_min_hns: int = HNS_PER_S
     beyond: Beyond = Beyond.SLOW
     """What becomes of fragments that break the last two."""
     bytes_per_s: int = 0
@@ -142,7 +142,7 @@ class Meter:
         """Return how long until the bucket has one: it is empty a second before it would be full."""
         if not rate:
             return 0
-        return max(0, self._full_after_one(what, owner, rate, now_hns) - _SECOND_HNS - now_hns)
+        return max(0, self._full_after_one(what, owner, rate, now_hns) - HNS_PER_S - now_hns)
 
     def _take(self, what: str, owner: int, rate: int, now_hns: int) -> None:
         if rate:
@@ -150,4 +150,4 @@ class Meter:
             self._full_hns.setdefault(owner, {})[what] = full_hns
 
     def _full_after_one(self, what: str, owner: int, rate: int, now_hns: int) -> int:
-        return max(self._full_hns.get(owner, {}).get(what, 0), now_hns) + _SECOND_HNS // rate
+        return max(self._full_hns.get(owner, {}).get(what, 0), now_hns) + HNS_PER_S // rate

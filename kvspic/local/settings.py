@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kvspic.local.quotas import Quotas
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
-__all__ = ["HNS_PER_HOUR", "HNS_PER_MS", "HNS_PER_SECOND", "Settings"]
+__all__ = ["Settings"]
 
-HNS_PER_MS = 10_000
-HNS_PER_SECOND = 1_000 * HNS_PER_MS
-HNS_PER_HOUR = 3_600 * HNS_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -34,20 +32,20 @@ class Settings:
     """How long a deleted stream is DELETING; its media is gone at once."""
     persist_delay_hns: int = 0
     """Added between durable on disk and the PERSISTED ACK, to behave like a service that is far away."""
-    idle_interval_hns: int = 5 * HNS_PER_SECOND
+    idle_interval_hns: int = 5 * HNS_PER_S
     """An IDLE ACK after each such time without data."""
-    idle_max_hns: int = 30 * HNS_PER_SECOND
+    idle_max_hns: int = 30 * HNS_PER_S
     """A session without data this long is closed."""
-    session_age_max_hns: int = 45 * 60 * HNS_PER_SECOND
+    session_age_max_hns: int = 45 * 60 * HNS_PER_S
     fragment_size_max: int = 50 * 1024 * 1024
-    fragment_duration_max_hns: int = 20 * HNS_PER_SECOND
+    fragment_duration_max_hns: int = 20 * HNS_PER_S
     header_size_max: int = 8 * 1024 * 1024
     """Not published; it bounds what a session may send before its first Cluster."""
     elements_max: int = 50_000
     """Not published: Matroska elements of a fragment, or before the first; 20 s of frames have a tenth of them."""
     tracks_max: int = 3
     tags_max: int = 10
-    host_buffer_hns: int = 5 * 60 * HNS_PER_SECOND
+    host_buffer_hns: int = 5 * 60 * HNS_PER_S
     """How long fragments of a stream with retention 0 can still be read."""
 
     @classmethod

@@ -16,11 +16,12 @@ from typing import Any
 
 from kvspic.local.errors import StoreError
 from kvspic.local.records import FragmentRecord, HeaderRecord
+from kvspic.units import HNS_PER_S
 
 __all__ = ["FragmentRow", "Index", "damaged_index_text"]
 
 _SCHEMA_VERSION = 2
-_LONGEST_HNS = 60 * 10_000_000  # no fragment is longer: what began before cannot contain a later time
+_LONGEST_HNS = 60 * HNS_PER_S  # no fragment is longer: what began before cannot contain a later time
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams(
     stream_id INTEGER PRIMARY KEY, fragment_count INTEGER NOT NULL, record TEXT NOT NULL);

@@ -16,7 +16,8 @@ from typing import Any
 from kvspic.local import fields
 from kvspic.local.errors import ServiceError, StoreError
 from kvspic.local.fields import Request
-from kvspic.local.settings import HNS_PER_HOUR, HNS_PER_MS, HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
+from kvspic.units import HNS_PER_HOUR, HNS_PER_MS, HNS_PER_S
 
 __all__ = ["StreamRecord", "Streams"]
 
@@ -76,7 +77,7 @@ class StreamRecord:
             "KmsKeyId": self.kms_key_id,
             "Version": self.version,
             "Status": self.status(now_hns),
-            "CreationTime": self.created_hns / HNS_PER_SECOND,
+            "CreationTime": self.created_hns / HNS_PER_S,
             "DataRetentionInHours": self.retention_hours,
         }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from kvspic.local.acks import Ack
 from kvspic.local.records import KeepFragment
-from kvspic.local.settings import HNS_PER_MS
+from kvspic.units import HNS_PER_MS
 
 __all__ = ["SessionWatch", "StreamWatch", "Watch"]
 

@@ -28,10 +28,10 @@ from kvspic.provider.results import ServiceError, ServiceResult, is_credential_p
 from kvspic.provider.route import find_way
 from kvspic.provider.session import PutMediaTarget
 from kvspic.threads import in_thread
+from kvspic.units import HNS_PER_HOUR
 
 __all__ = ["ControlPlane", "FragmentInfo", "StreamDescription", "user_agent"]
 
-HNS_PER_HOUR = 36_000_000_000
 FRAGMENTS_PER_CALL = 1000  # both ListFragments and GetMediaForFragmentList
 PAGES_MAX = 100_000  # a service that repeats its token for ever must not hold us
 LOOPBACK_REGION = "us-east-1"

@@ -11,11 +11,12 @@ import re
 from urllib.parse import urlsplit
 
 from kvspic.provider.results import ServiceError, ServiceResult, safe_url
+from kvspic.units import HNS_PER_S
 
 __all__ = ["FRESH_HNS", "EndpointCache", "checked_endpoint"]
 
 HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
-FRESH_HNS = 40 * 60 * 10_000_000  # 40 min, the period that the field uses
+FRESH_HNS = 40 * 60 * HNS_PER_S  # 40 min, the period that the field uses
 
 
 class EndpointCache:

@@ -29,10 +29,10 @@ from kvspic.provider.upload import (
     Step,
     UploadOwner,
 )
+from kvspic.units import HNS_PER_S
 
 __all__ = ["PutMediaSession", "PutMediaTarget"]
 
-HNS_PER_S = 10_000_000
 PIECES_MAX = 8  # sent in one go; then others have their turn
 
 DEFAULT_TIMEOUTS = SessionTimeouts()

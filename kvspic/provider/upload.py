@@ -39,6 +39,7 @@ from kvspic.provider.results import (
     is_endpoint_doubtful,
     safe_text,
 )
+from kvspic.units import HNS_PER_S
 
 __all__ = [
     "HEAD_WINDOWS",
@@ -54,7 +55,6 @@ __all__ = [
     "result_of",
 ]
 
-HNS_PER_S = 10_000_000
 NEVER_HNS = 2**63
 LINGER_S = 30.0  # the service itself gives up after 30 s without a byte
 READ_SIZE = 128 * 1024  # also what an upload that the kernel holds up may keep beside the store

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Union, runtime_checkable
 
+from kvspic.units import HNS_PER_S
+
 if TYPE_CHECKING:
     import av
 
@@ -33,7 +35,6 @@ __all__ = [
 
 EXIT_USAGE = 2
 EXIT_MEDIA = 3
-HNS_PER_S = 10_000_000
 
 SourceData = Union[bytes, bytearray, memoryview, "av.Packet[Any]"]
 

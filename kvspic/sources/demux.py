@@ -27,6 +27,7 @@ from kvspic.sources.pictures import Pictures, pictures_of
 from kvspic.sources.readers import B_FRAMES_WITHOUT_TIMES, AdtsReader, PcmReader, RawReader, TimedReader, Timing
 from kvspic.sources.timeline import Timeline
 from kvspic.sources.trim import EditTrim, Trim
+from kvspic.units import NS_PER_S, NS_PER_US
 
 __all__ = ["RAW_FORMATS", "UNLIKELY_RATE", "DemuxedSource", "Reader"]
 
@@ -41,8 +42,6 @@ MOV = "mov"
 TELLING = frozenset((MOV, "matroska", "avi", "wav", "w64", "ogg", "ivf", "mxf", "asf"))
 DEFAULT_RATE = Fraction(25)
 UNLIKELY_RATE = Fraction(7919, 317)  # asked of raw demuxers: a rate they made up is told from a real one by it
-NS_PER_US = 1000
-NS_PER_S = 1_000_000_000
 CUT_NS = NS_PER_S  # a file that ends so much earlier than its header says was cut
 TAIL_US = 5_000_000
 SCAN_NOTICE_SIZE = 64 * 1024 * 1024

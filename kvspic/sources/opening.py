@@ -28,6 +28,7 @@ from kvspic.sources.encode import TEST_PATTERN_NAME, open_test_pattern
 from kvspic.sources.live import LiveSettings, LiveSource, device_connection, is_device, is_rtsp, rtsp_connection
 from kvspic.sources.sniff import SNIFF_SIZE, looks_like_text, sniff
 from kvspic.sources.trim import Trim
+from kvspic.units import NS_PER_US
 
 __all__ = ["is_live_name", "open_file", "open_source"]
 
@@ -37,7 +38,6 @@ FILE_SCHEME = "file:"
 MOV = "mov"
 STANDARD_INPUT = "-"
 URL_TIMEOUTS = (10.0, 10.0)  # seconds to open, seconds for each read
-NS_PER_US = 1000
 DAY_S = 86_400
 FROM_FILE = "file"
 EXAMPLE = "as in 2026-05-01T12:00:00Z"

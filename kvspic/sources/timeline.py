@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from kvspic.sources.base import SourceFrame
+from kvspic.units import NS_PER_S
 
 __all__ = ["Timeline"]
 
-NS_PER_S = 1_000_000_000
 BACK_NS = NS_PER_S  # going back by less is jitter, which the core puts right for each track
 LEAP_NS = 60 * NS_PER_S  # ahead, in a format whose clock may start anywhere
 HOLE_NS = 2 * NS_PER_S

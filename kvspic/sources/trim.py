@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from kvspic.sources.base import SourceFrame
+from kvspic.units import NS_PER_S
 
 __all__ = ["EditTrim", "Trim"]
 
-NS_PER_S = 1_000_000_000
 HIDDEN_STEP_NS = 1_000_000  # one Matroska timecode
 PRIMING_MAX = 4  # packets; AAC encoders prime with up to 2112 samples, and a decoder needs one packet more
 HELD_MAX = 1000  # frames that wait for a sound that is heard

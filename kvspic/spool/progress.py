@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kvspic.spool.records import Record, RecordKind
+from kvspic.units import NS_PER_MS
 
 __all__ = [
     "NOTE_SIZE",
@@ -35,7 +36,6 @@ _NOTE = struct.Struct("<4sQ3Q")
 _CRC = struct.Struct("<I")
 _NOTE_MAGIC = b"kSpN"
 NOTE_SIZE = 64
-NS_PER_MS = 1_000_000
 ORDER_WINDOW_NS = 500_000_000  # how long the core holds a key frame for other tracks
 SPARSE_KEY_GAP_NS = 2_000_000_000  # how far apart the core flags key frames where every frame is one
 

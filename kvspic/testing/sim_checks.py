@@ -18,11 +18,10 @@ from kvspic.local.mkv_events import Block, Header
 from kvspic.testing.clock import SimClock
 from kvspic.testing.sim_coded import CannotDecode, StrictReader
 from kvspic.types import DropReason
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 __all__ = ["Account", "Accounts", "SessionLog", "Violation", "payload_of"]
 
-HNS_PER_MS = 10_000
-HNS_PER_S = 10_000_000
 FRAGMENT_MIN_MS = 990  # a second, but for rounding
 CALLS_PER_S = 5  # PutMedia, DescribeStream, GetDataEndpoint and the others, for one stream
 _HEAD = struct.Struct("<HBI")  # account, track, number

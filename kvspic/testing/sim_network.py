@@ -13,10 +13,10 @@ from kvspic.local.acks import Ack
 from kvspic.local.faults import Fault, FaultKind
 from kvspic.testing.clock import SimClock
 from kvspic.testing.sim_random import SimRandom
+from kvspic.units import HNS_PER_S
 
 __all__ = ["ClientEnd", "ConnectTimeout", "Connection", "Network", "ServerEnd"]
 
-HNS_PER_S = 10_000_000
 CONNECT_MAX_HNS = 5 * HNS_PER_S
 SOCKET_BUFFER = 256 * 1024  # what the kernel takes from a writer that nobody reads from
 

@@ -14,12 +14,10 @@ from kvspic.local.faults import ANY, PUT_MEDIA, Fault, FaultKind
 from kvspic.local.quotas import Beyond
 from kvspic.testing.sim_random import SimRandom
 from kvspic.types import BackwardPolicy, FullPolicy
+from kvspic.units import HNS_PER_HOUR, HNS_PER_MS, HNS_PER_S
 
-__all__ = ["HNS_PER_HOUR", "HNS_PER_MS", "HNS_PER_S", "Burst", "Deed", "DeedKind", "Plan", "StreamPlan", "make_plan"]
+__all__ = ["Burst", "Deed", "DeedKind", "Plan", "StreamPlan", "make_plan"]
 
-HNS_PER_MS = 10_000
-HNS_PER_S = 10_000_000
-HNS_PER_HOUR = 3600 * HNS_PER_S
 SLAB = 65536
 FRAMES_PER_HOUR = 2400  # of all streams together, by default: what keeps an hour within a quarter of a second
 

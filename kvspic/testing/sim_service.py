@@ -23,10 +23,10 @@ from kvspic.testing.clock import SimClock, Timer
 from kvspic.testing.sim_checks import Accounts, SessionLog
 from kvspic.testing.sim_network import ClientEnd, Connection, Network
 from kvspic.testing.sim_random import SimRandom
+from kvspic.units import HNS_PER_S
 
 __all__ = ["Answer", "Keys", "SimService", "UploadHead"]
 
-HNS_PER_S = 10_000_000
 READ_TIMEOUT_HNS = 10 * HNS_PER_S
 SHORT = "fragments of a second"
 # What the model may say of a correct producer: a session that grew too old while no other could be opened.

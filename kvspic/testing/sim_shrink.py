@@ -11,8 +11,9 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 from kvspic.testing.sim_checks import Violation
-from kvspic.testing.sim_plan import HNS_PER_S, Burst, Plan, StreamPlan
+from kvspic.testing.sim_plan import Burst, Plan, StreamPlan
 from kvspic.testing.simulation import run_plan
+from kvspic.units import HNS_PER_S
 
 __all__ = ["TRIES_MAX", "Failure", "shrink"]
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvspic import errors
 from kvspic.testing.sim_checks import payload_of
 from kvspic.testing.sim_coded import Coder
-from kvspic.testing.sim_plan import HNS_PER_MS, Burst, DtsKind, StreamPlan
+from kvspic.testing.sim_plan import Burst, DtsKind, StreamPlan
 from kvspic.testing.sim_random import SimRandom
 from kvspic.types import BackwardPolicy
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 if TYPE_CHECKING:
     from kvspic.testing.simulation import World
@@ -67,7 +68,7 @@ class SimSource:
 
     def _begin(self, burst: Burst) -> None:
         if self._burst is not None:  # an offline source is still busy with the one before
-            self._world.clock.call_later(10 * 10_000_000, lambda: self._begin(burst))
+            self._world.clock.call_later(10 * HNS_PER_S, lambda: self._begin(burst))
             return
         self._burst = burst
         self._at_hns = self._audio_at_hns = self._world.clock.now_hns

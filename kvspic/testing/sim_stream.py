@@ -24,6 +24,7 @@ from kvspic.testing.sim_plan import StreamPlan
 from kvspic.testing.sim_service import Answer
 from kvspic.testing.sim_upload import SimUpload
 from kvspic.types import DropReason
+from kvspic.units import HNS_PER_S
 
 if TYPE_CHECKING:
     from kvspic.testing.simulation import World
@@ -33,7 +34,6 @@ __all__ = ["SimStream"]
 Take = Callable[[Mapping[str, Any]], dict[str, int]]  # from an answer of the service to the fields for the core
 Done = Callable[["Mapping[str, Any] | None", int], None]  # the answer, or None and the result
 
-HNS_PER_S = 10_000_000
 ROUNDS_PER_MINUTE_MAX = 100  # of Describe, GetDataEndpoint, GetToken, PutMedia, and TagStream where there are tags
 RETRIES_MAX = 5
 TRIES_PER_MINUTE_MAX = 10 + 24 + 1  # of the policy: ten at once, then one each 2.5 s

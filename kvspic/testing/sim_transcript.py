@@ -15,11 +15,11 @@ from typing import Any
 from kvspic import errors
 from kvspic.actions import Action, ActionKind, event_of
 from kvspic.types import StreamState
+from kvspic.units import HNS_PER_S
 
 __all__ = ["Transcript"]
 
 LINES_MAX = 400
-HNS_PER_S = 10_000_000
 
 
 class Transcript:

@@ -19,13 +19,13 @@ from kvspic.testing.clock import Timer
 from kvspic.testing.sim_checks import SessionLog
 from kvspic.testing.sim_network import Connection
 from kvspic.testing.sim_service import Keys, UploadHead
+from kvspic.units import HNS_PER_S
 
 if TYPE_CHECKING:
     from kvspic.testing.sim_stream import SimStream
 
 __all__ = ["SimUpload"]
 
-HNS_PER_S = 10_000_000
 ACCEPTED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

@@ -26,13 +26,14 @@ from kvspic.retry import CallBudget, DefaultRetryPolicy
 from kvspic.testing.clock import SimClock
 from kvspic.testing.sim_checks import Accounts, Violation
 from kvspic.testing.sim_network import Network
-from kvspic.testing.sim_plan import HNS_PER_S, Deed, DeedKind, Plan, StreamPlan, make_plan
+from kvspic.testing.sim_plan import Deed, DeedKind, Plan, StreamPlan, make_plan
 from kvspic.testing.sim_random import SimRandom
 from kvspic.testing.sim_service import Keys, SimService
 from kvspic.testing.sim_source import SimSource
 from kvspic.testing.sim_stream import SimStream
 from kvspic.testing.sim_transcript import Transcript
 from kvspic.types import BackwardPolicy, DropReason, H264Track, StreamOptions, Track, TrackType
+from kvspic.units import HNS_PER_S
 
 __all__ = ["Figures", "World", "run_plan", "run_seed"]
 

@@ -12,11 +12,12 @@ from typing import Any
 from kvspic.testing._internals import ffi, lib
 from kvspic.testing.vectors_forms import data_of, masked, masked_loss
 from kvspic.testing.vectors_status import status_named
+from kvspic.units import HNS_PER_S
 
 __all__ = ["FRAME_FLAGS", "Failure", "Packager", "out_bytes"]
 
 CONTENT_TYPE_MAX = 128
-CLUSTER_DURATION_MIN_HNS = 10_000_000
+CLUSTER_DURATION_MIN_HNS = HNS_PER_S
 CLUSTER_DURATION_MAX_HNS = 300_000_000
 TIME_MAX_HNS = (2**63 - 1) // 100
 TYPES = {"video": 1, "audio": 2, "unknown": 3}

@@ -30,13 +30,14 @@ with atheris.instrument_imports(include=["kvspic.local"]):
     from kvspic.local.model import Service
     from kvspic.local.playback import Playback
     from kvspic.local.records import KeepFragment, SendAck
-    from kvspic.local.settings import HNS_PER_SECOND, Settings
+    from kvspic.local.settings import Settings
+    from kvspic.units import HNS_PER_S
     from kvspic.local.store import Store
     from kvspic.local.streams import StreamRecord
 
 from unit.local import mkv_bytes as mkv
 
-NOW = 1_600_000_000 * HNS_PER_SECOND
+NOW = 1_600_000_000 * HNS_PER_S
 SETTINGS = Settings.unlimited()
 KEYS = {"AKIDEXAMPLE": "not-a-secret-of-anyone"}
 HEADS = {
@@ -87,7 +88,7 @@ def fuzz_mkv(data: bytes) -> None:
         raise AssertionError("events after a Problem")
     read_all(body)
     session = new_service().open_put(HEADS, NOW)
-    effects = session.feed(body, NOW) + session.tick(NOW + HNS_PER_SECOND) + session.end_of_body(NOW)
+    effects = session.feed(body, NOW) + session.tick(NOW + HNS_PER_S) + session.end_of_body(NOW)
     for effect in effects:
         if isinstance(effect, SendAck):
             json.loads(effect.ack.line())
@@ -122,7 +123,7 @@ def fuzz_sigv4(data: bytes) -> None:
     if region is not None and not 1 <= len(region) <= 32:
         raise AssertionError(f"the region {region}")
     try:
-        sigv4.verify(request, KEYS, NOW / HNS_PER_SECOND)
+        sigv4.verify(request, KEYS, NOW / HNS_PER_S)
     except ServiceError as error:
         if KEYS["AKIDEXAMPLE"] in error.message:
             raise AssertionError("a secret in a message") from error
@@ -171,7 +172,7 @@ class Endpoint:
             elif not isinstance(effect, SendAck) and hasattr(effect, "header"):
                 store.keep_header(file, effect.header)
         store.close()
-        self.hub = _Hub(service, Store(folder), lambda: NOW, lambda: NOW / HNS_PER_SECOND)
+        self.hub = _Hub(service, Store(folder), lambda: NOW, lambda: NOW / HNS_PER_S)
         media, playback = MediaOut(self.hub, 0), Playback(self.hub)
         self.calls = {
             "ListFragments": media.list_fragments,

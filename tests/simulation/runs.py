@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from kvspic.testing.sim_plan import HNS_PER_S, Burst, Plan, StreamPlan
+from kvspic.testing.sim_plan import Burst, Plan, StreamPlan
+from kvspic.units import HNS_PER_S
 
 STREAM = StreamPlan(0, (Burst(2 * HNS_PER_S, 62 * HNS_PER_S),))
 PLAN = Plan(1, 300 * HNS_PER_S, (STREAM,))

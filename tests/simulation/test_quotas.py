@@ -12,7 +12,8 @@ from kvspic.local.acks import AckError
 from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
 from kvspic.local.quotas import Beyond
 from kvspic.testing import simulation
-from kvspic.testing.sim_plan import HNS_PER_MS, HNS_PER_S, Burst
+from kvspic.testing.sim_plan import Burst
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 ALLOWED = 1_000_000
 STALE_S = 30  # without an ACK for so long a connection is left, and what it sent is sent once more

@@ -11,7 +11,8 @@ import pytest
 from simulation.runs import plan
 
 from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
-from kvspic.testing.sim_plan import HNS_PER_S, Burst
+from kvspic.testing.sim_plan import Burst
+from kvspic.units import HNS_PER_S
 from kvspic.testing.simulation import World
 
 DOWN_AT_S = 20

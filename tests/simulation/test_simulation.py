@@ -10,7 +10,8 @@ from simulation.runs import plan
 from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
 from kvspic.testing import sim_shrink, simulation
 from kvspic.testing.sim_checks import Accounts, Violation
-from kvspic.testing.sim_plan import HNS_PER_MS, HNS_PER_S, Burst, Deed, DeedKind, make_plan
+from kvspic.testing.sim_plan import Burst, Deed, DeedKind, make_plan
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 from kvspic.types import BackwardPolicy
 
 SEEDS = 160

@@ -17,7 +17,8 @@ from kvspic.bench.workload import WorkloadError
 from kvspic.local.fault_socket import ScriptedFaults
 from kvspic.local.faults import Fault, FaultKind
 from kvspic.local.server import LocalEndpoint
-from kvspic.local.settings import HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
+from kvspic.units import HNS_PER_S
 
 SERVED = 3
 
@@ -31,7 +32,7 @@ def test_a_plans_limits_are_the_bounds_and_the_rest_is_usual():
 @pytest.mark.timed
 def test_an_endpoint_that_serves_three_cameras_is_found_to_serve_three(tmp_path):
     late = [
-        Fault(FaultKind.DELAY_ACKS, stream=f"kvsbench-{number:05d}", delay_hns=60 * HNS_PER_SECOND)
+        Fault(FaultKind.DELAY_ACKS, stream=f"kvsbench-{number:05d}", delay_hns=60 * HNS_PER_S)
         for number in range(SERVED, 8)
     ]
     seen = []

@@ -22,9 +22,9 @@ from kvspic.bench.workload import Assignment, WorkloadError
 from kvspic.local.fault_socket import ScriptedFaults
 from kvspic.local.faults import Fault, FaultKind
 from kvspic.local.server import LocalEndpoint
-from kvspic.local.settings import HNS_PER_SECOND
+from kvspic.units import HNS_PER_S
 
-DELAY = Fault(FaultKind.DELAY, delay_hns=60 * HNS_PER_SECOND)
+DELAY = Fault(FaultKind.DELAY, delay_hns=60 * HNS_PER_S)
 ASSIGNMENT = Assignment("run", "agent", 0, 1, "kvsbench-run-")
 
 

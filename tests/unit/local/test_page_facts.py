@@ -3,7 +3,7 @@
 from kvspic.local.mkv_events import SimpleTag, Tags, Track
 from kvspic.local.page_facts import found_tags, time_line, track_facts
 from kvspic.local.records import FragmentRecord, HeaderRecord
-from kvspic.local.settings import HNS_PER_MS
+from kvspic.units import HNS_PER_MS
 from kvspic.local.store_index import FragmentRow
 
 

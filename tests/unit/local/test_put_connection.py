@@ -10,7 +10,8 @@ from unit.local.raw_client import Upload, put
 
 from kvspic.local.faults import fault_of
 from kvspic.local.server import LocalEndpoint
-from kvspic.local.settings import HNS_PER_MS, Settings
+from kvspic.local.settings import Settings
+from kvspic.units import HNS_PER_MS
 
 T = 1_600_000_000_000
 

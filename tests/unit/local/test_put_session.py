@@ -13,9 +13,10 @@ from kvspic.local.model import Service, fragment_counter
 from kvspic.local.put_session import Phase
 from kvspic.local.quotas import Quotas
 from kvspic.local.records import CloseSession, KeepFragment, KeepHeader, SendAck
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
-NOW = 1_700_000_000 * HNS_PER_SECOND
+NOW = 1_700_000_000 * HNS_PER_S
 T = 1_600_000_000_000
 
 
@@ -54,7 +55,7 @@ class Session:
         return self.seen(self.core.stored(self.kept[index].number, self.now))
 
     def wait(self, seconds):
-        self.now += int(seconds * HNS_PER_SECOND)
+        self.now += int(seconds * HNS_PER_S)
         return self.seen(self.core.tick(self.now))
 
 
@@ -241,7 +242,7 @@ def test_relative_time_adds_the_start_and_keeps_the_acks_number_raw():
 def test_idle_acks_come_at_their_interval_and_data_starts_it_again():
     session = Session()
     session.feed(mkv.header())
-    assert session.core.deadline_hns == NOW + 5 * HNS_PER_SECOND
+    assert session.core.deadline_hns == NOW + 5 * HNS_PER_S
     assert [session.wait(1) for _ in range(6)] == [[], [], [], [], ["IDLE"], []]
     session.feed(mkv.cluster(T))
     assert session.wait(4.9) == []
@@ -258,7 +259,7 @@ def test_a_session_without_data_is_closed_and_its_open_fragment_dropped():
 
 
 def test_an_old_session_is_ended_with_an_error():
-    session = Session(Settings.unlimited(session_age_max_hns=60 * HNS_PER_SECOND))
+    session = Session(Settings.unlimited(session_age_max_hns=60 * HNS_PER_S))
     for i in range(5):
         session.feed((mkv.header() if i == 0 else b"") + mkv.cluster(T + i * 1000))
         session.wait(10)
@@ -267,11 +268,11 @@ def test_an_old_session_is_ended_with_an_error():
 
 
 def test_persisted_waits_for_the_delay_that_was_set():
-    session = Session(Settings.unlimited(persist_delay_hns=HNS_PER_SECOND))
+    session = Session(Settings.unlimited(persist_delay_hns=HNS_PER_S))
     session.feed(mkv.body(1))
     assert session.stored() == []
     session.end()
-    assert session.core.deadline_hns == NOW + HNS_PER_SECOND
+    assert session.core.deadline_hns == NOW + HNS_PER_S
     assert session.wait(1) == ["PERSISTED"]
     assert session.closed == CloseSession(is_error=False)
 

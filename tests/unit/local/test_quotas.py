@@ -11,7 +11,8 @@ from kvspic.local.acks import AckError
 from kvspic.local.errors import ServiceError
 from kvspic.local.model import Service
 from kvspic.local.quotas import Beyond, Meter, Quotas
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 DOOR = {"StreamName": "door"}
 
@@ -45,8 +46,8 @@ LIMITED = "ClientLimitExceededException"
 def test_a_stream_takes_five_calls_of_an_operation_a_second(operation):
     made = service()
     assert made_until_refused(lambda _: made.call(operation, DOOR, NOW)) == (5, LIMITED)
-    made.call(operation, DOOR, NOW + HNS_PER_SECOND // 5)
-    assert refusal(made.call, operation, DOOR, NOW + HNS_PER_SECOND // 5) == LIMITED
+    made.call(operation, DOOR, NOW + HNS_PER_S // 5)
+    assert refusal(made.call, operation, DOOR, NOW + HNS_PER_S // 5) == LIMITED
 
 
 def test_operations_and_streams_are_counted_apart():
@@ -139,7 +140,7 @@ def test_five_fragments_a_second_are_read_at_once_and_more_only_at_that_rate():
     assert fast.core.resume_hns <= fast.now
     fast.now += HNS_PER_MS
     fast.feed(mkv.cluster(T + 5000, mkv.block(), mkv.block(500)) + mkv.END)
-    assert fast.core.resume_hns - fast.now == HNS_PER_SECOND // 5 - HNS_PER_MS
+    assert fast.core.resume_hns - fast.now == HNS_PER_S // 5 - HNS_PER_MS
     assert fast.core.breaches == {"5 fragments a second": 1}
 
 
@@ -197,7 +198,7 @@ def test_the_bandwidth_is_a_switch():
     assert free.core.resume_hns <= free.now
     narrow = session(bytes_per_s=1_000_000)
     narrow.feed(mkv.header() + mkv.cluster(T, mkv.block(0, bytes(5_000_000))))
-    assert narrow.core.resume_hns - narrow.now == pytest.approx(4 * HNS_PER_SECOND, rel=1e-3)
+    assert narrow.core.resume_hns - narrow.now == pytest.approx(4 * HNS_PER_S, rel=1e-3)
     assert narrow.core.breaches == {"1000000 bytes a second": 1}
 
 

@@ -20,7 +20,8 @@ from unit.local.raw_client import Upload, put
 
 from kvspic.local.errors import DataDirLockedError, LocalEndpointError, PortInUseError
 from kvspic.local.server import LocalEndpoint
-from kvspic.local.settings import HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
+from kvspic.units import HNS_PER_S
 
 
 def create(url, name="cam"):
@@ -142,7 +143,7 @@ def test_it_stops_soon_with_an_upload_open_and_keeps_its_whole_fragments(tmp_pat
 
 
 def test_a_new_stream_is_creating_for_as_long_as_was_set(tmp_path):
-    settings = Settings.unlimited(creating_hns=3600 * HNS_PER_SECOND)
+    settings = Settings.unlimited(creating_hns=3600 * HNS_PER_S)
     with LocalEndpoint.run_in_thread(data_dir=tmp_path, settings=settings) as endpoint:
         create(endpoint.url)
         control = client("kinesisvideo", endpoint.url)

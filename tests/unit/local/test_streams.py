@@ -7,25 +7,26 @@ import pytest
 from kvspic.local.errors import ServiceError
 from kvspic.local.model import Service
 from kvspic.local.quotas import Quotas
-from kvspic.local.settings import HNS_PER_HOUR, HNS_PER_SECOND, Settings
+from kvspic.local.settings import Settings
+from kvspic.units import HNS_PER_HOUR, HNS_PER_S
 
-NOW = 1_700_000_000 * HNS_PER_SECOND
+NOW = 1_700_000_000 * HNS_PER_S
 
 
 @pytest.fixture
 def service():
     made = Service(
-        Settings.unlimited(quotas=replace(Quotas.off(), streams_max=10_000), creating_hns=10 * HNS_PER_SECOND)
+        Settings.unlimited(quotas=replace(Quotas.off(), streams_max=10_000), creating_hns=10 * HNS_PER_S)
     )
     made.call("CreateStream", {"StreamName": "cam", "DataRetentionInHours": 2}, NOW)
     return made
 
 
-def info(service, now_hns=NOW + 60 * HNS_PER_SECOND):
+def info(service, now_hns=NOW + 60 * HNS_PER_S):
     return service.call("DescribeStream", {"StreamName": "cam"}, now_hns)["StreamInfo"]
 
 
-def refusal(service, operation, request, now_hns=NOW + 60 * HNS_PER_SECOND):
+def refusal(service, operation, request, now_hns=NOW + 60 * HNS_PER_S):
     before = info(service)
     with pytest.raises(ServiceError) as caught:
         service.call(operation, request, now_hns)
@@ -35,7 +36,7 @@ def refusal(service, operation, request, now_hns=NOW + 60 * HNS_PER_SECOND):
 
 def test_a_stream_becomes_active_after_its_delay(service):
     assert info(service, NOW)["Status"] == "CREATING"
-    assert info(service, NOW + 10 * HNS_PER_SECOND)["Status"] == "ACTIVE"
+    assert info(service, NOW + 10 * HNS_PER_S)["Status"] == "ACTIVE"
 
 
 def test_the_arn_holds_the_time_of_creation_in_milliseconds(service):

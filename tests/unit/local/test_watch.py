@@ -2,15 +2,15 @@
 
 from kvspic.local.acks import Ack, AckError
 from kvspic.local.records import FragmentRecord, KeepFragment
-from kvspic.local.settings import HNS_PER_MS, HNS_PER_SECOND
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 from kvspic.local.watch import Watch
 
-NOW = 1_700_000_000 * HNS_PER_SECOND
+NOW = 1_700_000_000 * HNS_PER_S
 
 
 def kept(number, at_hns, *, seconds=2, size=50_000, frames=50):
-    produced = at_hns - seconds * HNS_PER_SECOND
-    record = FragmentRecord(1, str(number), 0, produced, at_hns, seconds * HNS_PER_SECOND, 0, size)
+    produced = at_hns - seconds * HNS_PER_S
+    record = FragmentRecord(1, str(number), 0, produced, at_hns, seconds * HNS_PER_S, 0, size)
     return KeepFragment(record, frames)
 
 
@@ -21,12 +21,12 @@ def ms(hns):
 def upload(session, count, begin_hns=NOW, ack_ms=3):
     """``count`` fragments of 2 s that come when they are over; returns the time of the last one."""
     for number in range(1, count + 1):
-        at = begin_hns + 2 * number * HNS_PER_SECOND
+        at = begin_hns + 2 * number * HNS_PER_S
         for event in ("BUFFERING", "RECEIVED"):
             session.ack(Ack(event, 0, str(number)), at)
         session.fragment(kept(number, at), at)
         session.ack(Ack("PERSISTED", 0, str(number)), at + ack_ms * HNS_PER_MS)
-    return begin_hns + 2 * count * HNS_PER_SECOND
+    return begin_hns + 2 * count * HNS_PER_S
 
 
 def test_a_stream_is_empty_starting_live_quiet_and_stopped():
@@ -59,7 +59,7 @@ def test_rates_are_means_over_the_newest_ten_seconds():
 def test_a_camera_with_one_frame_a_fragment_has_a_rate_too():
     session = Watch().open(1, "camera", NOW)
     for number in range(6):
-        at = NOW + number * HNS_PER_SECOND
+        at = NOW + number * HNS_PER_S
         session.fragment(kept(number, at, seconds=0, size=1000, frames=1), at)
     numbers = session.stream.numbers(ms(NOW) + 5000)
     assert (numbers["fps"], numbers["bits_per_s"]) == (1.2, 9600)  # the newest one's length is not known yet
@@ -70,7 +70,7 @@ def test_the_ledger_counts_each_acknowledgement():
     session = watch.open(1, "<b>camera</b>", NOW)
     upload(session, 4)
     session.ack(Ack("ERROR", 7, "5", AckError.ARCHIVAL_ERROR), NOW)
-    session.end(NOW + HNS_PER_SECOND)
+    session.end(NOW + HNS_PER_S)
     row = session.row()
     assert (row["buffering"], row["received"], row["persisted"], row["errors"], row["frames"]) == (4, 4, 4, 1, 200)
     assert (row["client"], row["ended_ms"] - row["began_ms"]) == ("<b>camera</b>", 1000)
