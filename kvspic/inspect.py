@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kvspic.codec_table import CODECS
 from kvspic.local.mkv_events import Block, ClusterEnd, ClusterStart, DocumentStart, Event, Header, Problem, Tags, Track
 from kvspic.local.mkv_reader import MkvReader
 from kvspic.sources import Source, SourceError, open_source
@@ -28,8 +29,8 @@ VIDEO = 1
 TRACKS_MAX = 3
 FRAGMENT_MS_MAX = 20_000
 FRAGMENT_SIZE_MAX = 50_000_000
-NEEDS_PRIVATE = ("V_MPEG4/ISO/AVC", "V_MPEGH/ISO/HEVC", "A_AAC", "A_MS/ACM", "V_MS/VFW/FOURCC")
-HAS_NAL_UNITS = NEEDS_PRIVATE[:2]
+NEEDS_PRIVATE = frozenset(codec.codec_id for codec in CODECS.values() if codec.needs_private)
+HAS_NAL_UNITS = (CODECS["h264"].codec_id, CODECS["hevc"].codec_id)
 
 
 @dataclass(frozen=True)

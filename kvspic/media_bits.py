@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kvspic.codec_table import CODEC_OF_ID, CODECS
 from kvspic.media_sound import aac_config, is_aac_frame, sound_ns
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADTS",
     "ALL_SETS",
+    "CODEC_OF_NAME",
     "LATM",
     "NO_UNITS",
     "NUMBERS",
@@ -56,14 +58,6 @@ SIGNATURES = (
     (b"fLaC", "a FLAC file"),
     (b"ID3", "an MP3 file"),
 )
-# codec ids of Matroska -> what is known here about the bytes
-CODECS = {
-    "V_MPEG4/ISO/AVC": "h264", "V_MPEGH/ISO/HEVC": "h265", "V_MJPEG": "mjpeg", "V_VP8": "vp8", "V_VP9": "vp9",
-    "V_AV1": "av1", "A_AAC": "aac", "A_OPUS": "opus", "A_VORBIS": "vorbis", "A_FLAC": "flac", "A_MS/ACM": "g711",
-}  # fmt: skip
-
-
-PRIVATE_BEGINS = {"opus": b"OpusHead", "flac": b"fLaC", "vorbis": b"\2", "av1": b"\x81"}
 
 
 class Look(NamedTuple):
@@ -88,13 +82,19 @@ ALL_SETS = frozenset(("SPS", "PPS"))
 GOOD = Look()
 
 
+CODEC_OF_NAME = {codec.name: codec for codec in CODECS.values()}
+
+
 def codec_of(track: Track) -> str:
     """Return the short name of a track's codec, empty for one whose bytes are not known here."""
     if track.codec_id == "V_MS/VFW/FOURCC":
         return "mjpeg" if not track.cpd or bytes(track.cpd)[16:20] in (b"MJPG", b"") else ""
     if track.codec_id == "A_MS/ACM" and track.cpd and bytes(track.cpd)[:2] not in (b"\6\0", b"\7\0"):
         return ""
-    return CODECS.get(track.codec_id, "")
+    if track.codec_id == "V_MJPEG":
+        return "mjpeg"
+    codec = CODEC_OF_ID.get(track.codec_id)
+    return codec.name if codec else ""
 
 
 def length_size_of(codec: str, cpd: bytes | None) -> int:
@@ -109,7 +109,7 @@ def is_private_of(codec: str, cpd: bytes) -> bool:
     """Whether codec private data can be of this codec; of H.264 and H.265 the core looks at it."""
     if codec == "mjpeg":
         return len(cpd) >= BITMAP_INFO_SIZE
-    return _is_aac_config(cpd) if codec == "aac" else cpd.startswith(PRIVATE_BEGINS.get(codec, b""))
+    return _is_aac_config(cpd) if codec == "aac" else cpd.startswith(CODEC_OF_NAME[codec].private_begins)
 
 
 def _is_aac_config(cpd: bytes) -> bool:

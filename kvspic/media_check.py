@@ -19,6 +19,7 @@ from kvspic.actions import Event, MediaProblem, TimesAnchored, TimesJumped, Time
 from kvspic.media_bits import (
     ADTS,
     ALL_SETS,
+    CODEC_OF_NAME,
     LATM,
     NO_UNITS,
     NUMBERS,
@@ -56,11 +57,6 @@ FRAGMENT_MIN_NS = 900_000_000  # of 1 s: a camera's clock is not exact
 FRAGMENTS_PER_S = 5
 FRAGMENTS_NS = 10 * NS_PER_S
 
-NAMES = {
-    "h264": "H.264", "h265": "H.265", "mjpeg": "Motion JPEG", "vp8": "VP8", "vp9": "VP9", "av1": "AV1", "aac": "AAC",
-    "opus": "Opus", "vorbis": "Vorbis", "flac": "FLAC", "g711": "G.711",
-}  # fmt: skip
-NEEDS_PRIVATE = frozenset(("h264", "h265", "mjpeg", "av1", "aac", "opus", "vorbis", "flac", "g711"))
 IN_FRAMES = frozenset(("h264", "h265"))
 FOUND_TRACKS = {
     "JPEG": "MjpegTrack",
@@ -117,7 +113,8 @@ class TrackWatch:
         self._has_times = has_times
         self.codec = codec_of(track)
         self._track = track
-        self._name = NAMES.get(self.codec, track.codec_id)
+        self._name = CODEC_OF_NAME[self.codec].title if self.codec else track.codec_id
+        self._needs_private = CODEC_OF_NAME[self.codec].needs_private
         self._has_keys = leads and track.type == TrackType.VIDEO and not track.independent
         self._length_size = length_size_of(self.codec, track.cpd)
         self._has_private = bool(track.cpd)
@@ -173,7 +170,7 @@ class TrackWatch:
         if self.codec in IN_FRAMES:
             self._sets |= look.sets
             self._has_private |= self._sets == ALL_SETS
-        elif self.codec in NEEDS_PRIVATE and not self._has_private:
+        elif self._needs_private and not self._has_private:
             self._lacks_private = True
         is_flagged = bool(flags & KEY)
         if not look.has_picture:
@@ -224,7 +221,7 @@ class TrackWatch:
         window.flagged += is_flagged
         window.wrong += is_flagged and look.key is False
         window.unflagged_keys += look.key is True and not is_flagged
-        if is_flagged and self.codec in NEEDS_PRIVATE and not self._has_private:
+        if is_flagged and self._needs_private and not self._has_private:
             self._lacks_private = True
 
     # ---- verdicts on the media, gravest first

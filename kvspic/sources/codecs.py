@@ -1,4 +1,4 @@
-"""Codec facts as bytes: Matroska codec ids, codec private data that a container does not carry, headers to take off.
+"""Codec facts as bytes: codec private data that a container does not carry, headers to take off.
 
 Pure functions over bytes; nothing here reads a file or knows PyAV. The layouts are public: ADTS and AudioSpecificConfig
 (ISO/IEC 14496-3), WAVEFORMATEX and BITMAPINFOHEADER (Microsoft), JPEG (ITU-T T.81), FLAC (RFC 9639).
@@ -13,9 +13,7 @@ from kvspic.sources.base import SourceError
 from kvspic.sources.bits import Bits
 
 __all__ = [
-    "CODECS",
     "AdtsHeader",
-    "Codec",
     "aac_core_rate",
     "audio_specific_config",
     "bitmap_info",
@@ -30,40 +28,6 @@ AAC_ESCAPE, ADTS_RATE_GIVEN = 31, 15
 WAVE_ALAW, WAVE_MULAW = 6, 7
 JPEG_SIZE_MARKERS = frozenset((0xC0, 0xC1, 0xC2, 0xC3))
 JPEG_BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
-
-
-@dataclass(frozen=True)
-class Codec:
-    """How Matroska names a codec, and the token it has in a stream's media type."""
-
-    codec_id: str
-    content_type: str
-    bit_depth: int = 0
-
-
-CODECS: dict[str, Codec] = {
-    "h264": Codec("V_MPEG4/ISO/AVC", "video/h264"),
-    "hevc": Codec("V_MPEGH/ISO/HEVC", "video/h265"),
-    "mjpeg": Codec("V_MS/VFW/FOURCC", "video/x-matroska"),
-    "vp8": Codec("V_VP8", "video/vp8"),
-    "vp9": Codec("V_VP9", "video/vp9"),
-    "av1": Codec("V_AV1", "video/av1"),
-    "aac": Codec("A_AAC", "audio/aac"),
-    "pcm_alaw": Codec("A_MS/ACM", "audio/alaw", 8),
-    "pcm_mulaw": Codec("A_MS/ACM", "audio/mulaw", 8),
-    "opus": Codec("A_OPUS", "audio/opus"),
-    "vorbis": Codec("A_VORBIS", "audio/vorbis"),
-    "flac": Codec("A_FLAC", "audio/flac"),
-    "pcm_u8": Codec("A_PCM/INT/LIT", "audio/pcm", 8),
-    "pcm_s16le": Codec("A_PCM/INT/LIT", "audio/pcm", 16),
-    "pcm_s24le": Codec("A_PCM/INT/LIT", "audio/pcm", 24),
-    "pcm_s32le": Codec("A_PCM/INT/LIT", "audio/pcm", 32),
-    "pcm_s16be": Codec("A_PCM/INT/BIG", "audio/pcm", 16),
-    "pcm_s24be": Codec("A_PCM/INT/BIG", "audio/pcm", 24),
-    "pcm_s32be": Codec("A_PCM/INT/BIG", "audio/pcm", 32),
-    "pcm_f32le": Codec("A_PCM/FLOAT/IEEE", "audio/pcm", 32),
-    "pcm_f64le": Codec("A_PCM/FLOAT/IEEE", "audio/pcm", 64),
-}
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
+from kvspic.codec_table import Codec
 from kvspic.sources.base import SourceError, SourceFrame, SourceTrack, load_av
 from kvspic.sources.codecs import (
-    Codec,
     aac_core_rate,
     audio_specific_config,
     flac_header,
@@ -41,7 +41,7 @@ MOV = "mov"
 # Formats whose header has a length; of the others PyAV's is a guess, or what the last packets say.
 TELLING = frozenset((MOV, "matroska", "avi", "wav", "w64", "ogg", "ivf", "mxf", "asf"))
 DEFAULT_RATE = Fraction(25)
-UNLIKELY_RATE = Fraction(7919, 317)  # asked of raw demuxers: a rate they made up is told from a real one by it
+UNLIKELY_RATE = Fraction(7919, 317)  # asked of raw demuxers: it shows whether a rate is real or made up
 CUT_NS = NS_PER_S  # a file that ends so much earlier than its header says was cut
 TAIL_US = 5_000_000
 SCAN_NOTICE_SIZE = 64 * 1024 * 1024
@@ -165,11 +165,11 @@ class DemuxedSource:
         if count := self._packets.corrupt_count:
             what = "left out" if self._packets.leaves_out_corrupt else "not whole"
             self._say(f"{self._label} is damaged: {count} of its frames {'is' if count == 1 else 'are'} {what}.")
-        told_ns = self._told_duration_ns()
-        if told_ns is not None and not self._cut_s and told_ns - end_ns > CUT_NS:
+        stated_ns = self._stated_duration_ns()
+        if stated_ns is not None and not self._cut_s and stated_ns - end_ns > CUT_NS:
             self._say(
                 f"{self._label} was cut: it ends after {end_ns / NS_PER_S:.1f} s, and its header says "
-                f"{told_ns / NS_PER_S:.1f} s; {(told_ns - end_ns) / NS_PER_S:.1f} s are missing."
+                f"{stated_ns / NS_PER_S:.1f} s; {(stated_ns - end_ns) / NS_PER_S:.1f} s are missing."
             )
 
     # ---- tracks
@@ -306,32 +306,32 @@ class DemuxedSource:
     # ---- length
 
     def _find_duration(self) -> int | None:
-        told_ns = self._told_duration_ns()
+        stated_ns = self._stated_duration_ns()
         if self._reopen is None:
-            return told_ns
-        if told_ns is not None and not self._cut_s and self._ends_as_told(told_ns):
-            return told_ns
+            return stated_ns
+        if stated_ns is not None and not self._cut_s and self._ends_as_stated(stated_ns):
+            return stated_ns
         return self._measure()
 
-    def _told_duration_ns(self) -> int | None:
+    def _stated_duration_ns(self) -> int | None:
         """Return the length that the header says, of the streams that are taken; None where it says none."""
         if self._form not in TELLING:
             return None
         if self._form == MOV and not all(stream.frames for stream, _ in self._streams):
             return None  # in fragments: what FFmpeg says is the length of those that it has read
         lengths = [stream.duration * stream.time_base for stream, _ in self._streams if stream.duration]
-        told_ns = 0
+        stated_ns = 0
         if len(lengths) == len(self._streams):
-            told_ns = int(max(lengths) * NS_PER_S)
+            stated_ns = int(max(lengths) * NS_PER_S)
         elif len(self._streams) == sum(stream.type in ("video", "audio") for stream in self._container.streams):
-            told_ns = (self._container.duration or 0) * NS_PER_US
+            stated_ns = (self._container.duration or 0) * NS_PER_US
         # Headers count from the file's time 0, and frames from the first one.
-        told_ns -= max(0, self._container.start_time or 0) * NS_PER_US
-        return told_ns if told_ns > 0 else None
+        stated_ns -= max(0, self._container.start_time or 0) * NS_PER_US
+        return stated_ns if stated_ns > 0 else None
 
-    def _ends_as_told(self, told_ns: int) -> bool:
+    def _ends_as_stated(self, stated_ns: int) -> bool:
         """Tell whether the last packets are where the header says: by a whole index, else by a look at them."""
-        if self._form == MOV and all(_index_reaches(stream, told_ns) for stream, _ in self._streams):
+        if self._form == MOV and all(_index_reaches(stream, stated_ns) for stream, _ in self._streams):
             return True
         if self._reopen is None:
             return False
@@ -339,13 +339,13 @@ class DemuxedSource:
         end_ns = 0
         with self._reopen() as container:
             try:
-                container.seek(max(0, told_ns // NS_PER_US - TAIL_US + (container.start_time or 0)))
+                container.seek(max(0, stated_ns // NS_PER_US - TAIL_US + (container.start_time or 0)))
                 for packet in container.demux():
                     if packet.size and packet.stream_index in wanted and packet.pts is not None:
                         end_ns = max(end_ns, _end_ns(packet))
             except load_av().error.FFmpegError:
                 return False
-        return abs(end_ns - (self._container.start_time or 0) * NS_PER_US - told_ns) < CUT_NS
+        return abs(end_ns - (self._container.start_time or 0) * NS_PER_US - stated_ns) < CUT_NS
 
     def _measure(self) -> int | None:
         """Read the medium through once, and return where its last frame ends."""
@@ -371,7 +371,7 @@ class DemuxedSource:
 
 
 def _own_rate(packet: Any, declared: Fraction | None) -> Fraction | None:
-    """Return the rate that a raw stream's own timing gives; None if it is the one the demuxer was told to assume."""
+    """Return the rate that a raw stream's own timing gives; None if it is the one that the demuxer assumed."""
     if not packet.duration:
         return None
     span = packet.duration * packet.time_base
@@ -386,7 +386,7 @@ def _end_ns(packet: Any) -> int:
     return int((packet.pts + (packet.duration or 0)) * packet.time_base * NS_PER_S)
 
 
-def _index_reaches(stream: Any, told_ns: int) -> bool:
+def _index_reaches(stream: Any, stated_ns: int) -> bool:
     """Tell whether a container's index goes on until the end of the stream; that of a fragmented file does not."""
     entries = getattr(stream, "index_entries", None)
     if not entries or not stream.duration:

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from kvspic.codec_table import CODECS, Codec
 from kvspic.sources.base import SourceError, UnsupportedCodecError, load_av
-from kvspic.sources.codecs import CODECS, Codec
 
 __all__ = ["PROBE_PACKETS_MAX", "Packets", "codec_name", "pick_streams"]
 
