@@ -28,6 +28,9 @@ def open_recording(path: Path) -> Source:
 
 
 def main(stream_name: str, folder: str) -> int:
+    if not Path(folder).is_dir():
+        print(f"{folder} is no folder: name the one that has the recordings", file=sys.stderr)
+        return 2
     paths = [path for path in Path(folder).iterdir() if path.suffix.lower() in SUFFIXES]
     failures = 0
     with kvspic.Producer() as producer:
@@ -50,4 +53,6 @@ def main(stream_name: str, folder: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

@@ -31,4 +31,6 @@ def main(stream_name: str, *ffmpeg_input: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

@@ -45,4 +45,6 @@ def put(stream: kvspic.Stream, buffer: Gst.Buffer, begin_ns: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -32,4 +32,6 @@ def say(event: kvspic.Event) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

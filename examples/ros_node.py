@@ -52,4 +52,6 @@ def main(stream_name: str, *ros_arguments: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

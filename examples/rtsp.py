@@ -24,6 +24,8 @@ def main(stream_name: str, url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     try:
         main(*sys.argv[1:])
     except SourceError as error:  # the first connection failed: the sentence says why, without the password

@@ -23,6 +23,8 @@ def main(stream_name: str, device: str = "/dev/video0") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     try:
         main(*sys.argv[1:])
     except SourceError as error:  # one sentence with cause and remedy

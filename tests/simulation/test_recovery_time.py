@@ -12,8 +12,8 @@ from simulation.runs import plan
 
 from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
 from kvspic.testing.sim_plan import Burst
-from kvspic.units import HNS_PER_S
 from kvspic.testing.simulation import World
+from kvspic.units import HNS_PER_S
 
 DOWN_AT_S = 20
 OUTAGES = {1: 20, 5: 20, 15: 20, 60: 20, 600: 10, 3600: 2, 6 * 3600: 1}  # seconds: seeds

@@ -11,8 +11,8 @@ from kvspic.local.faults import PUT_MEDIA, Fault, FaultKind
 from kvspic.testing import sim_shrink, simulation
 from kvspic.testing.sim_checks import Accounts, Violation
 from kvspic.testing.sim_plan import Burst, Deed, DeedKind, make_plan
-from kvspic.units import HNS_PER_MS, HNS_PER_S
 from kvspic.types import BackwardPolicy
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 SEEDS = 160
 GROUP = 10
@@ -203,8 +203,9 @@ def test_sound_that_comes_when_the_fragment_is_full_does_not_stretch_it_backward
 
 
 def test_sound_that_waited_in_vain_leaves_room_behind():
-    """It fills the store before a first key frame comes; once it is dropped, whoever waits is told (seed 810578)."""
-    simulation.run_seed(810578)
+    """It fills the store before a first key frame comes; once it is dropped, waiting puts get room (seed 810578)."""
+    bursts = (Burst(780_000, 473_385_066, is_dark=True),)
+    simulation.run_plan(plan(seed=810578, bursts=bursts, audio_hns=295_378, offline=True, store_size=131_072))
 
 
 def test_sessions_that_are_refused_in_alternation_wait_their_turn():
