@@ -1,8 +1,9 @@
-"""Builds ``kvspic/_native`` and writes ``kvspic/_enums.py``, both from csrc, nothing else. Metadata is in pyproject.toml, the version in csrc/base/version.h.
+"""Builds ``kvspic/_native`` and writes ``kvspic/_enums.py``, both from csrc, nothing else.
 
-cffi's build script declares sources and flags. The extension keeps to the limited API of Python 3.10, so one wheel
-serves that Python and every later one; PyPy and builds without a GIL have no such API and get wheels of their own. An
-installation that stays in its checkout also gets the functions that tests of the packager's parts need.
+Metadata is in pyproject.toml, the version in csrc/base/version.h; cffi's build script declares sources and flags. The
+extension keeps to the limited API of Python 3.10, so one wheel serves that Python and every later one; PyPy and builds
+without a GIL have no such API and get wheels of their own. An installation that stays in its checkout also gets the
+functions that tests of the packager's parts need.
 """
 
 import re

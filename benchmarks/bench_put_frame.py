@@ -1,6 +1,6 @@
 """``stream.put_frame`` from Python: alone, beside busy Python threads, by size, by type of buffer.
 
-The stream is open but nobody listens at its endpoint, so frames are kept and the loop is idle: what is measured is the
+The stream is open but nothing listens at its endpoint, so frames are kept and the loop is idle: what is measured is the
 way from Python into the store. Slabs were touched by a round before. "mean" is of a plain loop over puts, the loop
 included; the quantiles time each put on its own, less what the clock itself takes. memcpy is a copy of the same bytes
 through as much touched memory, without the loop and the slicing around it.
@@ -22,7 +22,7 @@ import kvspic
 
 __all__: list[str] = []
 
-NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
+NO_ENDPOINT = "http://127.0.0.1:9"  # the discard port: nothing listens
 TRACKS = [kvspic.Track("V_TEST", "video/x-test")]
 BASE_NS = 1_700_000_000_000_000_000
 STEP_NS = 2_000_000  # all of a run fits into the buffer's 120 s
@@ -149,9 +149,9 @@ def say_buffers(producer: kvspic.Producer) -> None:
 
 
 def main() -> None:
-    logging.getLogger("kvspic").setLevel(logging.CRITICAL)  # that nobody listens is meant
+    logging.getLogger("kvspic").setLevel(logging.CRITICAL)  # that nothing listens is meant
     data = bytes(1024)
-    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+    with kvspic.Producer(endpoint_url=NO_ENDPOINT) as producer:
         with open_stream(producer):
             time.sleep(1.5)  # what loads at first use has been loaded
         for name, size, count in (("1 KB", 1024, COUNT), ("10 KB", 10240, 4000), ("100 KB", 102400, 600)):

@@ -85,7 +85,7 @@ def ledger_of(report: Any) -> dict[str, Any]:
 
 
 def say(**members: Any) -> None:
-    """One line of JSON for whoever reads our output."""
+    """One line of JSON for the reader of our output."""
     print(json.dumps(members), flush=True)
 
 

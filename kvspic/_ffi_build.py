@@ -2,8 +2,8 @@
 
 The headers are the one source. :func:`declarations` turns them into what cffi's parser takes (no C preprocessor is
 needed), and :func:`enumerations` makes kvspic/_enums.py of their enumerations, which setup.py writes at each build.
-A checkout gets a second extension, ``kvspic.testing._internals``: the functions of csrc/media that recorded examples are
-run against. No wheel has it.
+A checkout gets a second extension, ``kvspic.testing._internals``: the functions of csrc/media that recorded examples
+are run against. No wheel has it.
 
 API mode, so the C compiler checks each declaration; limited API of Python 3.10, so one wheel serves later Pythons.
 The GIL stays held in every call: none of them can block, and giving it up costs a hundred times the work of a put as
@@ -155,7 +155,10 @@ ENUMERATIONS = (
     """,
     ),
     Enumeration(
-        "StreamState", "kvs_stream_state", "KVS_STREAM_", "The states of a stream's machine; the numbers are the core's."
+        "StreamState",
+        "kvs_stream_state",
+        "KVS_STREAM_",
+        "The states of a stream's machine; the numbers are the core's.",
     ),
     Enumeration("TrackType", "kvs_track_type", "KVS_TRACK_", "What a track carries."),
 )
@@ -166,7 +169,8 @@ def declarations(text: str) -> str:
     of inline functions. A constant that is not one plain integer is left to the compiler (``...``)."""
     text = re.sub(r"/\*.*?\*/", "", text.replace("\\\n", " "), flags=re.DOTALL)
     text = re.sub(r"^#ifdef __cplusplus\n.*?^#endif\n", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^static (?:inline )?([^;{}]*\))\s*\{(?:[^\n]*\}\n|\n.*?^\}\n)", r"\1;\n", text, flags=re.M | re.S)
+    body = r"\s*\{(?:[^\n]*\}\n|\n.*?^\}\n)"
+    text = re.sub(rf"^static (?:inline )?([^;{{}}]*\)){body}", r"\1;\n", text, flags=re.MULTILINE | re.DOTALL)
     # The codes of the status table reach Python by kvs_status_at, not as an enumeration.
     text = text.replace("KVS_STATUS_TABLE(KVS_STATUS_ENUM)", "").replace("KVS_API ", "")
     return "\n".join(filter(None, map(_declaration_line, text.splitlines()))) + "\n"
@@ -193,7 +197,7 @@ def enumerations(root: Path = ROOT) -> str:
     refusals = re.findall(r"X\((\d+), (\w+),", _read(root, ["include/kvspic_acks.h"]))
     names = "".join(f'    "{each.name}",\n' for each in ENUMERATIONS)
     parts = [
-        '"""Enumerations of csrc/include/kvspic.h, written by kvspic/_ffi_build.py at each build: edit them there."""\n\n'
+        '"""Enumerations of csrc/include/kvspic.h, written by kvspic/_ffi_build.py at each build."""\n\n'
         f"import enum\n\n__all__ = [\n{names}]\n"
     ]
     for each in ENUMERATIONS:

@@ -1,6 +1,6 @@
 """What the core says: actions as they leave C, and the typed events that users see of them.
 
-An action is a plain tuple, cheap to make by the thousand. Orders ask for a service call and are answered; notices tell
+An action is a plain tuple, cheap to make by the thousand. Orders ask for a service call and are answered; notices say
 what happened, and most of them become an event. Layout and numbers are those of kvspic.h; the boundary checks the size.
 """
 
@@ -16,6 +16,7 @@ from kvspic.errors import refusal_of
 
 __all__ = [
     "ACTION_FORMAT",
+    "NEVER_BUFFERED",
     "ORDERS",
     "AckReceived",
     "AckType",
@@ -63,6 +64,8 @@ __all__ = [
     "event_of",
 ]
 
+# Frames dropped for these reasons never were in the buffer; those dropped for any other reason were.
+NEVER_BUFFERED = frozenset({DropReason.SKIPPED, DropReason.BACKWARD, DropReason.LATE})
 ACTION_FORMAT = struct.Struct("@IIiI4Q3Q72s")
 TIME_NONE = 2**64 - 1
 

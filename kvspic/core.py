@@ -17,6 +17,7 @@ from kvspic._lib import ClientHandle, check, ffi, keep_stream, lib, new_gate, ne
 from kvspic.actions import ACTION_FORMAT, Action
 from kvspic.limits import check_metadata_names
 from kvspic.types import (
+    BUFFER_DEFAULT,
     BackwardPolicy,
     Buffer,
     ClientMetrics,
@@ -56,7 +57,6 @@ AS_ACTION = functools.partial(tuple.__new__, Action)  # what Action._make does, 
 TIME_NONE: int = 2**64 - 1
 READER_ROOM = 16
 AHEAD_ANY_S = int(lib.KVSPIC_AHEAD_ANY)
-BUFFER_DEFAULT_HNS = 120 * HNS_PER_S
 STALE_DEFAULT_HNS = 30 * HNS_PER_S
 FRAGMENT_MIN_HNS = HNS_PER_S  # what the service takes
 FRAGMENT_MIN_OFFLINE_HNS = 50_000_000  # five of them a second: a file goes up at 25 times its length or faster
@@ -185,7 +185,7 @@ class StreamSetup:
 
     def _durations(self, options: StreamOptions) -> None:
         config = self.config
-        buffer_default = 0 if options.offline else BUFFER_DEFAULT_HNS
+        buffer_default = 0 if options.offline else hns(BUFFER_DEFAULT)
         buffer, stale = options.buffer_duration, options.stale_after
         config.buffer_duration_hns = buffer_default if buffer is None else hns(buffer)
         config.staleness_max_hns = STALE_DEFAULT_HNS if stale is None else hns(stale)

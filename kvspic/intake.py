@@ -1,7 +1,7 @@
 """What frames go through on their way to the core when something asks for it: a wrong clock, a pause, a trigger.
 
 Most streams never need it: ``put_frame`` goes straight to the core, which refuses a time that cannot be true, and only
-then is the clock looked at here. Pure: what the time is, where frames go and how to tell come as arguments, and a lock,
+then is the clock looked at here. Pure: what the time is, where frames and events go are arguments, and a lock is one,
 because frames come from any thread. Always: every frame offered is with the core, held here, or counted as expired.
 """
 
@@ -76,8 +76,8 @@ class SourceClocks:
     def place(self, track: int, dts_ns: int, wall_ns: int, steady_ns: int) -> tuple[int, bool]:
         """Return what to add to a frame's times, and whether that has changed for its track.
 
-        ``wall_ns`` is the wall clock, which a shift is made from; ``steady_ns`` never steps, and tells a step of the
-        source from one of our own.
+        ``wall_ns`` is the wall clock, which a shift is made from; ``steady_ns`` never steps, and shows whether
+        the source stepped or this machine.
         """
         seen = self._seen.get(track)
         if seen is not None and self._goes_on(seen, dts_ns, wall_ns, steady_ns):
@@ -106,7 +106,7 @@ class SourceClocks:
 
 def _is_believable(dts_ns: int, wall_ns: int) -> bool:
     first_ns, last_ns = believable(wall_ns)
-    return wall_ns < YEAR_2000_NS or first_ns <= dts_ns <= last_ns  # who does not know the time believes others
+    return wall_ns < YEAR_2000_NS or first_ns <= dts_ns <= last_ns  # a machine without the time believes others
 
 
 @dataclass
@@ -142,7 +142,7 @@ class PreRoll:
         if not self._groups:
             self._note_expired(frame)
             return
-        data = bytes(frame.data)  # the caller may use his buffer again
+        data = bytes(frame.data)  # the caller may use the buffer again
         group = self._groups[-1]
         group.frames.append(frame._replace(data=data))
         group.size += len(data)
@@ -186,18 +186,18 @@ class PreRoll:
 
 @dataclass
 class _TooLarge:
-    """Frames that do not fit: the first of a run is told at once, then not more often than every ten seconds."""
+    """Frames that do not fit: the first of a run is reported at once, then not more often than every ten seconds."""
 
     count: int = 0
-    told: int = 0
-    told_ns: int = -FOR_EVER_NS
+    reported: int = 0
+    reported_ns: int = -FOR_EVER_NS
 
     def happened(self, now_ns: int) -> int:
-        """Count one; return how many there were since it was last told if it is time to tell, else 0."""
+        """Count one; return how many there were since the last report if another one is due, else 0."""
         self.count += 1
-        if now_ns < self.told_ns + TELL_NS:
+        if now_ns < self.reported_ns + TELL_NS:
             return 0
-        since, self.told, self.told_ns = self.count - self.told, self.count, now_ns
+        since, self.reported, self.reported_ns = self.count - self.reported, self.count, now_ns
         return since
 
 
@@ -296,7 +296,7 @@ class Intake:
         self.put(data, pts, dts, duration, track, flags)
 
     def refuse_size(self, track: int, size: int, store_size: int) -> None:
-        """Count a frame that does not fit into the store; a run of them is told now and then."""
+        """Count a frame that does not fit into the store; a run of them is reported now and then."""
         with self._world.lock:
             count = self._too_large.happened(self._steady_ns())
         if count:

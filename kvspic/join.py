@@ -40,7 +40,7 @@ class JoinError(Exception):
 
 @dataclass(frozen=True)
 class JoinedPart:
-    """One file: what it holds. ``start_ms`` is its time 0 as milliseconds since 1970, None if nobody knows it."""
+    """One file: what it holds. ``start_ms`` is its time 0 as milliseconds since 1970, None if it is not known."""
 
     number: int
     tracks: tuple[Track, ...]
@@ -152,7 +152,7 @@ class Joiner:
             raise JoinError(f"The media is broken after {self._count()} fragments: {event.text}; fetch it again.")
 
     def _passes_over_tags(self) -> bool:
-        """Begin anew behind a document that had tags of the service and nothing else; tell whether there was one.
+        """Begin again behind a document that had tags of the service and nothing else; tell whether there was one.
 
         That is how the service says that a fragment cannot be had, and what it sends at the live edge. To the reader a
         document without Tracks is broken, and it reads nothing after it.

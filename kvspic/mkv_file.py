@@ -48,7 +48,7 @@ class MkvError(Exception):
 
 @dataclass(frozen=True)
 class MkvFrame:
-    """One frame; ``time_ms`` counts from 1970, or from a session's start where nobody said when that was."""
+    """One frame; ``time_ms`` counts from 1970, or from a session's start where its begin is not known."""
 
     track: int
     time_ms: int
@@ -94,7 +94,7 @@ class _Written:
 
 @dataclass
 class _Track:
-    """A track of the file, its TrackEntry's payload, and the two latest times, from which Duration is told."""
+    """A track of the file, its TrackEntry's payload, and the two latest times, which give its Duration."""
 
     track: Track
     entry: bytes
@@ -309,7 +309,7 @@ class MkvFile:
 
     def _without_early_sound(self, frames: list[MkvFrame]) -> list[MkvFrame]:
         """Mark sound that ends before the first picture as not to be played: an encoder's priming, which its decoder
-        needs to see and nobody should hear. Without the mark, decoding gives more samples than the source has."""
+        needs and no listener should hear. Without the mark, decoding gives more samples than the source has."""
         videos = [frame.time_ms for frame in frames if self._tracks[frame.track].track.kind == VIDEO]
         if not videos:
             return frames

@@ -18,7 +18,7 @@ from kvspic.driver.at_exit import end_later, watch
 from kvspic.driver.blocking import LoopThread, call_soon
 from kvspic.driver.spooling import open_spool
 from kvspic.driver.stream import StreamWork
-from kvspic.driver.work import EXIT_TIMEOUT_S, STORE_DEFAULT, ProducerSettings, ProducerWork
+from kvspic.driver.work import EXIT_TIMEOUT_S, ProducerSettings, ProducerWork
 from kvspic.mistakes import check_seconds, check_text, checked_options, checked_tracks
 from kvspic.stream import CLOSE_TIMEOUT_ON_ERROR_S, CLOSE_TIMEOUT_S, ELSEWHERE, AsyncStream, Stream, StreamFace
 from kvspic.threads import in_thread
@@ -78,7 +78,7 @@ class Producer(_ProducerFace):
         endpoint_url: of the control plane; default: AWS_ENDPOINT_URL_KINESIS_VIDEO or AWS. A loopback endpoint
             needs no configuration at all.
         credentials: from ``kvspic.provider.credentials``; default: the chain of botocore.
-        store_size: bytes of frames that all streams together may hold.
+        store_size: bytes of frames that all streams together may hold; 0: 128 MiB.
         client_id: names your program in requests and in the MKV writing application; at most 64 bytes.
         retry_policy: what to do about streams that fail; default: go on for ever, see ``kvspic.retry``.
         exit_timeout: seconds for which the end of the program waits for the frames of a producer that was not closed.
@@ -92,7 +92,7 @@ class Producer(_ProducerFace):
         region: str | None = None,
         endpoint_url: str | None = None,
         credentials: CredentialSource | None = None,
-        store_size: int = STORE_DEFAULT,
+        store_size: int = 0,
         client_id: str = "",
         retry_policy: RetryPolicy | None = None,
         exit_timeout: float = EXIT_TIMEOUT_S,
@@ -178,7 +178,7 @@ class AsyncProducer(_ProducerFace):
         region: str | None = None,
         endpoint_url: str | None = None,
         credentials: CredentialSource | None = None,
-        store_size: int = STORE_DEFAULT,
+        store_size: int = 0,
         client_id: str = "",
         retry_policy: RetryPolicy | None = None,
         exit_timeout: float = EXIT_TIMEOUT_S,

@@ -48,13 +48,13 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a policy is told.
+    """What a policy knows when it decides.
 
     Attributes:
         trouble: one of :class:`Trouble`.
         status, status_name, status_class: the cause; 0, "" and NONE for a stall.
         result: the last result of the service.
-        http_status, error_name: of the last call, as the service answered it; 0 and "" when nobody answered: the link
+        http_status, error_name: of the last call, as the service answered it; 0 and "" when no answer came: the link
             is down, the certificate is not trusted, the source of credentials has none.
         reason: why frames were dropped, a name of :class:`kvspic.DropReason`.
         attempt: how often this policy had the stream tried again since a fragment was last done; 0 the first time.
@@ -150,7 +150,7 @@ class DefaultRetryPolicy:
         random: a number in [0, 1) for the jitter.
         base_s, cap_s: the pause before try n is a random part of min(cap, base x 2^n).
         settled_s: the longest pause for a stream that worked and is now refused, half of it the least: permissions come
-            back, and nobody else can be asked.
+            back, and there is no one else to ask.
         held_base_s, held_cap_s: the shortest and the longest pause after an ERROR ACK that is about the stream (its KMS
             key, its state, the service's storage): everything is kept, and what helps takes longer than a reconnect.
     """

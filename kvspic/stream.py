@@ -280,9 +280,13 @@ class StreamFace:
         return errors.named("FRAME_TOO_LARGE", f"{text}: {remedy}")
 
     def _explain(self, error: Exception) -> Exception:
-        """The error that the caller of a put should see."""
+        """The error that the caller should see: it names the stream, its state, and what to do."""
         if isinstance(error, errors.NullArgError):
             return self._why_closed()
+        if isinstance(error, errors.StreamStateError):
+            state = self._core.metrics().state.name
+            text = f"the stream {self.name} is in the state {state} and takes no metadata before it was READY once"
+            return errors.named("STREAM_STATE", f"{text}: call again after the event StreamReady")
         if isinstance(error, OverflowError):
             return errors.named("FRAME_TIMESTAMP_RANGE", "a time or track is negative or too large: use ns since 1970")
         return error
@@ -290,7 +294,7 @@ class StreamFace:
     def _call(self, function: Callable[..., None], *args: Any) -> None:
         try:
             function(*args)
-        except errors.NullArgError as error:
+        except (errors.NullArgError, errors.StreamStateError) as error:
             raise self._explain(error) from None
 
     def _why_closed(self) -> errors.KvsError:
@@ -386,7 +390,7 @@ class Stream(StreamFace):
 
     def _put_when_room(self, frame: Frame, error: errors.StoreFullError) -> None:
         if not self._options.offline or self._thread.is_current:
-            raise error  # whoever waits on the loop's thread waits for himself
+            raise error  # this call runs on the loop's thread: the work it would wait for could not run
         end = time.monotonic() + self._put_timeout_s
         while True:
             seen_count = self._work.room_count
@@ -422,7 +426,7 @@ class _Room:
             )
 
     def announce(self) -> None:
-        """Let everybody who waits look again."""
+        """Let every waiting call look again."""
         with self._condition:
             self._condition.notify_all()
 

@@ -23,6 +23,7 @@ else:
     Buffer = Any
 
 __all__ = [
+    "BUFFER_DEFAULT",
     "AacTrack",
     "BackwardPolicy",
     "Buffer",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 ZERO = timedelta(0)
+BUFFER_DEFAULT = timedelta(seconds=120)  # buffer_duration of a realtime stream
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 
 

@@ -230,7 +230,7 @@ static void host_wake(void *ctx)
     const struct kvs_host_wake *wake = ctx;
     int kept = errno;
     ssize_t sent = send(wake->write_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)sent; /* full means readable already, and a dead pair has nobody to tell */
+    (void)sent; /* full means readable already, and a dead pair has no reader */
     errno = kept;
 }
 

@@ -1,6 +1,6 @@
 /* kvs_host.h — ready-made host functions for programs that bring none of their own: memory, locks, random numbers, a
  * clock and a wake-up descriptor, for POSIX and for Windows. The core knows nothing of them; it sees a struct kvs_host.
- * Any thread may call any function here, except that a wake-up is freed only when nobody can use it any more. */
+ * Any thread may call any function here, except that a wake-up is freed only when no thread can use it any more. */
 #ifndef KVS_HOST_KVS_HOST_H
 #define KVS_HOST_KVS_HOST_H
 

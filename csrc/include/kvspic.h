@@ -192,8 +192,8 @@ enum kvs_stream_flag {
     KVS_SPARSE_KEYS = 1u << 8,         /* frames need no others (audio alone, JPEG): one is flagged as key 2 s or more
                                         * after the last, whatever the caller flags */
     KVS_FORMAT_LOCKED = 1u << 9,       /* kvs_stream_set_cpd is refused while streaming */
-    KVS_PUT_TELLS = 1u << 10,          /* who puts tells the reader of the stream's one upload: no KVS_ACTION_DATA for
-                                        * what a put brought, only for what comes without one */
+    KVS_PUT_TELLS = 1u << 10,          /* the thread that puts a frame wakes the reader of the stream's one upload by
+                                        * itself: no KVS_ACTION_DATA after a put, only for bytes that come otherwise */
     KVS_NO_EMPTY_NALS = 1u << 11,      /* with a NAL flag: NALs of size 0 are left out, in either framing */
     KVS_WHOLE_PICTURES = 1u << 12,     /* H.264 and H.265 with KVS_NAL_ANNEXB_TO_AVCC: a call whose data has no picture
                                         * is no frame of the ledger but begins the payload of its track's next frame.

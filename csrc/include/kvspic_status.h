@@ -46,8 +46,8 @@
     X(BUFFER_TOO_SMALL, -134, USAGE, "the output buffer is too small for the result") \
     X(MACHINE, -135, USAGE, "there is no state machine, state or event of this number") \
     X(FRAME_ORDER_MODE, -136, USAGE, "the frame order mode does not exist") \
-    X(CLIENT_STATE, -200, STATE, "the client is not in a state that allows this") \
-    X(STREAM_STATE, -201, STATE, "the stream is not in a state that allows this") \
+    X(CLIENT_STATE, -200, STATE, "the client was not READY yet: answer its orders until KVS_ACTION_CLIENT_READY comes") \
+    X(STREAM_STATE, -201, STATE, "the stream's state does not allow this call; metadata is taken from the first READY on") \
     X(STREAM_STOPPED, -202, STATE, "the stream has been stopped") \
     X(STALE_ANSWER, -203, STATE, "the answer does not belong to the request that is outstanding") \
     X(UNKNOWN_UPLOAD, -204, STATE, "the upload handle is not (or no longer) one of this stream's") \
@@ -55,7 +55,7 @@
     X(NO_FRAGMENT, -206, STATE, "no frame has been put yet, so there is no fragment to end or to mark") \
     X(DUPLICATE_EVENT, -207, STATE, "this event is already waiting for the next fragment") \
     X(PUT_INTERRUPTED, -208, STATE, "the waiting put was ended because the stream stopped") \
-    X(UPLOAD_STATE, -209, STATE, "the upload handle is not in a state that allows this") \
+    X(UPLOAD_STATE, -209, STATE, "PUT_MEDIA of this upload handle was not answered yet: answer it, then read") \
     X(FRAME_DATA, -300, MEDIA, "a frame has at least one byte") \
     X(FRAME_TIMESTAMP, -301, MEDIA, "the frame's time lies before its fragment's start or the track's last frame") \
     X(FRAME_TIMESTAMP_RANGE, -302, MEDIA, "a time is above 2^63 nanoseconds") \

@@ -2,7 +2,7 @@
 
 It shows compound states with entry rows, a transient state that chooses its way, and a history that brings the player
 back to what it did before a step through the disc. The machine only says what is to be done; moving the drawer is left
-to whoever reads its outputs. ``--format mermaid`` (plantuml, dot, table) prints the machine, ``--tests`` its tests.
+to the reader of its outputs. ``--format mermaid`` (plantuml, dot, table) prints the machine, ``--tests`` its tests.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from kvspic.commands.result import UploadResult
 from kvspic.commands.upload import Upload, UploadPlan
 from kvspic.join import Joiner, JoinError
 from kvspic.provider.control import FragmentInfo
-from kvspic.provider.results import ServiceError, ServiceResult
+from kvspic.provider.results import ServiceError
 from kvspic.sources import Source, SourceError, open_source
 from kvspic.units import HNS_PER_S
 

@@ -40,7 +40,7 @@ class CliError(Exception):
 
 
 def explain(error: BaseException) -> CliError | None:
-    """Return the failure in the command line's words; None for what nobody expected."""
+    """Return the failure in the command line's words; None for an unexpected one."""
     if isinstance(error, CliError):
         return error
     code = _code_of(error)

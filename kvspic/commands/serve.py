@@ -34,7 +34,7 @@ PORT = 8080
 
 
 def parse_key(text: str) -> tuple[str, str]:
-    """Return access key and secret of ``ID:SECRET``; what is wrong is told without quoting either.
+    """Return access key and secret of ``ID:SECRET``; the error names what is wrong without quoting either.
 
     Raises:
         UsageError: a part is missing.

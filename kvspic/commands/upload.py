@@ -80,7 +80,7 @@ class UploadPlan:
     is_live: bool = False
     connect_timeout_s: float = 10.0
     stall_timeout_s: float = 60.0
-    store_size: int = 128 * 1024 * 1024
+    store_size: int = 0
     limit_s: float | None = None
     spool: Path | None = None
     has_media_check: bool = True
@@ -157,17 +157,18 @@ class Upload:
         self._offered = 0
         self._put_ns: list[int] = []
         self._undecodable = ""  # what the media check found first
-        self._said: set[str] = set()  # what the user was told, each thing once
+        self._said: set[str] = set()  # what was shown to the user, each thing once
         self._is_reading = self._is_read = self._was_ready = self._is_waiting_for_room = False
         self._read_ns = 0  # where in the medium the last frame lies
         self._read_s = time.monotonic()  # when it came
         self._began_s = time.monotonic()
         self.first_persisted: FirstPersisted | None = None
+        self._store_max = 1  # until there is a producer
 
     def status(self) -> UploadStatus:
         """Return what can be seen now."""
         metrics = None if self._stream is None else self._stream.metrics()
-        fill = 0.0 if metrics is None else metrics.store_used / self._plan.store_size
+        fill = 0.0 if metrics is None else metrics.store_used / self._store_max
         is_in_trouble = metrics is not None and (metrics.state is StreamState.FAILED or metrics.retry_count > 0)
         seconds = time.monotonic() - self._began_s
         if not self._was_ready and seconds < MAKING_S:
@@ -230,6 +231,7 @@ class Upload:
         producer = AsyncProducer(
             endpoint_url=plan.endpoint_url, region=plan.region, store_size=plan.store_size, client_id="kvspic-cli"
         )
+        self._store_max = producer.metrics().store_max
         plan.on_producer(producer)
         thread = LoopThread()
         try:
@@ -289,7 +291,7 @@ class Upload:
         elif isinstance(event, StreamFailed):
             failure = errors.BY_STATUS.get(event.status, errors.InternalError)(event.status, event.cause)
             has_no_keys = isinstance(failure, errors.NotAuthorizedError) and not self._was_ready
-            if event.is_final or has_no_keys:  # a camera waits for keys to come; who types a command is told
+            if event.is_final or has_no_keys:  # a camera waits for keys to come; a person at a terminal gets an error
                 self._failure = failure
 
     def _why(self) -> str:

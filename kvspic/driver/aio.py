@@ -2,7 +2,7 @@
 
 The core wakes the loop by a byte on a socket, from whatever thread changed it; the turn is taken in the loop's own
 callback, where it has ``add_reader``, else in a task that awaits ``sock_recv``. All tasks are kept by strong
-references; an exception that nobody expected ends the driver and reaches whoever asks it for anything next, nothing is
+references; an unexpected exception ends the driver and is raised by the next call of its methods, nothing is
 swallowed.
 """
 

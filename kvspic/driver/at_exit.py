@@ -131,7 +131,7 @@ class _Unclosed:
         self._ended = _Counts()
 
     def _take(self, ending: _Ending) -> bool:
-        """Take an ending out; True for one of those who try. The end of the process meets the end of a producer."""
+        """Take an ending out; True for the first caller only. The end of the process meets the end of a producer."""
         try:
             self._endings.remove(ending)
         except KeyError:

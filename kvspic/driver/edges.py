@@ -1,4 +1,4 @@
-"""What happens again and again, told so that a reader is not flooded: when it begins, and in sum when it is over.
+"""Events of what happens again and again, so few that no reader is flooded: one when it begins, one in sum at its end.
 
 Pure: the caller says what time it is. Always: each occurrence is in exactly one event.
 """
@@ -20,7 +20,7 @@ from kvspic.actions import (
 )
 from kvspic.errors import refusal_of
 from kvspic.types import DropReason, StreamMetrics, StreamState
-from kvspic.units import HNS_PER_S
+from kvspic.units import HNS_PER_S, NS_PER_S
 
 __all__ = ["KEY_FRAME_WAIT_HNS", "KeyFrameWatch", "RefusalWatch", "RepeatWatch", "Runs", "ShownStates"]
 
@@ -106,15 +106,17 @@ class RepeatWatch:
 
     def __init__(self, stream_name: str) -> None:
         self._name = stream_name
-        self._told = 0
-        self._told_hns: int | None = None
+        self._reported = 0
+        self._reported_hns: int | None = None
 
     def look(self, times_bumped: int, now_hns: int | None) -> Event | None:
         """Return an event if it is time to tell; ``now_hns`` None: it is, because the stream ends."""
-        count = times_bumped - self._told
-        if not count or (now_hns is not None and self._told_hns is not None and now_hns < self._told_hns + QUIET_HNS):
+        count = times_bumped - self._reported
+        if not count or (
+            now_hns is not None and self._reported_hns is not None and now_hns < self._reported_hns + QUIET_HNS
+        ):
             return None
-        self._told, self._told_hns = times_bumped, now_hns
+        self._reported, self._reported_hns = times_bumped, now_hns
         return TimesRepeated(self._name, count)
 
 
@@ -126,7 +128,7 @@ class KeyFrameWatch:
         self._began_hns: int | None = None
         self._fragments_put = 0
         self._skipped = 0
-        self._told: NoKeyFrame | None = None
+        self._reported: NoKeyFrame | None = None
 
     def begins(self, event: Event, metrics: StreamMetrics, now_hns: int) -> bool:
         """Whether a wait for a key frame begins with this event: then ask :meth:`look` when it has been too long."""
@@ -134,7 +136,7 @@ class KeyFrameWatch:
             return False
         if self._began_hns is not None and metrics.fragments_put == self._fragments_put:
             return False
-        self._began_hns, self._fragments_put, self._told = now_hns, metrics.fragments_put, None
+        self._began_hns, self._fragments_put, self._reported = now_hns, metrics.fragments_put, None
         self._skipped = metrics.dropped[DropReason.SKIPPED] - event.frames
         return True
 
@@ -146,16 +148,16 @@ class KeyFrameWatch:
             self._began_hns = None
             return None
         frames = metrics.dropped[DropReason.SKIPPED] - self._skipped
-        self._told = NoKeyFrame(self._name, (now_hns - self._began_hns) * 100, frames)
-        return self._told
+        self._reported = NoKeyFrame(self._name, (now_hns - self._began_hns) * 100, frames)
+        return self._reported
 
     def reason(self, metrics: StreamMetrics) -> str:
         """What is wrong now, with its remedy; empty when a key frame has come."""
-        if self._told is None or metrics.fragments_put != self._fragments_put:
+        if self._reported is None or metrics.fragments_put != self._fragments_put:
             return ""
         frames = metrics.dropped[DropReason.SKIPPED] - self._skipped
         return (
-            f"no key frame came for {self._told.after_ns // 1_000_000_000} s and {frames} frames were skipped: ask the "
+            f"no key frame came for {self._reported.after_ns // NS_PER_S} s and {frames} frames were skipped: ask the "
             "encoder for a key frame, or let it make one every few seconds (its GOP or IDR interval)"
         )
 

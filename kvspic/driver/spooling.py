@@ -35,7 +35,7 @@ from kvspic.units import HNS_PER_MS
 if TYPE_CHECKING:
     from kvspic.provider.control import ControlPlane
 
-__all__ = ["SpoolWork", "Told", "core_options", "open_spool"]
+__all__ = ["Notices", "SpoolWork", "core_options", "open_spool"]
 
 logger = logging.getLogger("kvspic.spool")
 
@@ -50,7 +50,8 @@ STIRRING = frozenset((ActionKind.FRAGMENT_DONE, ActionKind.DROPPED, ActionKind.R
 
 
 def core_options(options: StreamOptions) -> StreamOptions:
-    """What the core is told of a stream with a spool: it is a window, drops nothing, and ends no fragment by itself."""
+    """Return the options that the core gets for a stream with a spool: the core is a window, drops nothing, and ends no
+    fragment by itself."""
     return replace(options, full_policy=FullPolicy.REFUSE, buffer_duration=timedelta(0), end_idle_fragment=timedelta(0))
 
 
@@ -107,8 +108,8 @@ def _words(number: int, track: Track) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Whom the work tells: of events, that there may be room for a put, and that something changed."""
+class Notices:
+    """The calls by which the work reports: events, that there may be room for a put, and that something changed."""
 
     event: Callable[[Event], None]
     room: Callable[[], None]
@@ -123,16 +124,16 @@ class SpoolWork:
         self._plane = plane
         self._driver = driver
         self._clock = clock
-        self._told: Told
+        self._notices: Notices
         self._is_asked = self._is_scheduled = self._is_ended = False
         self._idle_s = 0.0
         self._idle_ticks = self._seen_activity = 0
         self._timer: asyncio.TimerHandle | None = None
         spool.attach(core, clock.now_hns)
 
-    def start(self, told: Told, idle: timedelta) -> None:
+    def start(self, notices: Notices, idle: timedelta) -> None:
         """Begin; ``idle``: after so long without a frame the open fragment is ended, 0: never."""
-        self._told = told
+        self._notices = notices
         self._idle_s = idle.total_seconds()
         loop = self._driver.loop
 
@@ -168,15 +169,15 @@ class SpoolWork:
         if self._is_ended:
             return
         if self.spool.settle():
-            self._told.room()
+            self._notices.room()
         if self.spool.feed():
             self.stir()
         self._tell()
-        self._told.pulse()
+        self._notices.pulse()
 
     def _tell(self) -> None:
         for event in self.spool.take_events():
-            self._told.event(event)
+            self._notices.event(event)
 
     # ---- what an earlier process left
 

@@ -37,7 +37,7 @@ from kvspic.driver.aio import AioDriver, Clock
 from kvspic.driver.edges import KEY_FRAME_WAIT_HNS, KeyFrameWatch, RefusalWatch, RepeatWatch, Runs, ShownStates
 from kvspic.driver.orders import StreamOrders
 from kvspic.driver.rules import Recovery
-from kvspic.driver.spooling import SpoolWork, Told
+from kvspic.driver.spooling import Notices, SpoolWork
 from kvspic.driver.watch import EventQueue, Latency, Waiters, Watchers, frames_left
 from kvspic.intake import Frame, Intake, IntakeCounts
 from kvspic.media_check import MediaCheck, MediaCounts
@@ -102,7 +102,7 @@ class StreamWork:
         self._is_drained = False
         self._is_closing = False
         self._final: StreamMetrics | None = None
-        self.failure: errors.KvsError | None = None  # why nobody tries again
+        self.failure: errors.KvsError | None = None  # why the stream does not try again
         self.track_numbers: tuple[int, ...] = ()  # set before the first frame
         self.room_count = 0  # how often room was announced
         self.intake: Intake | None = None  # what frames may have to go through first; set before the first frame
@@ -138,9 +138,9 @@ class StreamWork:
         return self.core if self.spooling is None else self.spooling.spool
 
     @property
-    def told(self) -> Told:
-        """Whom the spool tells."""
-        return Told(self._tell, self.room, self._pulse)
+    def notices(self) -> Notices:
+        """What the spool calls to report."""
+        return Notices(self._tell, self.room, self._pulse)
 
     @property
     def callbacks(self) -> list[Callable[[Event], None]]:
@@ -301,7 +301,7 @@ class StreamWork:
         return self.core.leave()
 
     def fail(self, failure: errors.KvsError) -> None:
-        """Nobody will try again: everybody who waits is told."""
+        """The stream will not try again: every waiting call ends."""
         self.failure = failure
         self._trouble = str(failure)
         self._pulse()
@@ -514,7 +514,7 @@ class StreamWork:
         self._works()
 
     def _works(self) -> None:
-        self._orders.last_error = ""  # an old one would be told as the reason of whatever comes next
+        self._orders.last_error = ""  # an old one would be reported as the reason of the next failure
         self._refusals.done()
         self._failed_for = None
         if self._trouble:

@@ -1,4 +1,4 @@
-"""One turn of the driver: let happen what is due, hand each action to who is in charge of it, say when the next is due.
+"""One turn of the driver: let happen what is due, hand each action to its handler, say when the next is due.
 
 Pure: time is an argument, and the handlers do what they like. An order that may not be sent before ``after_hns`` is
 kept here until then, so handlers act at once on what they get. A turn ends when it has taken all that the core had;
@@ -33,7 +33,7 @@ class CoreLike(Protocol):
 
 
 class Turn:
-    """Takes turns for one client. ``handlers`` maps an action's ``user`` (0: the client itself) to who handles it,
+    """Takes turns for one client. ``handlers`` maps an action's ``user`` (0: the client itself) to its handler,
     ``readers`` does so for DATA, which comes for nearly every frame; actions of users that left are dropped."""
 
     def __init__(self, client: CoreLike) -> None:

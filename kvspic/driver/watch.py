@@ -1,6 +1,6 @@
 """Who watches a stream: callbacks, bounded event queues, waiters, and the figures that are made from notices.
 
-Always: a slow reader loses its oldest events and is told how many; a callback that raises is logged and hurts nobody
+Always: a slow reader loses its oldest events and learns how many; a callback that raises is logged and disturbs nothing
 else. Used on the loop's thread only.
 """
 
@@ -13,8 +13,8 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from kvspic.actions import AckReceived, AckType, Event, EventsLost
-from kvspic.types import DropReason, StreamMetrics
+from kvspic.actions import NEVER_BUFFERED, AckReceived, AckType, Event, EventsLost
+from kvspic.types import StreamMetrics
 
 __all__ = ["EventQueue", "Histogram", "Latency", "Waiters", "Watchers"]
 
@@ -24,17 +24,6 @@ logger = logging.getLogger("kvspic.events")
 
 QUEUE_MAX = 1000
 LATENCY_SAMPLES = 1000
-# Frames dropped for these reasons were buffered before; the others never were.
-FROM_BUFFER = (
-    DropReason.STORE_FULL,
-    DropReason.BUFFER_DURATION,
-    DropReason.ERROR_ACK,
-    DropReason.REPLAY_LIMIT,
-    DropReason.RESET,
-    DropReason.UNCONFIRMED,
-    DropReason.SPOOL_FULL,
-    DropReason.SPOOL_LOST,
-)
 
 
 class Waiters:
@@ -188,4 +177,4 @@ class Latency:
 
 def frames_left(metrics: StreamMetrics) -> int:
     """How many frames have left the buffer."""
-    return metrics.frames_done + sum(metrics.dropped[reason] for reason in FROM_BUFFER)
+    return metrics.frames_done + sum(count for reason, count in metrics.dropped.items() if reason not in NEVER_BUFFERED)

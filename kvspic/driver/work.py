@@ -33,23 +33,21 @@ from kvspic.mistakes import check_url
 from kvspic.provider.clock import SERVICE_CLOCK
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.retry import CallRates, DefaultRetryPolicy, RetryPolicy, check_policy
-from kvspic.types import ClientMetrics, ClockPolicy, StreamOptions, StreamReport, Track, TrackType, hns
+from kvspic.types import BUFFER_DEFAULT, ClientMetrics, ClockPolicy, StreamOptions, StreamReport, Track, TrackType, hns
 from kvspic.units import HNS_PER_S, NS_PER_S
 
 if TYPE_CHECKING:
     from kvspic.provider.credentials import CredentialSource
     from kvspic.spool.spool import Spool
 
-__all__ = ["EXIT_TIMEOUT_S", "FORKED", "STORE_DEFAULT", "ProducerSettings", "ProducerWork"]
+__all__ = ["EXIT_TIMEOUT_S", "FORKED", "ProducerSettings", "ProducerWork"]
 
 logger = logging.getLogger("kvspic.producer")
 
 Callback = Callable[[Event], None]
 
-STORE_DEFAULT = 128 * 1024 * 1024
 EXIT_TIMEOUT_S = 5.0
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_KINESIS_VIDEO"
-BUFFER_DEFAULT = timedelta(seconds=120)
 EACH_TURN = timedelta(milliseconds=5)  # what may wait no longer than this is read in each turn
 LOOK_S = 1.0  # how often the media check looks at the counters
 
@@ -61,7 +59,7 @@ class ProducerSettings:
     region: str | None = None
     endpoint_url: str | None = None
     credentials: CredentialSource | None = None
-    store_size: int = STORE_DEFAULT
+    store_size: int = 0
     client_id: str = ""
     retry_policy: RetryPolicy | None = None
     exit_timeout_s: float = EXIT_TIMEOUT_S
@@ -135,12 +133,12 @@ class ProducerWork:
         """
         self.check_open()
         check_options(options)
-        options = with_room_for_ring(options, self._settings.store_size)
+        options = with_room_for_ring(options, self.metrics().store_max)
         rules = _intake_rules(name, tracks, options, has_gate=spool is None)
         self._last_user += 1
         user = self._last_user
-        told = options if spool is None else core_options(options)
-        core = self._client.open_stream(StreamSetup(name, tracks, told, user), self.clock.now_hns())
+        passed = options if spool is None else core_options(options)
+        core = self._client.open_stream(StreamSetup(name, tracks, passed, user), self.clock.now_hns())
         core.set_clock(self.clock.offset_hns)
         orders = StreamOrders(
             _order_settings(name, tracks, options, self._settings.call_rates or CallRates()),
@@ -159,7 +157,7 @@ class ProducerWork:
         work.track_numbers = tuple(track.number or index for index, track in enumerate(tracks, 1))
         work.intake = self._intake(work, rules)
         if spooling is not None:
-            spooling.start(work.told, options.end_idle_fragment if not options.fragment_duration else timedelta(0))
+            spooling.start(work.notices, options.end_idle_fragment if not options.fragment_duration else timedelta(0))
         if work.media is not None and not self._is_looking:
             self._is_looking = True
             self._driver.loop.call_later(LOOK_S, self._look_at_counters)
@@ -288,7 +286,7 @@ class ProducerWork:
                 self._client.answer(action.request, self.clock.now_hns())
             except errors.StateError as error:
                 logger.debug("the client's order %d: %s", action.kind, error)
-        if action.kind == ActionKind.ROOM:  # another stream gave slabs back: whoever waits may try again
+        if action.kind == ActionKind.ROOM:  # another stream gave slabs back: a put that waits may try again
             for work in self.streams.values():
                 work.room()
 

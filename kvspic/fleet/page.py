@@ -18,8 +18,8 @@ from aiohttp import web
 
 from kvspic.fleet.errors import FleetError
 from kvspic.fleet.records import JobRow, Tx
-from kvspic.web_files import headers, web_file
 from kvspic.units import HNS_PER_S
+from kvspic.web_files import headers, web_file
 
 if TYPE_CHECKING:
     from kvspic.fleet.app import Parts

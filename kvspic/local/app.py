@@ -40,7 +40,7 @@ _AUTH_ERRORS = frozenset({
 })  # fmt: skip
 _NOT_BUILT = frozenset({"/v1/get-ice-server-config", "/v1/send-alexa-offer-to-master"})  # signaling has no media here
 
-_TOLD = ("/healthz", "/metrics")
+_MONITORED = ("/healthz", "/metrics")
 _Answer = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
@@ -72,7 +72,7 @@ class _Application:
             "/getImages": self._get_images,
         }
         self._control = {_path(name): name for name in hub.service.operations}
-        self._paths = frozenset({*self._control, *self._media_answers, *_NOT_BUILT, *_TOLD, "/putMedia"})
+        self._paths = frozenset({*self._control, *self._media_answers, *_NOT_BUILT, *_MONITORED, "/putMedia"})
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, count it and log it."""
@@ -100,7 +100,7 @@ class _Application:
             if request.method == "GET" and request.path.startswith(SESSION_PATHS):
                 return await self._play(request)
             self._access.check_site(self._own_url(request), _lower(request))
-            if request.method == "GET" and request.path in _TOLD:
+            if request.method == "GET" and request.path in _MONITORED:
                 return self._tell(request)
             if self._page.has(request):
                 return await self._page.answer(request)

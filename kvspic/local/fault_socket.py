@@ -192,7 +192,7 @@ class ScriptedFaults:
             await asyncio.sleep(late.delay_hns / HNS_PER_S)
         if FaultKind.REFUSE in struck or _is_at_head(request, struck.get(FaultKind.CUT)):
             reset(request.transport)
-            return web.Response(status=500)  # nobody is left to read it
+            return web.Response(status=500)  # the client is gone
         return None if early is None else await _early_answer(request, early)
 
 
@@ -321,7 +321,7 @@ async def _silence(request: web.Request) -> web.Response:
     """Answer nothing until the client has gone."""
     while request.transport is not None and not request.transport.is_closing():
         await asyncio.sleep(_POLL_S)
-    return web.Response(status=500)  # nobody is left to read it
+    return web.Response(status=500)  # the client is gone
 
 
 async def _early_answer(request: web.Request, fault: Fault) -> web.Response:

@@ -30,7 +30,7 @@ class FaultKind(Enum):
     """What goes wrong."""
 
     REFUSE = "refuse"  # the connection is refused
-    UNREACHABLE = "unreachable"  # nobody answers the connection attempt
+    UNREACHABLE = "unreachable"  # the connection attempt gets no answer
     ANSWER = "answer"  # an early answer: status, error_name, retry_after_s
     DELAY = "delay"  # the answer comes delay later; of an upload its head
     CUT = "cut"  # the connection is reset after after_bytes of the body

@@ -69,7 +69,7 @@ class Hub:
         await kept
 
     async def keep_changes(self) -> None:
-        """Store what the control plane changed, before the caller is told that it did."""
+        """Store what the control plane changed, before the caller gets the answer."""
         streams = self.service.streams
         changed, streams.changed = list(streams.changed.values()), {}
         deleted, streams.deleted = streams.deleted, []
@@ -124,7 +124,7 @@ class Hub:
         return self._news.setdefault(stream_id, asyncio.Event())
 
     def fragment_stored(self, stream_id: int) -> None:
-        """Wake those who wait for the stream."""
+        """Wake the requests that wait for the stream."""
         event = self._news.pop(stream_id, None)
         if event is not None:
             event.set()

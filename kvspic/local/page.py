@@ -29,8 +29,8 @@ from kvspic.local.playback import Playback
 from kvspic.local.store_index import FragmentRow
 from kvspic.local.streams import StreamRecord
 from kvspic.local.watch import Point
-from kvspic.web_files import headers, web_file
 from kvspic.units import HNS_PER_MS
+from kvspic.web_files import headers, web_file
 
 __all__ = ["TOKEN_HEADER", "Page", "PageAccess"]
 

@@ -203,7 +203,7 @@ class PutSession:
         return self._guarded(self._tick, b"", now_hns)
 
     def cut(self) -> list[Effect]:
-        """The connection broke: whole fragments stay, the open one is dropped, nobody is left to be told."""
+        """The connection broke: whole fragments stay, the open one is dropped, no ACK can be sent."""
         self._phase = Phase.CLOSED
         return []
 

@@ -250,7 +250,7 @@ class LocalEndpoint:
         await self.stop()
 
     async def serve_forever(self, on_ready: Callable[[str], None] | None = None) -> None:
-        """Run until cancelled or told to end by SIGTERM; ``on_ready`` gets the URL once clients may come."""
+        """Run until cancelled or ended by SIGTERM; ``on_ready`` gets the URL once clients may come."""
         ended = asyncio.Event()
         self._lasts = True
         loop = asyncio.get_running_loop()

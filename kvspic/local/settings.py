@@ -1,4 +1,4 @@
-"""What the local endpoint can be told: limits of the service, delays, and who it says it is.
+"""The settings of the local endpoint: limits of the service, delays, and the account that it claims.
 
 Pure data. Sizes in bytes, times in 100 ns ticks. Defaults are the published limits of PutMedia (AWS developer guide,
 "Kinesis Video Streams quotas"); tests and simulations shorten what they need.
@@ -13,7 +13,6 @@ from kvspic.local.quotas import Quotas
 from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 __all__ = ["Settings"]
-
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _FIELD = re.compile(r"(Credential|SignedHeaders|Signature)=([^,\s]+)")
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """An incoming request. Header names in lower case; ``body`` is None for PutMedia, whose body nobody signs."""
+    """An incoming request. Header names in lower case; ``body`` is None for PutMedia, whose body is not signed."""
 
     method: str
     path: str

@@ -29,7 +29,7 @@ class ServiceClock:
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
         self.offset_s = 0.0
-        self.is_known = False  # the service has told its time
+        self.is_known = False  # the service has answered with its time
 
     def wall(self) -> float:
         """What the clock of this machine shows."""
@@ -39,8 +39,8 @@ class ServiceClock:
         return self._wall() + self.offset_s
 
     def is_past(self, moment_s: float) -> bool:
-        """Whether a moment is over. Not while the service has not told its time: a machine whose clock is ahead would
-        throw good keys away, and then never ask the service."""
+        """Whether a moment is over. False while the service has not answered with its time yet: a
+        machine whose clock is ahead would throw good keys away, and then never ask the service."""
         return self.is_known and moment_s <= self.now()
 
     def learn(self, server_time_s: float | None) -> None:

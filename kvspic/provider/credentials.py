@@ -98,9 +98,9 @@ class BotocoreCredentials:
     """Keys from botocore's chain: environment, profiles, SSO, processes, containers, instance metadata.
 
     Temporary keys are renewed before they expire, by the service's clock; while that fails, the old ones go on for as
-    long as they are valid. A refresh starts the chain anew, which also sees changed files; who asks during a walk
-    through the chain shares what it finds. ``profile`` defaults to AWS_PROFILE. ``without`` names providers of the
-    chain to leave out.
+    long as they are valid. A refresh starts the chain again, which also sees changed files; a call during a walk
+    through the chain shares what the walk finds. ``profile`` defaults to AWS_PROFILE. ``without`` names providers of
+    the chain to leave out.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class BotocoreCredentials:
         return self._kept
 
     def _now(self) -> datetime.datetime:
-        """What botocore judges expiries by; nothing has expired before the service has told its time."""
+        """What botocore judges expiries by; nothing has expired before the service has answered with its time."""
         return datetime.datetime.fromtimestamp(self._now_s(), datetime.timezone.utc)
 
     def _now_s(self) -> float:
@@ -186,7 +186,7 @@ class BotocoreCredentials:
 
 
 class _LoopbackCredentials:
-    """Keys for an endpoint on this machine: real ones if the user has some, else dummy ones that name nobody."""
+    """Keys for an endpoint on this machine: real ones if the user has some, else dummy ones of no account."""
 
     def __init__(self) -> None:
         self._chain = BotocoreCredentials(without=("iam-role",))  # asking the metadata service would cost seconds

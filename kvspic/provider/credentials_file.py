@@ -1,4 +1,4 @@
-"""Keys from a file that another program keeps fresh. Three forms, told by the first character.
+"""Keys from a file that another program keeps fresh. Three forms; the first character says which one.
 
 Words, as Kinesis Video producers have long used them: ``CREDENTIALS key secret``, or with an expiry, which stands
 before the secret: ``CREDENTIALS key 2030-01-01T00:00:00Z secret token``. ``[profile]`` sections, as the AWS command

@@ -2,7 +2,7 @@
 
 One GET with mutual TLS to ``https://ENDPOINT/role-aliases/ALIAS/credentials``, as the AWS IoT developer guide says
 under "Authorizing direct calls to AWS services". The answer is kept and renewed before it expires; while a renewal
-fails, the old keys go on for as long as they are valid. What is asked and what fails is told without a key in it.
+fails, the old keys go on for as long as they are valid. What is asked and what fails is logged, without a key in it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class IotCredentials:
     Args:
         role: endpoint, thing name and role alias.
         certificate, private_key: PEM files; the key without a passphrase.
-        ca: PEM file of who signed the endpoint's certificate; without it the usual public ones are trusted.
+        ca: PEM file of the authority that signed the endpoint's certificate; default: the usual public ones.
         clock: the service's; a device whose clock is wrong learns the time from the ``Date`` of the answers.
 
     Files are read at each exchange, so a renewed certificate is used without a restart.

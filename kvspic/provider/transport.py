@@ -105,7 +105,8 @@ class TlsLayer:
 
     def unseal(self, data: bytes | None) -> bytes:
         """Return the plain bytes that ``data`` completes; ``is_over`` says that the server sends no more. b"" is the
-        end of the bytes below (a cut is noticed by HTTP, because the answer's last chunk is missing), None no news."""
+        end of the bytes below (a cut is noticed by HTTP, because the answer's last chunk is missing), None that
+        nothing came."""
         if data:
             self.incoming.write(data)
         elif data is not None:

@@ -123,8 +123,8 @@ class SessionTimeouts:
     ``connect_s`` is for lookup, connection, proxy and TLS; ``open_s`` for these and for the credentials. ``head_s``
     runs from the first body byte (the service answers when it has read some) to the status line. ``refusal_s`` is for
     reading a refusal to its end, and for what is left to read after a write failed. ``write_s`` is how long the peer
-    may take no byte of a piece: without acknowledgements nothing else would tell a peer that stopped reading from a
-    slow one.
+    may take no byte of a piece: without acknowledgements nothing else distinguishes a peer that stopped
+    reading from a slow one.
     """
 
     connect_s: float = 5.0

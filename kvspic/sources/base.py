@@ -1,8 +1,8 @@
 """What a source is: tracks, and frames with times that start near zero; and the errors that reading media can give.
 
 A source turns a file, a pipe or an encoder into frames that can be put. It knows nothing about streams or uploads, and
-its times are relative to the medium's own zero: whoever puts the frames adds the epoch. Times are integers all the way:
-100 ns ticks first (floor of pts x time base), then nanoseconds, so that a long file does not drift.
+its times are relative to the medium's own zero: the caller that puts the frames adds the epoch. Times are integers
+all the way: 100 ns ticks first (floor of pts x time base), then nanoseconds, so that a long file does not drift.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Source(Protocol):
 
     @property
     def duration_ns(self) -> int | None:
-        """How long the medium is; None where nobody can know, as for a pipe."""
+        """How long the medium is; None where it cannot be known, as for a pipe."""
 
     @property
     def start_ns(self) -> int | None:

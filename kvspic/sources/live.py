@@ -43,7 +43,7 @@ NOTICES_MAX = 100  # the newest; the count is in ``reconnect_count``
 STEP_NS = 1_000_000  # between two frames of a track whose times do not rise: one Matroska timecode
 SLIP_NS = 100_000_000  # going back by less is a stutter of one frame; by more, the medium's clock was set back
 JUMP_NS = 10_000_000_000  # beyond the time that really passed
-KEY_WAIT_S = 10.0  # without a key frame for longer the user is told
+KEY_WAIT_S = 10.0  # without a key frame for longer a warning is logged
 RESUMED = "was resumed"
 SETS_SIZE_MAX = 4096  # parameter sets lie before the first slice
 
@@ -118,7 +118,7 @@ class LiveSource:
 
     @property
     def duration_ns(self) -> int | None:
-        """None: nobody knows when a live source ends."""
+        """None: the end of a live source is not known."""
         return None
 
     @property
@@ -147,7 +147,7 @@ class LiveSource:
                 yield from self._connected_frames(self._connection)
 
     def pause(self) -> None:
-        """Leave the camera until :meth:`resume`; whoever waits for a frame goes on waiting."""
+        """Leave the camera until :meth:`resume`; a call that waits for a frame goes on waiting."""
         self._is_paused = True
         self._stirred.set()
 

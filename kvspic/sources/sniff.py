@@ -1,4 +1,4 @@
-"""What a medium is, told from its first bytes. A suffix may lie or be missing, and a raw stream has only its bytes.
+"""What a medium is, by its first bytes. A suffix may lie or be missing, and a raw stream has only its bytes.
 
 The answer is the name that PyAV's demuxers use, or None where the bytes do not say: then PyAV probes for itself.
 """

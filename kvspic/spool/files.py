@@ -1,7 +1,8 @@
 """The files of one stream's spool: ``<number>.seg``, ``settled`` and ``lock`` in a folder of its own.
 
-Whoever holds a :class:`SpoolDir` is alone: the lock is the operating system's, which drops it when the process ends,
-however it ends. What :meth:`SpoolDir.append` wrote survives SIGKILL; what :func:`sync_and_close` covered, a power cut.
+A process that holds a :class:`SpoolDir` is alone: the lock is the operating system's, which drops it when the process
+ends, however it ends. What :meth:`SpoolDir.append` wrote survives SIGKILL; what :func:`sync_and_close` covered survives
+a power cut.
 """
 
 from __future__ import annotations

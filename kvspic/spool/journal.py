@@ -197,7 +197,7 @@ class Journal:
                 self.frames_missing += missing
                 self.tracks[slot] = TrackProgress(first, first)
 
-    # These two only read, and nobody else's files: they need no lock until the core is fed.
+    # These two only read, and only this spool's files: they need no lock until the core is fed.
 
     def left_span_ns(self) -> tuple[int, int] | None:
         """Least and greatest time of the frames that are left, as the first and the last segment have it."""
@@ -219,8 +219,8 @@ class Journal:
         first, lead = [track.settled for track in self.tracks], self._setup.lead
 
         def is_whole(span: FragmentSpan) -> bool:
-            told = stored[span.start_ns // 1_000_000]
-            return told.size >= span.payload and told.duration_ms >= (span.last_ns - span.start_ns) // 1_000_000
+            known = stored[span.start_ns // 1_000_000]
+            return known.size >= span.payload and known.duration_ms >= (span.last_ns - span.start_ns) // 1_000_000
 
         found = spans(self._left(), first, self._new_starts(), lead)
         last, following = stored_prefix(as_stored(found, stored), stored, is_whole)
@@ -449,7 +449,7 @@ class Journal:
         return total
 
     def finish(self) -> None:
-        """Close the files; where nothing is owed none is left but the lock."""
+        """Close the files; where every frame is settled none is left but the lock."""
         self._dir.close_head()
         self._head = self._reading = self.reader = None
         self._drop_settled()

@@ -1,5 +1,6 @@
-"""Which frames of a spool are owed no more: the note on disk, the core's counts in the spool's numbers, the service's
-list of what it has. Pure.
+"""Which frames of a spool are settled, so that nothing sends them again. Pure.
+
+Three things say so: the note on disk, the core's counts in the spool's numbers, the service's list of what it has.
 
 Frames have numbers per track that never come back. The core counts those that it took; what was never given to it
 (dropped on disk, damaged) is a gap between the two.
@@ -41,7 +42,7 @@ SPARSE_KEY_GAP_NS = 2_000_000_000  # how far apart the core flags key frames whe
 
 
 def pack_note(sequence: int, settled: Sequence[int]) -> bytes:
-    """Return the note that ``settled`` frames of each track are owed no more; the highest ``sequence`` counts.
+    """Return the note that ``settled`` frames of each track need not be sent again; the highest ``sequence`` counts.
 
     Two notes take turns in the file, so that one cut while it is written leaves the one before.
     """
@@ -91,7 +92,7 @@ class TrackProgress:
             self.fed += count
 
     def settle(self, core_count: int) -> bool:
-        """The core owes nothing for the first ``core_count`` frames that it took; return whether that is news."""
+        """The first ``core_count`` frames that the core took are settled; return whether more are than before."""
         while self._gaps and self._gaps[0][0] <= core_count:
             self._base += self._gaps.popleft()[1]
         settled = core_count + self._base
@@ -155,7 +156,7 @@ def spans(
         ends[record.slot] = record.number + 1
         if span is None:
             if lead in (None, record.slot):
-                return  # what is left begins in the middle of a fragment: nobody can tell which
+                return  # what is left begins in the middle of a fragment, and nothing says of which
             continue
         span.ends[record.slot] = record.number + 1
         span.last_ns = max(span.last_ns, record.pts_ns)

@@ -1,4 +1,4 @@
-"""What stands between those who put frames and the core, for a stream with a spool. Any thread.
+"""What stands between the callers that put frames and the core, for a stream with a spool. Any thread.
 
 A frame is put into the core and then written, so that both have the same frames in the same order; when the core is
 full it is only written, and :meth:`Spool.feed` gives it to the core later. One lock keeps that order, held for one
@@ -77,14 +77,14 @@ class Spool:
 
     def __init__(self, plan: SpoolPlan, journal: Journal) -> None:
         self.plan = plan
-        self.gate = CLOSED_GATE  # nobody gets past it to the core
+        self.gate = CLOSED_GATE  # no frame gets past the spool to the core
         self._journal = journal
         self._slots = {number: slot for slot, number in enumerate(plan.track_numbers)}
         self._lock = threading.Lock()
         self._core: CoreLike
         self._now_hns: Callable[[], int]
         self.on_event: Callable[[], None] = lambda: None
-        self._applied = State(list(plan.cpd))  # what the core has been told
+        self._applied = State(list(plan.cpd))  # what the core has been given
         self._pending: list[tuple[int, dict[str, Any]]] = []  # marks of the next fragment, read and not given yet
         self._events: list[Event] = []
         self._lost = {DropReason.SPOOL_FULL: _Lost(), DropReason.SPOOL_LOST: _Lost()}
@@ -186,7 +186,7 @@ class Spool:
         self._tell()
 
     def _sync(self, descriptor: int) -> None:
-        """Outside the lock: a disk takes its time, and nobody else should wait for it."""
+        """Outside the lock: a disk takes its time, and no other call should wait for it."""
         try:
             sync_and_close(descriptor)
         except OSError as error:
@@ -304,7 +304,7 @@ class Spool:
                 return
             if ends is not None:
                 self._forget_stored(ends)
-            told = SpoolRecovered(
+            event = SpoolRecovered(
                 self.plan.stream,
                 self.frames_recovered,
                 self._recovered_size,
@@ -312,8 +312,8 @@ class Spool:
                 self._journal.frames_missing,
                 is_checked,
             )
-            self._events.append(told)
-            logger.info("%r", told)
+            self._events.append(event)
+            logger.info("%r", event)
             if damaged:
                 self._damages += damaged
                 self._events.append(SpoolDamaged(self.plan.stream, 0))  # how many frames were there is not known
@@ -474,10 +474,10 @@ class Spool:
         except errors.KvsError as error:
             logger.warning("%s: metadata of the spool was refused: %s", self.plan.stream, error)
 
-    # ---- what is settled, and what is told; on the driver's thread
+    # ---- what is settled, and what is reported; on the driver's thread
 
     def settle(self) -> bool:
-        """Ask the core what is owed no more; return whether that made room."""
+        """Ask the core what is settled; return whether that made room."""
         with self._lock:
             return self._journal.settle(self._core.metrics().frames_settled)
 
@@ -527,7 +527,7 @@ class Spool:
             self._is_stopped = True
 
     def finish(self) -> StreamMetrics:
-        """Close the files, leaving there what is owed; return the last counters. Before the core is closed."""
+        """Close the files, leaving there what is not settled; return the last counters. Before the core is closed."""
         with self._lock:
             self._is_stopped = True
             if self._final is None:

@@ -53,7 +53,7 @@ class _View:
         return [(index, row) for index, row in self.rows if row.origin == state and row.event == INIT_EVENT]
 
     def like(self, name: Any, known: Iterable[Any]) -> str:
-        """A hint with near names, for a name that nobody declared."""
+        """A hint with near names, for a name that is not declared."""
         near = get_close_matches(str(name), [entry for entry in known if isinstance(entry, str)], 2)
         return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
 

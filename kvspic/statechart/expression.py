@@ -282,7 +282,7 @@ _KEYS = {
 
 
 def _refuse_unknown_keys(raw: Mapping[str, Any]) -> None:
-    """A key that nobody reads may change what the machine is meant to do, so it is an error."""
+    """A key that is not read may change what the machine is meant to do, so it is an error."""
     transitions = raw.get("transitions")
     rows = [row for row in transitions if isinstance(row, Mapping)] if isinstance(transitions, list) else []
     guards = [row["guards"] for row in rows if isinstance(row.get("guards"), list)]

@@ -44,7 +44,7 @@ INIT_STATE = "nok"
 INIT_EVENT = "init"
 """The reserved event of entry rows; only the machine sends it."""
 AUTO_EVENT = "auto"
-"""The reserved name of eventless rows inside the machine; nobody can send it."""
+"""The reserved name of eventless rows inside the machine; no caller can send it."""
 SHALLOW = "shallow"
 DEEP = "deep"
 NO_OUTPUT: tuple[Any, ...] = ()

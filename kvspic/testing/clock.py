@@ -42,7 +42,7 @@ class SimClock:
         self.was_quiet = False  # the event that has run last
 
     def call_at(self, at_hns: int, act: Callable[[], None], is_quiet: bool = False) -> Timer:
-        """Run ``act`` at ``at_hns``, or next if that has passed; ``is_quiet`` says that nobody has to look after it."""
+        """Run ``act`` at ``at_hns``, or next if that has passed; ``is_quiet`` says that no check is needed after it."""
         timer = Timer(max(at_hns, self.now_hns), act, is_quiet)
         self._count += 1
         heapq.heappush(self._events, (timer.at_hns, self._count, timer))

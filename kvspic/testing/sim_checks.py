@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from kvspic._lib import check, lib, new_struct
+from kvspic.actions import NEVER_BUFFERED
 from kvspic.core import Client, Stream
 from kvspic.local.acks import Ack, AckError
 from kvspic.local.mkv_events import Block, Header
@@ -26,10 +27,6 @@ FRAGMENT_MIN_MS = 990  # a second, but for rounding
 CALLS_PER_S = 5  # PutMedia, DescribeStream, GetDataEndpoint and the others, for one stream
 _HEAD = struct.Struct("<HBI")  # account, track, number
 _FILLER = bytes(range(251)) * 1300
-FROM_BUFFER = (
-    DropReason.STORE_FULL, DropReason.BUFFER_DURATION, DropReason.ERROR_ACK, DropReason.REPLAY_LIMIT, DropReason.RESET,
-    DropReason.UNCONFIRMED,
-)  # fmt: skip
 
 
 class Violation(AssertionError):
@@ -42,7 +39,7 @@ class Violation(AssertionError):
 
 
 def payload_of(account: int, track: int, number: int, size: int) -> bytes:
-    """The bytes of a frame: who it is, and a filler that differs from frame to frame."""
+    """The bytes of a frame: its identity, and a filler that differs from frame to frame."""
     begin = number * 7 % 251
     return _HEAD.pack(account, track, number) + _FILLER[begin : begin + max(0, size - _HEAD.size)]
 
@@ -127,7 +124,7 @@ class Account:
         self.calls: dict[str, deque[int]] = {}  # times of the last calls, by operation
         self.uploads_open: set[int] = set()
         self.counts = {1: 0, 2: 0}  # calls taken, by track: each is a frame, unless its stream is coded
-        self.settled = {1: 0, 2: 0}  # how many of them, from the first on, the core owes no more
+        self.settled = {1: 0, 2: 0}  # how many of them, from the first on, are settled
         self.settled_unacked = 0
 
     def note_times(self, key: int, core: Stream) -> None:
@@ -277,7 +274,7 @@ class Accounts:
         )
         raise Violation("the service refuses a fragment", what)
 
-    # ---- what the core is told
+    # ---- what the core is given
 
     def acked(self, log: SessionLog, ack: Ack) -> None:
         """An ACK is about to reach the core."""
@@ -303,7 +300,7 @@ class Accounts:
     def dropped(self, account: Account, reason: int, frames: int) -> None:
         """The core says that it dropped frames."""
         account.drops_known += frames
-        if reason in FROM_BUFFER:
+        if reason not in NEVER_BUFFERED:
             account.dropped_from_buffer += frames
 
     # ---- after every step
@@ -370,7 +367,7 @@ class Accounts:
         if missing > dropped:
             raise Violation("silent loss", f"{_ledger(account, dropped)}; the service lacks {missing}")
         if not found.notices_lost and account.drops_known != dropped:
-            raise Violation("drops without a notice", f"{_ledger(account, dropped)}; told of {account.drops_known}")
+            raise Violation("drops without a notice", f"{_ledger(account, dropped)}; reported: {account.drops_known}")
         if not account.dropped_from_buffer and found.frames_done != len(account.frames) - dropped:
             raise Violation("frames are neither done nor dropped", _ledger(account, dropped))
 

@@ -1,7 +1,7 @@
 """The way between producer and service: latency, bandwidth, and what breaks it. Bytes and answers keep their order.
 
 A connection has two ends. What the producer sends arrives at the ``server`` end after its time; what the service
-answers arrives at the ``client`` end. A cut reaches both; a silent connection swallows everything and tells nobody.
+answers arrives at the ``client`` end. A cut reaches both; a silent connection swallows everything, unnoticed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from kvspic.units import HNS_PER_S
 __all__ = ["ClientEnd", "ConnectTimeout", "Connection", "Network", "ServerEnd"]
 
 CONNECT_MAX_HNS = 5 * HNS_PER_S
-SOCKET_BUFFER = 256 * 1024  # what the kernel takes from a writer that nobody reads from
+SOCKET_BUFFER = 256 * 1024  # what the kernel takes from a writer whose peer reads nothing
 
 
 class ConnectTimeout(OSError):
-    """Nobody answered; results are classified by the name of the class."""
+    """No answer came; results are classified by the name of the class."""
 
 
 class ClientEnd(Protocol):
@@ -78,7 +78,7 @@ class Network:
         """Why no connection comes about now, if none does."""
         kinds = {fault.kind for fault in faults}
         if FaultKind.UNREACHABLE in kinds or self._stalled_until_hns - self.clock.now_hns > CONNECT_MAX_HNS:
-            return ConnectTimeout("nobody answered")
+            return ConnectTimeout("no answer")
         if FaultKind.REFUSE in kinds or self.clock.now_hns < self._down_until_hns:
             return ConnectionRefusedError("refused")
         return None
@@ -188,7 +188,7 @@ class Connection:
         self._server = None
 
     def reset(self) -> None:
-        """Both ends see the connection break; a silent one is not told."""
+        """Both ends see the connection break; a silent one does not."""
         server, self._server = self._server, None
         self._network.connections.pop(self, None)
         if server is not None:

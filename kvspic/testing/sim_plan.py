@@ -25,13 +25,13 @@ FRAMES_PER_HOUR = 2400  # of all streams together, by default: what keeps an hou
 class DeedKind(Enum):
     """What the user does to a stream."""
 
-    STOP = "stop"  # and begin again when it is closed: reset, or free and open anew
+    STOP = "stop"  # and begin again when it is closed: reset, or free and open again
     RESET = "reset"
     RETRY = "retry"
     RESET_CONNECTION = "reset connection"
     END_FRAGMENT = "end fragment"
     METADATA = "metadata"
-    FREE = "free"  # in the middle of whatever it does, and open anew
+    FREE = "free"  # in the middle of whatever it does, and open again
     CPD = "new codec private data"
 
 
@@ -295,7 +295,7 @@ def _faults(random: SimRandom, duration: int, streams: tuple[StreamPlan, ...]) -
         for _ in range(random.choice((1, 1, 1, 2, 3))):
             fault = _fault(random, at, min(at + window, duration), len(streams))
             faults.append(fault)
-            if fault.operation == PUT_MEDIA and random.chance(60):  # so that uploads begin anew, and meet the fault
+            if fault.operation == PUT_MEDIA and random.chance(60):  # so that uploads begin again, and meet the fault
                 faults.append(Fault(FaultKind.RESTART, begin_hns=at, end_hns=at + HNS_PER_S, delay_hns=HNS_PER_MS))
         at += window + random.spread(5, 600) * HNS_PER_S
     return tuple(faults)

@@ -248,7 +248,7 @@ class _Session:
             self._service.judge.slowed(self._log, ", ".join(breaches))
 
     def cut(self) -> None:
-        """Nobody is left at the other end."""
+        """The other end is gone."""
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()

@@ -1,7 +1,7 @@
 """A source of frames in the simulation: bursts of video and audio with the bad habits of real ones.
 
 Realtime frames are put when they come. An offline source puts as fast as the store takes them and waits for room. Each
-frame says in its bytes who it is; an account keeps what was taken.
+frame has its identity in its bytes; an account keeps what was taken.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class SimSource:
         return not self._plan.leading or not self._plan.video_hns or self._count % self._plan.gop == 0
 
     def room(self) -> None:
-        """There is room again, or the stream begins anew."""
+        """There is room again, or the stream begins again."""
         if self._waiting is not None:
             self._world.clock.call_later(0, self._next)
 

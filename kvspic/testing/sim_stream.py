@@ -334,7 +334,7 @@ class SimStream:
         self._guarded(self.core.retry)
 
     def user_reset(self) -> None:
-        """The user drops everything and begins anew."""
+        """The user drops everything and begins again."""
         self.is_given_up = self.is_stopped = self.is_closed = False
         self.may_skip()
         self._guarded(self.core.reset)

@@ -1,4 +1,4 @@
-"""The transcript of a simulated run: what the core ordered and told, what users and the service did, line by line.
+"""The transcript of a simulated run: what the core ordered and reported, what users and the service did, line by line.
 
 Only the end of it is kept, and words are made of it only when somebody wants to read. A line is the time in seconds
 since the begin, the stream, and what happened: orders in capitals with what matters of them, notices by the names of

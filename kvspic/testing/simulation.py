@@ -147,7 +147,7 @@ class World:
             self.turn.delays[account.number] = plan.max_delay_ms * HNS_PER_S // 1000
 
     def _closed(self, life: SimStream) -> None:
-        """A stopped stream is closed: it is checked, and mostly begins anew."""
+        """A stopped stream is closed: it is checked, and mostly begins again."""
         self.accounts.check(life.account, life.core, self.plan.store_size)
         self.accounts.check_end(life.account)
         if not self._is_healed:

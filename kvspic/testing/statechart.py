@@ -35,7 +35,7 @@ __all__ = ["GOALS", "generated", "main", "run_case", "run_file"]
 MACHINE_ERROR = {"error": "machine_error"}
 KINDS = ("machines", "contracts", "generation")
 GOALS = ("states", "transitions", "pairs", "loops", "loop_free", "paths", "walks")
-"""What ``--generate`` can be told to cover."""
+"""What ``--generate`` can cover."""
 
 _EDGE_PATHS = {
     "edge_paths": False,

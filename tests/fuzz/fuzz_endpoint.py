@@ -31,9 +31,9 @@ with atheris.instrument_imports(include=["kvspic.local"]):
     from kvspic.local.playback import Playback
     from kvspic.local.records import KeepFragment, SendAck
     from kvspic.local.settings import Settings
-    from kvspic.units import HNS_PER_S
     from kvspic.local.store import Store
     from kvspic.local.streams import StreamRecord
+    from kvspic.units import HNS_PER_S
 
 from unit.local import mkv_bytes as mkv
 

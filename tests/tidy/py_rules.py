@@ -41,7 +41,7 @@ APART = [
     (
         "kvspic.sources",
         {"kvspic._lib", "kvspic.local", "kvspic.provider", *ABOVE_LIB},
-        "A source yields frames and knows nobody who takes them.",
+        "A source yields frames and does not know who takes them.",
     ),
     ("kvspic.spool", {"kvspic.local", "kvspic.provider", "kvspic.sources"}, "A spool knows files and the core."),
     ("kvspic.driver", {"kvspic.local"}, "The driver speaks to any endpoint; the command line starts the local one."),

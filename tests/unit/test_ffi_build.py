@@ -1,5 +1,5 @@
-"""The build of the extension. Goal: every C file of the core goes in, the flags fit compiler and Python, and what Python
-knows of the headers is what they say."""
+"""The build of the extension. Goal: every C file of the core goes in, the flags fit compiler and Python, and
+what Python knows of the headers is what they say."""
 
 import importlib.util
 import re

@@ -3,8 +3,8 @@
 from kvspic.local.mkv_events import SimpleTag, Tags, Track
 from kvspic.local.page_facts import found_tags, time_line, track_facts
 from kvspic.local.records import FragmentRecord, HeaderRecord
-from kvspic.units import HNS_PER_MS
 from kvspic.local.store_index import FragmentRow
+from kvspic.units import HNS_PER_MS
 
 
 def row(start_ms, duration_ms=1000, *, session=1, server_ms=0):

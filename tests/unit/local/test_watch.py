@@ -2,8 +2,8 @@
 
 from kvspic.local.acks import Ack, AckError
 from kvspic.local.records import FragmentRecord, KeepFragment
-from kvspic.units import HNS_PER_MS, HNS_PER_S
 from kvspic.local.watch import Watch
+from kvspic.units import HNS_PER_MS, HNS_PER_S
 
 NOW = 1_700_000_000 * HNS_PER_S
 
