@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 CLOSE_TIMEOUT_S = 30.0
-CLOSE_TIMEOUT_ON_ERROR_S = 2.0  # of a with block that an exception leaves: what is out by then is out
+CLOSE_TIMEOUT_ON_ERROR_S = 2.0  # of a with block that an exception ends: only a short try to finish
 KEY, DISCARDABLE, INVISIBLE = 1, 2, 4
 IMAGE, NOTIFICATION = 1, 2
 ELSEWHERE = "it has sockets and threads of this process. Make a producer in the process that uses it"
@@ -190,7 +190,7 @@ class StreamFace:
         self._open_intake().pause()
 
     def suspend(self) -> None:
-        """Upload nothing from now on: connections are aborted (no goodbye; what the system still holds is thrown away)
+        """Upload nothing from now on: connections are aborted (what the system has not sent yet is thrown away)
         and none is opened, until :meth:`resume`. Frames are taken as before, and kept in memory and in the spool by
         their limits; what was not acknowledged is sent again later."""
         self._on_loop(self._work.suspend)
@@ -285,8 +285,8 @@ class StreamFace:
             return self._why_closed()
         if isinstance(error, errors.StreamStateError):
             state = self._core.metrics().state.name
-            text = f"the stream {self.name} is in the state {state} and takes no metadata before it was READY once"
-            return errors.named("STREAM_STATE", f"{text}: call again after the event StreamReady")
+            text = "takes no metadata before the service has described it: call again after the event StreamReady"
+            return errors.named("STREAM_STATE", f"the stream {self.name} is in the state {state} and {text}")
         if isinstance(error, OverflowError):
             return errors.named("FRAME_TIMESTAMP_RANGE", "a time or track is negative or too large: use ns since 1970")
         return error

@@ -133,8 +133,8 @@ class AioDriver:
             self._take_turn()
 
     def woken(self) -> None:
-        """Take a turn if the core has asked for one. Who changes the core on the loop's thread may call it, which saves
-        a round of the loop."""
+        """Take a turn if the core has asked for one. Code that changes the core on the loop's thread may call it,
+        which saves a round of the loop."""
         if self._is_turning:
             return  # the byte is for the turn after this one
         try:

@@ -181,8 +181,8 @@ class StreamOrders:
         except Exception as error:  # a source of the user's may raise anything; its text may quote keys
             has_none = isinstance(error, NoCredentialsError)
             result = ServiceResult.NOT_AUTHORIZED if has_none else ServiceResult.UNKNOWN  # what fails now may work soon
-            is_told = isinstance(error, CredentialFetchError)  # its text is a sentence without secrets
-            detail = str(error) if is_told else f"the source raised {type(error).__name__}"
+            is_safe = isinstance(error, CredentialFetchError)  # its text is a sentence without secrets
+            detail = str(error) if is_safe else f"the source raised {type(error).__name__}"
             self.rules.called(CallEnd(began_hns), host_now_hns())
             raise ServiceError("Getting credentials", result, detail=detail) from None
         return {"expires_hns": self._expiry_hns(keys)}
@@ -305,7 +305,7 @@ class StreamOrders:
             session.stop(is_abort=self._is_suspended)
 
     def suspend(self) -> None:
-        """End all uploads at once, without a goodbye, and begin none; what the core orders meanwhile is kept."""
+        """Abort all connections of uploads at once, and begin none; what the core orders meanwhile is kept."""
         self._is_suspended = True
         for upload in tuple(self.rules.uploads.values()):
             if not (upload.is_over or upload.is_connected):

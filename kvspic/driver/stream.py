@@ -414,8 +414,8 @@ class StreamWork:
         self._tell(ConnectionBusy(self.name, message))
 
     def tell_soon(self, event: Event) -> None:
-        """Tell an event that did not come from the core; any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is gone, and everybody who would listen
+        """Report an event that did not come from the core; any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it all listeners
             self._driver.loop.call_soon_threadsafe(self._tell, event)
 
     # ---- the media check

@@ -34,7 +34,7 @@ class Waiters:
         self.waiting: set[asyncio.Future[None]] = set()
 
     def pulse(self) -> None:
-        """Something changed: everybody looks again."""
+        """Something changed: every waiter looks again."""
         futures, self.waiting = self.waiting, set()
         for future in futures:
             if not future.done():
@@ -111,7 +111,7 @@ class Watchers:
         return queue
 
     def tell(self, event: Event) -> None:
-        """Give ``event`` to everybody."""
+        """Pass ``event`` to every callback and queue."""
         for queue in self.queues:
             queue.put(event)
         for callback in tuple(self.callbacks):

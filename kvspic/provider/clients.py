@@ -28,12 +28,14 @@ from kvspic.loopback import is_loopback_url
 from kvspic.provider.clock import ServiceClock, date_of, server_time, wait_asked_s
 from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
 from kvspic.provider.results import (
+    NO_TLS,
     SETTING_REMEDIES,
     UNTRUSTED,
     ServiceError,
     ServiceResult,
     classify,
     classify_transport,
+    is_without_tls,
     safe_text,
     safe_url,
 )
@@ -202,6 +204,8 @@ def translate(operation: str, place: str, error: Exception) -> ServiceError:
     result, cause = classify_transport(error), untrusted(error, place)
     if cause:
         return ServiceError(operation, result, error_name=UNTRUSTED, detail=cause)
+    if is_without_tls(error):
+        return ServiceError(operation, result, error_name=NO_TLS, detail=f"{place} does not speak TLS")
     setting = name if name in SETTING_REMEDIES else ""
     return ServiceError(operation, result, error_name=setting, detail=f"{safe_text(text)} (at {place})")
 

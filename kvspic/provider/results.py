@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from kvspic._enums import ServiceResult
 
 __all__ = [
+    "NO_TLS",
     "SETTING_REMEDIES",
     "TRUST_REMEDY",
     "UNTRUSTED",
@@ -25,6 +26,7 @@ __all__ = [
     "is_denial",
     "is_endpoint_doubtful",
     "is_throttling",
+    "is_without_tls",
     "safe_text",
     "safe_url",
     "short_error_name",
@@ -34,6 +36,7 @@ __all__ = [
 REGION_REMEDY = "pass region (--region on the command line), or set AWS_REGION or the profile's region"
 TRUST_REMEDY = "name the file of its authority by AWS_CA_BUNDLE or ca_bundle, and check the system clock"
 UNTRUSTED = "UntrustedCertificate"  # the name of that error; no service gives it
+NO_TLS = "NoTls"  # the same
 TEXT_MAX = 240  # of the service's own words; longer answers are canonical requests or HTML pages
 
 
@@ -177,6 +180,7 @@ SETTING_REMEDIES = {
     "ProfileNotFound": "correct AWS_PROFILE, or add that profile to the AWS configuration",
     "ConfigParseError": "correct that file",
     UNTRUSTED: TRUST_REMEDY,
+    NO_TLS: "write http:// instead of https:// if it speaks plain HTTP, or check host and port",
 }
 UNREACHABLE_REMEDY = "check the endpoint and the network, then try again"
 REFUSED_REMEDY = "try again later"
@@ -294,6 +298,11 @@ def classify_transport(exc: BaseException) -> ServiceResult:
         if name in names:
             return result
     return R.UNKNOWN
+
+
+def is_without_tls(error: BaseException) -> bool:
+    """Whether the other end answered a TLS handshake with something else, as a server of plain HTTP does."""
+    return any(name in str(error) for name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"))
 
 
 def safe_text(text: str) -> str:

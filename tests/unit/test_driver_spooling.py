@@ -14,7 +14,7 @@ from kvspic.provider.results import ServiceError, ServiceResult
 
 SECOND_NS = 1_000_000_000
 BASE_NS = 1_700_000_000 * SECOND_NS
-NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
+NOTHING_LISTENS = "http://127.0.0.1:9"  # the discard port: nothing listens
 TRACKS = [kvspic.Track("V_TEST", "video/x-test")]
 PICTURE_AND_SOUND = [*TRACKS, kvspic.Track("A_TEST", "audio/x-test", kvspic.TrackType.AUDIO)]
 SMALL = 4 * 65536
@@ -40,7 +40,7 @@ def put_fragments(stream, first, count, size=100):
 
 def leave(name, path, first, count, **options):
     """A producer that reaches nobody leaves frames behind."""
-    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS) as producer:
         stream = producer.open_stream(
             name, TRACKS, wait=False, spool=path, fragment_duration_min=timedelta(0), **options
         )
@@ -159,7 +159,7 @@ def test_picture_and_sound_come_back_in_their_order(endpoint, tmp_path):
             stream.put_frame(number.to_bytes(4, "big"), pts=time_ns, key_frame=number % 5 == 0)
             stream.put_frame(number.to_bytes(5, "big"), pts=time_ns + 7_000_000, track=2)
 
-    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS) as producer:
         stream = producer.open_stream(
             "both", PICTURE_AND_SOUND, wait=False, spool=tmp_path, fragment_duration_min=timedelta(0)
         )
@@ -256,7 +256,7 @@ def test_each_run_is_sent_with_its_own_codec_private_data(endpoint, tmp_path):
     def tracks(cpd):
         return [kvspic.Track("V_TEST", "video/x-test", cpd=cpd)]
 
-    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS) as producer:
         stream = producer.open_stream(
             "cpd", tracks(b"first"), wait=False, spool=tmp_path, fragment_duration_min=timedelta(0)
         )
@@ -275,7 +275,7 @@ def test_each_run_is_sent_with_its_own_codec_private_data(endpoint, tmp_path):
 
 
 def test_a_clock_that_was_never_set_is_put_right_before_frames_are_kept(endpoint, tmp_path):
-    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS) as producer:
         stream = producer.open_stream("clock", TRACKS, wait=False, spool=tmp_path, fragment_duration_min=timedelta(0))
         for number in range(10):
             stream.put_frame(bytes(10), pts=number * SECOND_NS // 5, key_frame=number % 5 == 0)

@@ -16,7 +16,7 @@ from kvspic.provider.credentials import StaticCredentials
 
 SECOND_NS = 1_000_000_000
 BASE_NS = 1_700_000_000 * SECOND_NS
-NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
+NOTHING_LISTENS = "http://127.0.0.1:9"  # the discard port: nothing listens
 TRACKS = [kvspic.Track("V_TEST", "video/x-test")]
 
 
@@ -128,7 +128,7 @@ def test_an_offline_put_waits_for_room_and_nothing_is_lost(url):
 
 
 def test_an_offline_put_waits_no_longer_than_it_may():
-    with kvspic.Producer(endpoint_url=NOBODY, store_size=2 * 65536) as producer:
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS, store_size=2 * 65536) as producer:
         stream = producer.open_stream("full", TRACKS, wait=False, offline=True, put_timeout=timedelta(milliseconds=20))
         with pytest.raises(errors.StoreFullError):
             put_fragments(stream, 4, size=20_000)
@@ -138,7 +138,7 @@ def test_an_offline_put_waits_no_longer_than_it_may():
 
 
 def test_a_realtime_put_never_waits_and_drops_the_oldest():
-    with kvspic.Producer(endpoint_url=NOBODY, store_size=2 * 65536) as producer:
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS, store_size=2 * 65536) as producer:
         stream = producer.open_stream("live", TRACKS, wait=False)
         put_fragments(stream, 10, size=5000)
         report = stream.close(timeout=0)
@@ -148,7 +148,7 @@ def test_a_realtime_put_never_waits_and_drops_the_oldest():
 
 
 def test_opening_ends_by_its_limit_when_nobody_answers():
-    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS) as producer:
         with pytest.raises(errors.TimedOutError, match=r"not ready within 0\.05 s"):
             producer.open_stream("far", TRACKS, timeout=0.05)
         assert producer.reports == []
@@ -183,7 +183,7 @@ def test_right_keys_upload(tmp_path):
 
 
 def test_closing_returns_by_its_limit_whatever_the_network_does():
-    with kvspic.Producer(endpoint_url=NOBODY) as producer:
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS) as producer:
         stream = producer.open_stream("stuck", TRACKS, wait=False)
         put_fragments(stream, 1)
         start = time.monotonic()
@@ -336,6 +336,15 @@ def test_metadata_events_and_ends_of_fragments_go_along(producer):
     assert stream.report.frames_done == 15
 
 
+def test_metadata_that_comes_too_early_is_refused_by_the_name_of_the_state():
+    with kvspic.Producer(endpoint_url=NOTHING_LISTENS, exit_timeout=0) as producer:
+        stream = producer.open_stream("early", TRACKS, wait=False)
+        for call in (lambda: stream.put_metadata("place", "hall"), lambda: stream.put_event(image=True)):
+            with pytest.raises(errors.StreamStateError, match=r"early is in the state .* after the event StreamReady"):
+                call()
+        stream.close(0)
+
+
 def test_the_asynchronous_facade_does_the_same(url):
     async def run():
         async with kvspic.AsyncProducer(endpoint_url=url) as producer:
@@ -367,7 +376,7 @@ def test_an_awaited_put_waits_for_room(url):
 
 def test_an_asynchronous_put_frame_never_waits():
     async def run():
-        async with kvspic.AsyncProducer(endpoint_url=NOBODY, store_size=2 * 65536) as producer:
+        async with kvspic.AsyncProducer(endpoint_url=NOTHING_LISTENS, store_size=2 * 65536) as producer:
             stream = await producer.open_stream("full", TRACKS, wait=False, offline=True)
             with pytest.raises(errors.StoreFullError):
                 put_fragments(stream, 4, size=20_000)

@@ -3,6 +3,7 @@
 import http.client
 import io
 import socket
+import ssl
 from types import SimpleNamespace
 
 import botocore.exceptions
@@ -160,3 +161,12 @@ def test_a_piece_has_all_that_has_arrived():
         theirs.sendall(b"0\r\n\r\n")
         rest = list(iter(lambda: read_piece(Payload()), b""))
         assert first + b"".join(rest) == b"".join(bytes([number]) * 1000 for number in range(40))
+
+
+def test_an_endpoint_without_tls_is_named_as_such():
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1000)")
+    text = str(translate("DescribeStream", "https://localhost:8080", error))
+    assert text == (
+        "DescribeStream failed (NoTls): https://localhost:8080 does not speak TLS; "
+        "write http:// instead of https:// if it speaks plain HTTP, or check host and port."
+    )
