@@ -207,8 +207,8 @@ def enumerations(root: Path = ROOT) -> str:
             if not name.endswith("_COUNT")
         }
         if each.name == "ServiceResult":  # ids of ERROR ACKs stand in a table of their own
-            values = {name: value for name, value in values.items() if not 4000 <= value < 10000}
-            values |= {name: int(number) for number, name in refusals}
+            refused = {name: int(number) for number, name in refusals if name not in values}
+            values = {name: value for name, value in values.items() if value not in refused.values()} | refused
         lines = [f"    {name} = {value}\n" for name, value in sorted(values.items(), key=lambda item: item[1])]
         parts.append(f'class {each.name}(enum.IntEnum):\n    """{each.text}"""\n\n{"".join(lines)}{each.more}')
     return "\n\n".join(parts)

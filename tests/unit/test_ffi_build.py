@@ -121,7 +121,12 @@ def test_an_enumeration_has_the_names_and_values_of_the_header(build):
     for name, member in _enums.ActionKind.__members__.items():
         assert re.search(rf"\bKVS_ACTION_{name} = {member.value}\b", header)
     assert len(_enums.ActionKind) == len(set(re.findall(r"\bKVS_ACTION_\w+ = ", header)))
+
+
+def test_results_of_the_service_have_the_names_of_the_error_acks(build):
     assert _enums.ServiceResult.KMS_KEY_DISABLED == 4501
+    assert _enums.ServiceResult.UNKNOWN == 10006  # UNKNOWN of the error ACKs is another one
+    assert _enums.ServiceResult.UNKNOWN_ACK == 7000
 
 
 def test_the_enumerations_are_written_once(build, tmp_path):
