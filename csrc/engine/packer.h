@@ -5,23 +5,42 @@
 
 #include "engine/uploads.h"
 
-/* ---- put.c, package.c, room.c: frames in ------------------------------------------------------------------------- */
+/* ---- package.c: a frame becomes a block, fragments open and end; under writer and stream lock -------------------- */
 
 void package_init(struct kvs_stream *stream, const struct kvs_stream_config *config); /* the limits are set */
 void package_reset(struct kvs_stream *stream);                                        /* nothing is held any more */
 void package_move(struct kvs_stream *stream, enum edge_event event);
-void put_reset(struct kvs_stream *stream);
-/* Under writer and stream lock. */
-void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns);
-kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
-void package_trailer(struct kvs_stream *stream, uint64_t now_hns);
-uint64_t package_next_deadline(const struct kvs_stream *stream); /* of a source that is idle, of frames that wait */
-void package_poke(struct kvs_stream *stream, uint64_t now_hns);
-uint64_t track_settled(const struct kvs_stream *stream, uint32_t track); /* not sent again but for fragments */
 /* Packages it, or drops it with a reason. plan: the generator's for this frame if it still holds, else NULL. */
 void package_place(struct kvs_stream *stream, const struct kvs_held *held, const struct kvs_generator_plan *plan);
+/* Packages the frames that no longer wait for others; flush: all that are held. */
+void package_held(struct kvs_stream *stream, int flush, uint64_t now_hns);
+/* Ends the open fragment with a tag, as kvs_stream_end_fragment says; the same statuses. */
+kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
+void package_trailer(struct kvs_stream *stream, uint64_t now_hns); /* of a stream that stops: the open fragment's */
+uint64_t package_next_deadline(const struct kvs_stream *stream);   /* of a source that is idle, of frames that wait */
+void package_poke(struct kvs_stream *stream, uint64_t now_hns);    /* what is due by then */
+/* How many frames of the track were put before those that wait for their order: all but what fragments hold. */
+uint64_t track_settled(const struct kvs_stream *stream, uint32_t track);
+
+/* ---- room.c: what the limits allow, and what goes first ---------------------------------------------------------- */
+
+/* Whether a frame that lasts until end_hns needs something to go. */
 int room_is_over_limits(const struct kvs_stream *stream, uint64_t end_hns);
+/* Room for `size` bytes of the chain; may drop the oldest fragments.
+ *   KVS_E_STORE_FULL       nothing may go, and KVS_ACTION_ROOM follows; or nothing is left that could
+ *   KVS_E_FRAME_TOO_LARGE  it fits in no store of this size
+ *   KVS_E_NOMEM */
 kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns, uint64_t now_hns);
+/* Drops it unless it is settled. Frames that would have followed in it are skipped until a key frame comes. */
+void room_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason);
+void room_drop_all(struct kvs_stream *stream, uint32_t reason); /* frames that wait for their order too */
+/* Of fragments that are to be sent again: those too old for replay_max_hns are dropped. */
+void room_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
+
+/* ---- put.c, pressure.c ------------------------------------------------------------------------------------------- */
+
+void put_reset(struct kvs_stream *stream);
+void pressure_check_all(struct kvs_stream *stream); /* reports warnings that begin or end */
 
 /* ---- parts.c: what a call holds --------------------------------------------------------------------------------- */
 
@@ -37,11 +56,6 @@ int parts_may_wait(const struct kvs_nal_scan *scan); /* else it is put as a fram
 kvs_status parts_keep(struct kvs_stream *stream, struct track *track, const uint8_t *data, const struct part *part);
 /* What a session with this key frame needs: NULL when the present format will do. */
 kvs_status parts_format(struct kvs_stream *stream, uint32_t index, uint32_t pps, struct format **format_out);
-
-void room_drop_fragment(struct kvs_stream *stream, uint64_t number, uint32_t reason);
-void room_drop_all(struct kvs_stream *stream, uint32_t reason);
-void room_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last);
-void pressure_check_all(struct kvs_stream *stream);
 
 /* ---- on the way of every frame: most often there is nothing to do ------------------------------------------------ */
 
