@@ -445,13 +445,18 @@ static kvs_status put_unusual(struct kvs_stream *stream, struct put *put)
 
 kvs_status put_take(struct kvs_stream *stream, struct put *put)
 {
+    kvs_status status = KVS_OK;
     if (stream->ledger.is_stopped) return KVS_E_STREAM_STOPPED;
-    kvs_status status = put->track->has_parts ? look_into(stream, put) : KVS_OK;
-    if (status != KVS_OK) return status;
-    if (put->is_part) return keep_part(stream, put);
-    if (put_plain(stream, put)) put->is_stored = 1;
-    else status = put_unusual(stream, put);
-    if (put->is_stored) announce_put(stream, put);
+    if (put->track->has_parts) {
+        status = look_into(stream, put);
+        if (status != KVS_OK) return status;
+        if (put->is_part) return keep_part(stream, put);
+    }
+    if (!put_plain(stream, put)) {
+        status = put_unusual(stream, put);
+        if (!put->is_stored) return status;
+    }
+    announce_put(stream, put);
     return status;
 }
 

@@ -21,7 +21,7 @@ struct put {
     uint8_t is_part;  /* it holds no picture and waits for one */
     uint8_t has_plan; /* `plan` still holds */
     uint8_t is_skipped;
-    uint8_t is_stored; /* it was taken, and not skipped or dropped */
+    uint8_t is_stored; /* the long way took it, and did not skip or drop it */
     uint8_t is_quiet;  /* it only made the open fragment longer: no deadline has come nearer */
 };
 

@@ -293,19 +293,19 @@ static enum step read_frames(struct reader *reader)
 {
     struct upload *upload = reader->upload;
     struct kvs_stream *stream = reader->stream;
-    uint64_t end = kvs_view_fragment_end(&stream->view, upload->at_fragment);
-    int is_joined = upload->cluster_tc != here(reader)->timecode;
-    while (upload->at_frame < end) {
-        const struct kvs_frame *frame = kvs_view_frame(&stream->view, upload->at_frame);
-        if (is_joined || !copy_frame(reader, frame)) {
-            if (!read_frame(reader, frame, is_joined)) break;
-            upload->at_offset = 0;
-        }
-        upload->at_frame++;
+    const struct kvs_fragment *fragment = here(reader);
+    uint64_t at = upload->at_frame, end = kvs_view_fragment_end(&stream->view, upload->at_fragment);
+    int is_joined = upload->cluster_tc != fragment->timecode;
+    for (; at < end; at++) {
+        const struct kvs_frame *frame = kvs_view_frame(&stream->view, at);
+        if (!is_joined && copy_frame(reader, frame)) continue;
+        if (!read_frame(reader, frame, is_joined)) break;
+        upload->at_offset = 0;
     }
-    if (upload->at_frame < end) return STEP_ON;
-    if (!(here(reader)->flags & KVS_FRAGMENT_CLOSED)) return STEP_WAIT;
-    if (here(reader)->trailer_size != 0) go_to(upload, PART_TRAILER);
+    upload->at_frame = at;
+    if (at < end) return STEP_ON;
+    if (!(fragment->flags & KVS_FRAGMENT_CLOSED)) return STEP_WAIT;
+    if (fragment->trailer_size != 0) go_to(upload, PART_TRAILER);
     else next_fragment(reader);
     return STEP_ON;
 }

@@ -82,7 +82,7 @@ static kvs_status read_next(struct reader *reader, uint64_t handle, enum kvs_rea
     struct kvs_stream *stream = reader->stream;
     stream_lock(stream);
     if (stream->lents.count != 0) reader->has_moved = return_lent(stream, handle);
-    reader->may_lend = reader->loan != NULL && stream->lents.count < UPLOADS_MAX;
+    if (reader->loan != NULL) reader->may_lend = stream->lents.count < UPLOADS_MAX;
     if (stream->limits.fragment_duration_min_hns != 0) reader->newest_end_hns = times_newest_end(stream);
     reader->upload = uploads_find(stream, handle);
     kvs_status status = reader->upload == NULL ? KVS_E_UNKNOWN_UPLOAD : read_locked(reader, state_out);
