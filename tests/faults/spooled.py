@@ -42,11 +42,11 @@ sys.exit(0 if report.frames_done == report.frames_put and report.adds_up else 1)
 
 
 class Life:
-    """One run: how many frames of each track the producer was told to be taken."""
+    """One run: how many frames of each track the producer took."""
 
-    def __init__(self, run, told):
+    def __init__(self, run, output):
         self.run = run
-        self.counts = {1: told.count(b"."), 2: told.count(b",")}
+        self.counts = {1: output.count(b"."), 2: output.count(b",")}
 
 
 @dataclass
@@ -62,17 +62,17 @@ class Camera:
     def run(self, *, kill_after_s=None, count=1 << 30):
         """Run it: killed after so many seconds from its first word, or to its end, which must be a good one."""
         words = [self.url, self.spool, len(self.lives), self.sound, self.durability, count]
-        told = _run(list(map(str, words)), kill_after_s)
-        self.lives.append(Life(len(self.lives), told))
+        output = _run(list(map(str, words)), kill_after_s)
+        self.lives.append(Life(len(self.lives), output))
 
 
 def _run(words, kill_after_s):
     child = subprocess.Popen([sys.executable, "-c", CHILD, *words], stdout=subprocess.PIPE)
-    told = []
+    output = []
 
     def listen():
         while data := os.read(child.stdout.fileno(), 65536):
-            told.append(data)
+            output.append(data)
             begun.set()
 
     begun = threading.Event()
@@ -90,14 +90,14 @@ def _run(words, kill_after_s):
         child.wait()
         listener.join()
         child.stdout.close()
-    return b"".join(told)
+    return b"".join(output)
 
 
 def judge(stored, lives):
     """Every frame that a put had returned for is stored once and in order; of each run at most the next one, too.
 
     Of two fragments with the same producer time the later one counts, as for everybody who reads a stream: then the
-    order is that of the times, because a session that begins anew sends what it has no word of. Else it is the order of
+    order is that of the times, because a session that begins again sends what has no ACK. Else it is the order of
     arrival. Returns how many were sent twice.
     """
     latest = {one.producer_hns: one for one in sorted(stored, key=lambda one: int(one.number))}
@@ -109,9 +109,9 @@ def judge(stored, lives):
         for block in one.blocks:
             tracks[block.track].append(ID.unpack_from(block.payload))
     for track, found in tracks.items():
-        owed = {(life.run, number) for life in lives for number in range(life.counts[track])}
+        expected = {(life.run, number) for life in lives for number in range(life.counts[track])}
         spare = {(life.run, life.counts[track]) for life in lives}
         assert found == sorted(set(found))
-        assert owed - set(found) == set()
-        assert set(found) - owed - spare == set()
+        assert expected - set(found) == set()
+        assert set(found) - expected - spare == set()
     return len(stored) - len(kept)

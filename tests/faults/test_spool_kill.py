@@ -8,7 +8,7 @@ from faults.spooled import Camera, judge
 from kvspic.local.server import LocalEndpoint
 
 ROUNDS = 4
-NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
+NOTHING_LISTENS = "http://127.0.0.1:9"  # the discard port: nothing listens
 
 
 @pytest.mark.parametrize(("seed", "sound"), [(1, False), (2, True)])
@@ -24,7 +24,7 @@ def test_a_producer_that_is_killed_again_and_again_loses_nothing(tmp_path, seed,
 
 
 def test_a_producer_that_is_killed_during_an_outage_loses_nothing(tmp_path):
-    camera = Camera(NOBODY, tmp_path / "spool")
+    camera = Camera(NOTHING_LISTENS, tmp_path / "spool")
     for _ in range(3):
         camera.run(kill_after_s=0.3)
     with LocalEndpoint.run_in_thread(data_dir=tmp_path / "data") as endpoint:

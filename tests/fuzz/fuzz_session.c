@@ -1,4 +1,4 @@
-/* Service answers, frames, reads, ACKs and faults as one stream of events, told to the whole core by
+/* Service answers, frames, reads, ACKs and faults as one stream of events, given to the whole core by
  * tests/native/story.h. What must hold is checked after every step; the first broken promise ends the run. */
 #include "story.h"
 

@@ -73,6 +73,6 @@ def test_a_flipped_bit_is_found_and_costs_one_frame_at_most(folder, sizes, place
     assert len(missing) <= 1
     in_head = place % len(data) < len(data) - sum(size + 52 for size in sizes)
     assert bool(missing) != in_head
-    if missing and missing != frames[-1:]:  # nobody can know of a last frame of which nothing is left
+    if missing and missing != frames[-1:]:  # nothing is left that could show this last frame
         assert metrics.dropped[DropReason.SPOOL_LOST] == 1
     assert metrics.spool_damages >= len(missing)

@@ -20,7 +20,7 @@ OUTAGES = {1: 20, 5: 20, 15: 20, 60: 20, 600: 10, 3600: 2, 6 * 3600: 1}  # secon
 CALLS = ("DescribeStream", "CreateStream", "TagStream", "GetDataEndpoint", PUT_MEDIA)
 CAP_S = 5.0
 CORE_PAUSE_S = 1.6  # between the two tries of a round
-ATTEMPT_S = 5.0  # until an attempt that nobody answers is given up
+ATTEMPT_S = 5.0  # until an attempt without an answer is given up
 ROUND_TRIP_S = 0.1
 
 

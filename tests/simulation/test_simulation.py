@@ -111,7 +111,7 @@ def test_a_silent_session_is_left_after_a_rotation_too():
 
 
 def test_reconnects_without_acks_wait_longer_each_time():
-    """A connection that takes bytes and is cut is no progress, though nobody acknowledges anything."""
+    """A connection that takes bytes and is cut is no progress, as long as nothing is acknowledged."""
     fault = Fault(FaultKind.CUT, PUT_MEDIA, end_hns=90 * HNS_PER_S, after_bytes=1)
     simulation.run_plan(plan(fault, want_acks=False))
 
@@ -223,7 +223,7 @@ def test_sessions_that_are_refused_in_alternation_wait_their_turn():
 
 
 def test_a_peer_that_takes_no_byte_is_left_also_when_it_has_answered_before():
-    """The socket's buffer is full and nobody waits for ACKs (seed 113934)."""
+    """The socket's buffer is full and no upload waits for ACKs (seed 113934)."""
     silence = Fault(FaultKind.SILENCE, PUT_MEDIA, end_hns=20 * HNS_PER_S, after_bytes=4422)
     simulation.run_plan(plan(silence, want_acks=False, size_high=20_000, gop=1))
 
@@ -274,7 +274,7 @@ def test_the_user_may_do_anything_at_any_moment(kind, at_s):
 
 
 def broken(monkeypatch, name, change):
-    """The rule that a run breaks when the judge's ``name`` is told other things than happened."""
+    """The rule that a run breaks when the judge's ``name`` gets other things than happened."""
     original = getattr(Accounts, name)
     monkeypatch.setattr(Accounts, name, lambda self, *args: original(self, *change(*args)) if change(*args) else None)
     with pytest.raises(Violation) as caught:

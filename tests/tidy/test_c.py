@@ -1,4 +1,4 @@
-"""C sources keep their layers and their size. Goal: the core stays threadless and readable, whoever changes it.
+"""C sources keep their layers and their size. Goal: the core stays threadless and readable through every change.
 
 Each rule is first shown to catch a bad example, then applied to the tree.
 """

@@ -1,4 +1,4 @@
-"""Two machines with two routers between them, as network namespaces: a link can go down without anybody being told.
+"""Two machines with two routers between them, as network namespaces: a link can go down without a sign to either end.
 
     camera - near - far - service          the link between near and far is the one that breaks
 

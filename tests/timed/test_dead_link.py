@@ -1,7 +1,7 @@
 """A link that goes down without a word. Goal: the first acknowledgement soon after its return, however TCP had waited.
 
-Packets are dropped between two routers (``timed.networks``), so connections stand and nobody learns anything. TCP alone
-would repeat a segment later and later, up to as long again as the outage had lasted.
+Packets are dropped between two routers (``timed.networks``), so connections stand and neither end learns
+anything. TCP alone would repeat a segment later and later, up to as long again as the outage had lasted.
 """
 
 import subprocess

@@ -82,8 +82,8 @@ class Cell:
     report: object = None
     error: BaseException | None = None
     is_done: bool = False
-    is_given_up: bool = False  # by the policy, which is told by an event
-    dropped: int = 0  # frames that events told of
+    is_given_up: bool = False  # by the policy, which an event reports
+    dropped: int = 0  # frames that events reported
     put_count: int = 0
 
     def call(self, what, limit_s, function, *args, **options):
@@ -289,9 +289,9 @@ class Run:
         missing = set(range(cell.put_count)) - numbers
         report = cell.report
         allowed = FRAMES if "ERROR" in cell.fault else 0  # the refused fragment, if the error is about its content
-        told = report.dropped[kvspic.DropReason.ERROR_ACK] == report.frames_dropped == cell.dropped <= allowed
-        if not told or len(missing) > cell.dropped or report.frames_buffered or not report.adds_up:
-            cell.too_long.append(f"{len(missing)} frames are not stored, {cell.dropped} told; {report}")
+        are_known = report.dropped[kvspic.DropReason.ERROR_ACK] == report.frames_dropped == cell.dropped <= allowed
+        if not are_known or len(missing) > cell.dropped or report.frames_buffered or not report.adds_up:
+            cell.too_long.append(f"{len(missing)} frames are not stored, {cell.dropped} reported; {report}")
 
 
 def name(number):

@@ -52,24 +52,24 @@ def test_orders_are_not_told_to_users(kind):
 
 
 def test_an_ack_has_times_in_nanoseconds():
-    told = action(ActionKind.ACK, upload=3, result=3, a=5000, b=7, c=9, raw_text=b"913\0junk")
+    notice = action(ActionKind.ACK, upload=3, result=3, a=5000, b=7, c=9, raw_text=b"913\0junk")
     expected = actions.AckReceived("door", 3, actions.AckType.PERSISTED, 5000, 700, "913", 900)
-    assert actions.event_of(told, "door") == expected
+    assert actions.event_of(notice, "door") == expected
 
 
 def test_an_ack_of_unknown_age_has_no_latency():
-    told = action(ActionKind.ACK, result=3, c=2**64 - 1)
-    assert actions.event_of(told, "door").latency_ns is None
+    notice = action(ActionKind.ACK, result=3, c=2**64 - 1)
+    assert actions.event_of(notice, "door").latency_ns is None
 
 
 def test_an_ack_of_what_is_not_held_has_neither_time_nor_latency():
-    told = action(ActionKind.ACK, result=5, a=2**64 - 1, b=2**64 - 1, c=2**64 - 1)
-    found = actions.event_of(told, "door")
+    notice = action(ActionKind.ACK, result=5, a=2**64 - 1, b=2**64 - 1, c=2**64 - 1)
+    found = actions.event_of(notice, "door")
     assert (found.timecode_ms, found.pts_ns, found.latency_ns) == (None, None, None)
     refused = actions.event_of(action(ActionKind.ERROR_ACK, result=4006, a=2**64 - 1, b=2**64 - 1), "door")
     assert (refused.timecode_ms, refused.pts_ns) == (None, None)
 
 
 def test_dropped_frames_have_their_reason():
-    told = action(ActionKind.DROPPED, result=1, a=5, b=30, c=4000)
-    assert actions.event_of(told, "door") == actions.FramesDropped("door", DropReason.BUFFER_DURATION, 500, 30, 4000)
+    notice = action(ActionKind.DROPPED, result=1, a=5, b=30, c=4000)
+    assert actions.event_of(notice, "door") == actions.FramesDropped("door", DropReason.BUFFER_DURATION, 500, 30, 4000)

@@ -407,10 +407,10 @@ def test_an_ack_of_a_fragment_that_is_not_held_has_no_latency(client, stream):
     drain(client)
     stream.ack_bytes(order.upload, b'{"EventType":"PERSISTED","FragmentTimecode":5,"FragmentNumber":"9"}', NOW_HNS)
     stream.ack_bytes(order.upload, b'{"EventType":"IDLE"}', NOW_HNS)
-    told = [event_of(action, "door") for action in drain(client) if action.kind == ActionKind.ACK]
-    assert [(ack.timecode_ms, ack.pts_ns, ack.latency_ns) for ack in told] == [(5, None, None)]
+    events = [event_of(action, "door") for action in drain(client) if action.kind == ActionKind.ACK]
+    assert [(ack.timecode_ms, ack.pts_ns, ack.latency_ns) for ack in events] == [(5, None, None)]
     latency = Latency()
-    for ack in told:
+    for ack in events:
         latency.add(ack)
     assert latency.quantile_ns(0.5) is None
     assert stream.metrics().ack_latency_hns == 0

@@ -1,4 +1,4 @@
-"""The loop in a thread. Goal: results and errors come back, misuse is told instead of waiting for ever."""
+"""The loop in a thread. Goal: results and errors come back, misuse is an error instead of a wait for ever."""
 
 import asyncio
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""What happens again and again. Goal: a reader is told when it begins and in sum when it is over, and nothing twice."""
+"""What happens again and again. Goal: an event when it begins, a sum when it is over, nothing twice."""
 
 import dataclasses
 
@@ -141,8 +141,8 @@ def test_streaming_is_shown_once_the_service_has_accepted():
 def test_a_refusal_before_that_leaves_no_streaming_behind():
     shown = ShownStates()
     shown.of(moved(StreamState.PUT_STREAM, StreamState.STREAMING), False, False)
-    told = shown.of(moved(StreamState.STREAMING, StreamState.DESCRIBE), False, False)
-    assert told == [moved(StreamState.PUT_STREAM, StreamState.DESCRIBE)]
+    events = shown.of(moved(StreamState.STREAMING, StreamState.DESCRIBE), False, False)
+    assert events == [moved(StreamState.PUT_STREAM, StreamState.DESCRIBE)]
     assert shown.accepted() == []
 
 

@@ -23,7 +23,7 @@ KEYS = Credentials("AK", "SK")
 
 
 class Core:
-    """A stream that writes down what it is told."""
+    """A stream that writes down each call."""
 
     reader = UploadReader(16)
 

@@ -18,7 +18,7 @@ HNS_PER_S = 10_000_000
 
 
 class Core:
-    """A stream that writes down what it is told, raises on request, and reads out what the test gave it."""
+    """A stream that writes down each call, raises on request, and reads out what the test gave it."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
@@ -204,18 +204,18 @@ def test_an_ack_that_makes_no_sense_does_not_end_the_upload():
 
 
 def test_an_upload_waits_for_the_ones_before_it():
-    now, told = [NOW], []
+    now, busy = [NOW], []
     core = Core()
     core.pieces = [(0, 2)]
     rules = rules_of(core)
     elder, younger = (handle_of(rules, number, lambda: now[0]) for number in (5, 6))
     for upload in (elder, younger):
         rules.began(upload)
-        upload.on_busy = told.append
+        upload.on_busy = busy.append
     assert rules.wait_for_elders_hns(younger, NOW) == 30 * HNS_PER_S
     assert younger.busy("one at a time") == 30.0  # at the most: until the elder has been read to its end
     assert younger.busy("one at a time") == 30.0
-    assert told == ["one at a time"]
+    assert busy == ["one at a time"]
     now[0] += HNS_PER_S
     elder.read(9)
     assert younger.busy("one at a time") == 5.0

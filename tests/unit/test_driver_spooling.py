@@ -39,7 +39,7 @@ def put_fragments(stream, first, count, size=100):
 
 
 def leave(name, path, first, count, **options):
-    """A producer that reaches nobody leaves frames behind."""
+    """A producer that reaches no service leaves frames behind."""
     with kvspic.Producer(endpoint_url=NOTHING_LISTENS) as producer:
         stream = producer.open_stream(
             name, TRACKS, wait=False, spool=path, fragment_duration_min=timedelta(0), **options

@@ -23,7 +23,7 @@ def metrics(**fields) -> StreamMetrics:
 
 
 class Core:
-    """A stream whose metrics are set by the test, and which writes down what it is told to do."""
+    """A stream whose metrics are set by the test, and which writes down each call."""
 
     def __init__(self) -> None:
         self.found = metrics()
@@ -83,7 +83,7 @@ class Clock:
 
 
 class Policy:
-    """Decides as told and remembers what it was asked."""
+    """Decides as the test says and remembers what it was asked."""
 
     def __init__(self, decision=None) -> None:
         self.decision = decision or Keep()
@@ -429,10 +429,10 @@ def test_closing_does_not_wait_for_a_stream_that_was_given_up():
 
 
 def test_room_is_counted_and_told():
-    bench, told = Bench(), []
-    bench.work.on_room = lambda: told.append(1)
+    bench, rooms = Bench(), []
+    bench.work.on_room = lambda: rooms.append(1)
     bench.say(ActionKind.ROOM)
-    assert (bench.work.room_count, told) == (1, [1])
+    assert (bench.work.room_count, rooms) == (1, [1])
 
 
 def test_a_fault_of_the_driver_reaches_who_waits():

@@ -12,7 +12,7 @@ def action(user: int, after_hns: int = 0, request: int = 0, kind: int = ActionKi
 
 
 class Core:
-    """A client that says what it is told to say."""
+    """A client that says what the test gave it."""
 
     def __init__(self, *batches: list[Action], deadline_hns: int = TIME_NONE) -> None:
         self.batches = deque(batches)

@@ -1,4 +1,4 @@
-"""Watching a stream. Goal: a slow or broken reader hurts nobody, and nothing that it lost is lost silently."""
+"""Watching a stream. Goal: a slow or broken reader disturbs no other, and nothing that it lost is lost silently."""
 
 import asyncio
 import logging

@@ -99,10 +99,10 @@ def test_other_tools_find_nothing_wrong(tmp_path, name):
     for command in (["ffprobe", "-v", "warning"], ["mkvinfo", "--ui-language", "en_US", "-v", "-v"]):
         if shutil.which(command[0]) is None:
             pytest.skip(f"{command[0]} is not installed")
-        told = subprocess.run([*command, str(out)], capture_output=True, check=False, text=True, timeout=60)
-        assert told.returncode == 0
-        assert told.stderr == ""
-        assert not any(word in told.stdout.lower() for word in ("error", "warning", "unknown", "invalid"))
+        checked = subprocess.run([*command, str(out)], capture_output=True, check=False, text=True, timeout=60)
+        assert checked.returncode == 0
+        assert checked.stderr == ""
+        assert not any(word in checked.stdout.lower() for word in ("error", "warning", "unknown", "invalid"))
 
 
 def test_the_head_says_how_long_it_is_when_it_began_and_where_to_seek(tmp_path):

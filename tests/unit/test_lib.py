@@ -29,7 +29,7 @@ def test_each_function_of_the_header_is_declared():
 
 def test_the_gil_stays_held():
     """The wrappers that cffi makes give the GIL up by PyEval_SaveThread; an extension that never does imports no such
-    name. (A race against a busy thread does not show it reliably: whoever gives the GIL up mostly gets it back.)"""
+    name. (A race against a busy thread does not show it reliably: a thread that gives it up mostly gets it back.)"""
     extension = Path(sys.modules["kvspic._native"].__file__).read_bytes()
     assert b"PyEval_SaveThread" not in extension
     assert b"PyEval_RestoreThread" not in extension

@@ -1,4 +1,4 @@
-"""The default retry policy. Goal: a camera is never given up for what may pass, and a wrong setting is told soon."""
+"""The default retry policy. Goal: no camera is given up for what may pass, and a wrong setting is reported soon."""
 
 import re
 
@@ -92,9 +92,9 @@ def test_an_error_of_a_session_or_a_fragment_is_tried_again_as_any_other(error_i
 @pytest.mark.parametrize("was_streaming", [False, True])
 def test_nobody_is_given_up_for_keys_that_the_service_has_not_seen(was_streaming):
     """The link is down, the clock not set yet, or the credential helper not started."""
-    told = {"http_status": 0, "credentials_were_refreshed": True, "was_streaming": was_streaming}
+    facts = {"http_status": 0, "credentials_were_refreshed": True, "was_streaming": was_streaming}
     for attempt in (1, 100):
-        decision = policy().decide(failed("NOT_AUTHORIZED", attempt=attempt, **told))
+        decision = policy().decide(failed("NOT_AUTHORIZED", attempt=attempt, **facts))
         assert isinstance(decision, RetryStream)
         assert decision.refresh_credentials
         assert decision.after_hns <= 5 * HNS_PER_S

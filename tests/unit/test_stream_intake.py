@@ -1,4 +1,4 @@
-"""Sources that misbehave, through the facade to the local endpoint. Goal: the data stays, and what was done is told."""
+"""Sources that misbehave, through the facade to the local endpoint. Goal: the data stays, and changes are reported."""
 
 import asyncio
 import contextlib
@@ -369,10 +369,10 @@ def test_the_asynchronous_stream_pauses_too(url):
                 stream.pause()
                 stream.resume()
                 put(stream, 5, base=now, first=5)
-            told = [type(event).__name__ async for event in queue]
+            names = [type(event).__name__ async for event in queue]
         assert stream.report.frames_done == 10
         expected = ["Triggered", "Paused", "Resumed"]
-        assert [name for name in told if name in expected] == expected
+        assert [name for name in names if name in expected] == expected
 
     asyncio.run(run())
 

@@ -218,9 +218,7 @@ def test_sets_that_change_within_the_least_length_of_a_fragment_open_a_session(u
             frames = [(bytes(frame.data), frame.key_frame) for frame in source.frames()][:12]
         runs.append(frames)
     puts = [
-        (data, (run * 12 + number) * 40, key)
-        for run in range(4)
-        for number, (data, key) in enumerate(runs[run % 2])
+        (data, (run * 12 + number) * 40, key) for run in range(4) for number, (data, key) in enumerate(runs[run % 2])
     ]
     name = f"sets-{offline}"
     report, metrics, blocks, headers = uploaded(url, name, [kvspic.H264Track()], puts, offline=offline)

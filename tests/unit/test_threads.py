@@ -1,4 +1,4 @@
-"""Threads for blocking calls. Goal: eight at most, started at need, and nobody ever waits for one that hangs."""
+"""Threads for blocking calls. Goal: eight at most, started at need, and no call ever waits for one that hangs."""
 
 import asyncio
 import subprocess

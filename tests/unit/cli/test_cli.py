@@ -92,7 +92,7 @@ def test_a_stream_name_that_the_service_refuses(put, name, words):
 
 def test_an_endpoint_that_cannot_be_reached(put):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer there
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: no other program can answer there
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         ran = put(CLIP, "a", "--connect-timeout", "0.3", url=url)
     assert_failed(ran, 4, "within 0.3 s", "check the endpoint and the network")

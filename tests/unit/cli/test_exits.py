@@ -1,4 +1,4 @@
-"""Exit codes. Goal: each kind of trouble has its code, and what nobody expected has none."""
+"""Exit codes. Goal: each kind of trouble has its code, and an unexpected one has none."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""``kvspic simulate``. Goal: seeds are counted, a failing one is told small with what repeats it, scripts get codes."""
+"""``kvspic simulate``. Goal: seeds are counted, a failing one is made small and can be repeated, scripts get codes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A PutMedia client of sockets alone: it sends when told and reads what has come, so tests see each step."""
+"""A PutMedia client of sockets alone: it sends on request and reads what has come, so tests see each step."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""The page's requests. Goal: it shows what is there to those who may see it, and to nobody else."""
+"""The page's requests. Goal: it shows what is there to those who may see it, and to no others."""
 
 import http.client
 import json

@@ -21,7 +21,7 @@ T = 1_600_000_000_000
 
 
 class Session:
-    """A session of a new stream, with a clock of its own and a store that is durable when told."""
+    """A session of a new stream, with a clock of its own and a store that is durable when the test says so."""
 
     def __init__(self, settings=None, retention=24, absolute=True, start="0"):
         self.now = NOW

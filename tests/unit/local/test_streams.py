@@ -15,9 +15,7 @@ NOW = 1_700_000_000 * HNS_PER_S
 
 @pytest.fixture
 def service():
-    made = Service(
-        Settings.unlimited(quotas=replace(Quotas.off(), streams_max=10_000), creating_hns=10 * HNS_PER_S)
-    )
+    made = Service(Settings.unlimited(quotas=replace(Quotas.off(), streams_max=10_000), creating_hns=10 * HNS_PER_S))
     made.call("CreateStream", {"StreamName": "cam", "DataRetentionInHours": 2}, NOW)
     return made
 

@@ -1,4 +1,4 @@
-"""Clocks of the service for tests: a wall clock that the test sets, and a service that has told its time."""
+"""Clocks of the service for tests: a wall clock that the test sets, and a service that has answered with its time."""
 
 from kvspic.provider.clock import ServiceClock
 

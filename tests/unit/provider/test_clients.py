@@ -1,4 +1,4 @@
-"""boto3's clients. Goal: one client per endpoint, signed by us with the keys of the call, and errors told safely."""
+"""boto3's clients. Goal: one client per endpoint, signed with the keys of the call, and errors without secrets."""
 
 import http.client
 import io

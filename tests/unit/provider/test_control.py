@@ -112,9 +112,7 @@ def test_a_wait_may_be_asked_for_by_a_date():
     assert refused(Service(json_answer(503, b"", *dates)), describe).retry_after_s == 20.0
 
 
-@pytest.mark.parametrize(
-    "status, result", [(500, ServiceResult.INTERNAL_ERROR), (503, ServiceResult.UNAVAILABLE)]
-)
+@pytest.mark.parametrize("status, result", [(500, ServiceResult.INTERNAL_ERROR), (503, ServiceResult.UNAVAILABLE)])
 def test_errors_of_the_service_are_not_repeated_here(status, result):
     service = Service(json_answer(status, b""))
     error = refused(service, describe)

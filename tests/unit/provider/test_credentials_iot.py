@@ -1,4 +1,4 @@
-"""Keys by certificate. Goal: a device gets them over mutual TLS, in time, and is told what is wrong if it does not."""
+"""Keys by certificate. Goal: a device gets them over mutual TLS, in time, or an error that says what is wrong."""
 
 import asyncio
 import logging

@@ -74,7 +74,7 @@ class Camera:
 
 
 class Events(list):
-    """All events, and a bell for whoever waits for the next."""
+    """All events, and a bell for the test that waits for the next."""
 
     def __init__(self):
         super().__init__()

@@ -97,7 +97,7 @@ def test_megabytes_go_up_unchanged_while_acks_flow(wire):
 
 
 def test_uploads_that_share_one_buffer_never_mix_or_change_their_bytes(wire):
-    """The kernel takes little at once, so pieces are sent in parts; the buffer is filled anew meanwhile."""
+    """The kernel takes little at once, so pieces are sent in parts; the buffer is filled again meanwhile."""
     server_tls, client_tls = wire
     shared, size = bytearray(50_100), 50_000
     count, bodies, waits = 100, {}, []

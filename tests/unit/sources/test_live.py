@@ -1,4 +1,4 @@
-"""Live sources. Goal: they come back by themselves, times always rise, and each gap is told.
+"""Live sources. Goal: they come back by themselves, times always rise, and each gap is reported.
 
 Here the camera is a clip, and time is a number; against a real RTSP server: tests/timed/test_rtsp.py.
 """

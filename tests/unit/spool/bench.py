@@ -24,7 +24,7 @@ def metrics(**fields):
 
 
 class Core:
-    """Takes ``room`` frames more; ``done`` lets it give back the oldest ones. ``said`` is all that it was told."""
+    """Takes ``room`` frames more; ``done`` lets it give back the oldest ones. ``said`` is all that it was given."""
 
     def __init__(self, room=1 << 40):
         self.room = room

@@ -1,4 +1,4 @@
-"""What is owed no more. Goal: never more than the core, the service and the notes on disk say."""
+"""What is settled. Goal: never more than the core, the service and the notes on disk say."""
 
 import pytest
 

@@ -151,8 +151,8 @@ def test_at_the_cap_a_realtime_stream_loses_the_oldest_and_says_so(tmp_path):
     assert found.adds_up
     lost = found.dropped[DropReason.SPOOL_FULL]
     assert 0 < lost < 110
-    told = [event for event in bench.spool.take_events() if isinstance(event, actions.SpoolDropped)]
-    assert sum(event.frames for event in told) == lost
+    events = [event for event in bench.spool.take_events() if isinstance(event, actions.SpoolDropped)]
+    assert sum(event.frames for event in events) == lost
     bench.core.room = 1000
     feed(bench.spool)
     assert numbers(bench.core) == list(range(lost, 200))
@@ -164,10 +164,10 @@ def test_at_the_cap_frames_that_memory_holds_are_not_lost(tmp_path):
     put(bench.spool, *range(200), size=10_000)
     found = bench.spool.metrics()
     assert (found.frames_buffered, found.dropped[DropReason.SPOOL_FULL]) == (200, 0)
-    told = bench.spool.take_events()
-    assert sum(event.frames_in_memory for event in told) > 0
+    events = bench.spool.take_events()
+    assert sum(event.frames_in_memory for event in events) > 0
     found = bench.spool.finish()
-    assert found.frames_buffered == sum(event.frames_in_memory for event in told)
+    assert found.frames_buffered == sum(event.frames_in_memory for event in events)
     assert found.frames_buffered + found.frames_spooled == 200
     assert found.adds_up
 
@@ -520,7 +520,7 @@ def test_many_threads_put_while_it_is_fed(tmp_path):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_any_life_gives_every_frame_once_and_in_order(tmp_path, seed):
-    """Puts, full cores, settled fragments and kills in any order; nobody asks the service, so what was sent and not
+    """Puts, full cores, settled fragments and kills in any order; the service is not asked, so what was sent and not
     settled comes again, and nothing else does."""
     chance = random.Random(seed)
     bench = open_spool(tmp_path, Core(room=10), size=8 * MIB)

@@ -15,7 +15,7 @@ WALKS, WALK_LENGTH = 10_000, 50
 
 
 class Core:
-    """The machine that the engine steps, told by names."""
+    """The machine that the engine steps, by names."""
 
     def __init__(self, table: TableMachine) -> None:
         self.number = list(MACHINES).index(table.name)
