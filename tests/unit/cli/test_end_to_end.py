@@ -1,4 +1,4 @@
-"""The whole way by commands. Goal: what was put comes back, each frame with its bytes and time, beside other uploads."""
+"""The whole way by commands. Goal: what was put comes back, each frame with bytes and time, beside other uploads."""
 
 import concurrent.futures
 import contextlib
