@@ -133,7 +133,8 @@ def _control(client: _Client, operation: str, params: Mapping[str, Any], signer:
     validate_parameters(params, model.input_shape)
     url, body = client.url + model.http["requestUri"], json.dumps(params).encode()
     headers = {**client.headers, "Content-Length": str(len(body))}
-    request = AWSPreparedRequest("POST", url, sign_call(url, headers, body, signer()), body, stream_output=False)
+    signed: Any = sign_call(url, headers, body, signer())  # botocore's stubs ask for a class of its own
+    request = AWSPreparedRequest("POST", url, signed, body, stream_output=False)
     answer = client.made._endpoint.http_session.send(request)
     found = None
     if answer.status_code < 300:
@@ -168,7 +169,8 @@ def _form(client: Any) -> tuple[str, dict[str, str]]:
 
     def stop(request: Any, **_: object) -> Any:
         seen.append(request)
-        return AWSResponse(request.url, 200, {}, HTTPResponse(io.BytesIO(b"{}"), preload_content=False))
+        headers: Any = {}
+        return AWSResponse(request.url, 200, headers, HTTPResponse(io.BytesIO(b"{}"), preload_content=False))
 
     client.meta.events.register("before-send", stop)
     client.describe_stream(StreamName="any")
