@@ -3,8 +3,8 @@
  *   OPENING -> READY -> STREAMING -> DRAINING -> AWAITING_ACK -> FINISHED
  * OPENING: PUT_MEDIA is ordered. READY: the connection is open, no byte read. STREAMING: bytes are read. DRAINING: its
  * last fragment is read, the end tag is to be read. AWAITING_ACK: all is read, the last PERSISTED is to come.
- * FINISHED: the next read says KVS_READ_END and the handle is gone. DEAD: ended by the core (reset, ERROR ACK); reads say
- * KVS_READ_END too, but nothing is waited for. A handle never comes back: numbers are not used twice.
+ * FINISHED: the next read says KVS_READ_END and the handle is gone. DEAD: ended by the core (reset, ERROR ACK); reads
+ * say KVS_READ_END too, but nothing is waited for. A handle never comes back: numbers are not used twice.
  * READ, LAST_READ and END_READ* happen inside kvs_upload_read; a stop only has the reader read once more. A
  * connection that is gone takes its handle with it, without an event. */
 #ifndef KVS_MACHINE_UPLOAD_FSM_H

@@ -65,7 +65,8 @@ void kvs_nal_copy(const uint8_t *data, uint32_t size, struct kvs_nal_scan *scan,
 
 /* Whether the data consists of 4-byte lengths, none 0, that fit to the last byte. A four-byte start code in front means
  * Annex B. A length of 256 to 511 looks like a three-byte start code: then every NAL must also have a sound header,
- * which is enough to know one from the other for the H.264 that encoders make (an access unit should begin with four bytes anyway). */
+ * which is enough to know one from the other for the H.264 that encoders make (an access unit should begin with four
+ * bytes anyway). */
 int kvs_nal_is_length_prefixed(const uint8_t *data, uint32_t size);
 
 /* One NAL after the other, in either framing, without adapting anything: for parameter sets. Borrows the data. */

@@ -238,7 +238,7 @@ static void test_relative_times_with_every_buffer_size(void)
     HELD("CD-04 CD-05 CD-15");
 }
 
-/* Times count from the start that is given with the order, also when the first fragment is dropped before it is sent. */
+/* Times count from the start that is given with the order, also when the first fragment is dropped before that. */
 static void test_the_start_is_given_and_then_the_first_fragment_is_dropped(void)
 {
     struct kvs_stream_config config = video_config();
