@@ -243,6 +243,25 @@ def test_postgres_killed_in_the_midst_of_claims(postgres):
     rig.store.close()
 
 
+@pytest.mark.parametrize("idle_s, is_noticed", [(0.0, True), (3600.0, False)])
+def test_a_connection_that_broke_while_it_was_idle_is_replaced(postgres, monkeypatch, idle_s, is_noticed):
+    """One that was in use a moment ago is not asked: then one call fails, and the next one works."""
+    monkeypatch.setattr("kvspic.fleet.store.IDLE_CHECK_S", idle_s)
+    name = f"idle{int(is_noticed)}"
+    store, other = (open_store(url) for url in [postgres.url(name)] * 2)
+    assert store.run(lambda tx: tx.now) > 0
+    end = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+    )
+    with other._engine.begin() as connection:
+        connection.execute(end, {"name": name})
+    with contextlib.nullcontext() if is_noticed else pytest.raises(StoreUnavailableError):
+        store.run(lambda tx: tx.now)
+    assert store.run(lambda tx: tx.now) > 0
+    for one in (store, other):
+        one.close()
+
+
 def test_two_servers_that_begin_at_once_on_an_empty_database_hand_out_at_once(postgres):
     rig = Rig(postgres.url("beginning"))
     for name in "ab":
@@ -251,6 +270,7 @@ def test_two_servers_that_begin_at_once_on_an_empty_database_hand_out_at_once(po
         connection.execute(text("DELETE FROM fleet_leases"))
 
     def second(tx):
+        assert tx.are_leases_lost  # so it begins before the first one has rebuilt them
         rig.claim("h1")
         return service.poll(tx, "h2", {"incarnation": "1", "slots": 1, "free": 1})
 
