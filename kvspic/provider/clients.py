@@ -53,6 +53,7 @@ PIECE_SIZE = 1024 * 1024
 READ_SIZE = 64 * 1024  # where a read waits for all of it
 ENDPOINT_PREFIXES = ("kinesisvideo",)  # of all planes
 CONTROL = "kinesisvideo"
+SERVICES = (CONTROL, "kinesis-video-media", "kinesis-video-archived-media")
 
 _lock = threading.Lock()
 _clients: dict[tuple[object, ...], _Client] = {}
@@ -263,7 +264,7 @@ def configured_region() -> str | None:
     if os.environ.get("AWS_REGION"):
         return os.environ["AWS_REGION"]
     try:
-        region = botocore.session.Session().get_config_variable("region")
+        region = botocore.session.Session(include_builtin_handlers=False).get_config_variable("region")
     except botocore.exceptions.BotoCoreError:
         return None
     return str(region) if region else None
@@ -320,7 +321,9 @@ def _session() -> Any:
             return found
 
     session = botocore.session.Session()
-    session.get_component("data_loader").file_loader = OurEndpoints()
+    loader = session.get_component("data_loader")
+    loader.file_loader = OurEndpoints()
+    loader.list_available_services = lambda type_name: list(SERVICES)  # else it looks at a thousand files
     return session
 
 

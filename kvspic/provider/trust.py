@@ -26,7 +26,7 @@ def _bundle_of(settings: tuple[str | None, ...]) -> str | None:
     import botocore.session
 
     try:
-        found = botocore.session.Session().get_config_variable("ca_bundle")
+        found = botocore.session.Session(include_builtin_handlers=False).get_config_variable("ca_bundle")
     except botocore.exceptions.BotoCoreError:  # such as a profile that does not exist: the call for keys reports it
         found = os.environ.get("AWS_CA_BUNDLE")
     return str(found or os.environ.get("REQUESTS_CA_BUNDLE") or "") or None
