@@ -6,47 +6,35 @@
 
 #include "pic/sync.h"
 
-#define SEGMENT_SLOTS 1024u
-#define SEGMENTS_MAX 2048u
 #define INDEX_BITS 21u
-#define INDEX_MASK 0x1FFFFFu
 #define GENERATION_MASK 0x7FFFFu
-#define NAME_MASK (~(uint64_t)INDEX_MASK) /* of a handle: all but the index */
 #define NO_SLOT UINT32_MAX
 
-static struct pic_slot *_Atomic segments[SEGMENTS_MAX];
+struct pic_slot *_Atomic pic_segments[PIC_SEGMENTS_MAX];
 static uint32_t slot_count, first_free = NO_SLOT, last_free = NO_SLOT; /* under the global lock */
 
 static uint32_t generation_of(uint64_t handle) { return (uint32_t)(handle >> INDEX_BITS) & GENERATION_MASK; }
-uint32_t pic_handle_kind(uint64_t handle) { return (uint32_t)(handle >> 60); }
 static uint64_t name_of(uint32_t kind, uint32_t generation)
 {
     return (uint64_t)kind << 60 | (uint64_t)generation << INDEX_BITS;
 }
 
-static struct pic_slot *slot_of(uint64_t handle)
-{
-    uint32_t index = (uint32_t)handle & INDEX_MASK;
-    struct pic_slot *segment = atomic_load_explicit(&segments[index / SEGMENT_SLOTS], memory_order_acquire);
-    return segment == NULL ? NULL : &segment[index % SEGMENT_SLOTS];
-}
-
-static struct pic_slot *slot_at(uint32_t index) { return slot_of(index); }
+static struct pic_slot *slot_at(uint32_t index) { return pic_slot_of(index); }
 
 static int grow(void)
 {
-    if (slot_count / SEGMENT_SLOTS >= SEGMENTS_MAX) return 0;
-    struct pic_slot *segment = calloc(SEGMENT_SLOTS, sizeof *segment);
+    if (slot_count / PIC_SEGMENT_SLOTS >= PIC_SEGMENTS_MAX) return 0;
+    struct pic_slot *segment = calloc(PIC_SEGMENT_SLOTS, sizeof *segment);
     if (segment == NULL) return 0;
-    for (uint32_t i = 0; i < SEGMENT_SLOTS; i++) {
+    for (uint32_t i = 0; i < PIC_SEGMENT_SLOTS; i++) {
         segment[i].index = slot_count + i;
-        segment[i].next_free = i + 1 < SEGMENT_SLOTS ? slot_count + i + 1 : NO_SLOT;
+        segment[i].next_free = i + 1 < PIC_SEGMENT_SLOTS ? slot_count + i + 1 : NO_SLOT;
         atomic_init(&segment[i].word, name_of(PIC_KIND_NONE, 1));
     }
-    atomic_store_explicit(&segments[slot_count / SEGMENT_SLOTS], segment, memory_order_release);
+    atomic_store_explicit(&pic_segments[slot_count / PIC_SEGMENT_SLOTS], segment, memory_order_release);
     first_free = slot_count;
-    last_free = slot_count + SEGMENT_SLOTS - 1;
-    slot_count += SEGMENT_SLOTS;
+    last_free = slot_count + PIC_SEGMENT_SLOTS - 1;
+    slot_count += PIC_SEGMENT_SLOTS;
     return 1;
 }
 
@@ -81,24 +69,9 @@ void pic_slot_free(struct pic_slot *slot)
     pic_global_unlock();
 }
 
-/* Adds to the word of an open slot of this handle; the object, or NULL. */
-static void *change(uint64_t handle, uint32_t kind, uint64_t add)
-{
-    struct pic_slot *slot = slot_of(handle);
-    if (slot == NULL || pic_handle_kind(handle) != kind) return NULL;
-    uint64_t word = atomic_load(&slot->word);
-    do {
-        if ((word & (NAME_MASK | PIC_CLOSED)) != (handle & NAME_MASK)) return NULL;
-    } while (!atomic_compare_exchange_weak(&slot->word, &word, word + add));
-    return slot->object;
-}
-
-void *pic_acquire(uint64_t handle, uint32_t kind) { return change(handle, kind, 1); }
-void *pic_close(uint64_t handle, uint32_t kind) { return change(handle, kind, PIC_CLOSED); }
-
 int pic_was_valid(uint64_t handle, uint32_t kind)
 {
-    struct pic_slot *slot = slot_of(handle);
+    struct pic_slot *slot = pic_slot_of(handle);
     if (slot == NULL || pic_handle_kind(handle) != kind) return 0;
     if (handle != (name_of(kind, generation_of(handle)) | slot->index)) return 0;
     uint64_t word = atomic_load(&slot->word);

@@ -8,9 +8,14 @@
 #define KVS_PIC_HANDLE_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define PIC_SLOT_SIZE 64u
+#define PIC_SEGMENT_SLOTS 1024u
+#define PIC_SEGMENTS_MAX 2048u
+#define PIC_INDEX_MASK 0x1FFFFFu
+#define PIC_NAME_MASK (~(uint64_t)PIC_INDEX_MASK) /* of a handle: all but the index */
 #define PIC_CLOSED (UINT64_C(1) << 20) /* below it the references: as many as streams of a client, and threads */
 
 enum pic_kind { PIC_KIND_NONE = 0, PIC_KIND_CLIENT = 5, PIC_KIND_STREAM = 6 };
@@ -28,11 +33,34 @@ struct pic_slot *pic_slot_new(uint32_t kind, void *object, uint64_t *handle_out)
 /* The slot is used again with another generation; no references are left. */
 void pic_slot_free(struct pic_slot *slot);
 
-uint32_t pic_handle_kind(uint64_t handle);
+extern struct pic_slot *_Atomic pic_segments[PIC_SEGMENTS_MAX]; /* handle.c changes it */
+
+static inline uint32_t pic_handle_kind(uint64_t handle) { return (uint32_t)(handle >> 60); }
+
+/* NULL: there is no such place. Whether the slot is the handle's, its word says. */
+static inline struct pic_slot *pic_slot_of(uint64_t handle)
+{
+    uint32_t index = (uint32_t)handle & PIC_INDEX_MASK;
+    struct pic_slot *segment = atomic_load_explicit(&pic_segments[index / PIC_SEGMENT_SLOTS], memory_order_acquire);
+    return segment == NULL ? NULL : &segment[index % PIC_SEGMENT_SLOTS];
+}
+
+/* Adds to the word of an open slot of this handle; the object, or NULL. */
+static inline void *pic_slot_change(uint64_t handle, uint32_t kind, uint64_t add)
+{
+    struct pic_slot *slot = pic_slot_of(handle);
+    if (slot == NULL || pic_handle_kind(handle) != kind) return NULL;
+    uint64_t word = atomic_load(&slot->word);
+    do {
+        if ((word & (PIC_NAME_MASK | PIC_CLOSED)) != (handle & PIC_NAME_MASK)) return NULL;
+    } while (!atomic_compare_exchange_weak(&slot->word, &word, word + add));
+    return slot->object;
+}
+
 /* The object with one reference more, or NULL: not of this kind, never given, freed, being freed. */
-void *pic_acquire(uint64_t handle, uint32_t kind);
+static inline void *pic_acquire(uint64_t handle, uint32_t kind) { return pic_slot_change(handle, kind, 1); }
 /* Closes the handle: the object, with the handle's own reference, or NULL. Of many threads one succeeds. */
-void *pic_close(uint64_t handle, uint32_t kind);
+static inline void *pic_close(uint64_t handle, uint32_t kind) { return pic_slot_change(handle, kind, PIC_CLOSED); }
 /* It was a handle of this kind once. */
 int pic_was_valid(uint64_t handle, uint32_t kind);
 
