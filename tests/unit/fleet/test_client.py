@@ -23,7 +23,7 @@ def server():
 
 
 @pytest.fixture
-def nobody():
+def closed_url():
     """An address at which nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -76,15 +76,15 @@ def test_refusals_are_exceptions_with_what_the_server_said(server):
         assert issubclass(FileInProgressError, FleetError)
 
 
-def test_the_next_server_is_asked(server, nobody):
-    with FleetClient([nobody, server.url]) as fleet:
+def test_the_next_server_is_asked(server, closed_url):
+    with FleetClient([closed_url, server.url]) as fleet:
         assert fleet.add("cam", "test").status == "pending"
-    with FleetClient(f"{server.url},{nobody}") as fleet:
+    with FleetClient(f"{server.url},{closed_url}") as fleet:
         assert fleet.get("cam").name == "cam"
 
 
-def test_no_server_is_a_sentence_with_the_addresses(nobody):
-    with FleetClient(nobody) as fleet, pytest.raises(FleetUnreachableError, match=nobody) as away:
+def test_no_server_is_a_sentence_with_the_addresses(closed_url):
+    with FleetClient(closed_url) as fleet, pytest.raises(FleetUnreachableError, match=closed_url) as away:
         fleet.queue()
     assert away.value.http_status == 0
 
@@ -166,9 +166,9 @@ def test_wait_returns_when_the_status_is_there_and_says_what_it_is_when_not(serv
             fleet.wait("cam", "done", timeout=0)
 
 
-def test_the_asynchronous_client_does_the_same(server, nobody):
+def test_the_asynchronous_client_does_the_same(server, closed_url):
     async def work():
-        async with AsyncFleetClient([nobody, server.url]) as fleet:
+        async with AsyncFleetClient([closed_url, server.url]) as fleet:
             job = await fleet.add("cam", "test")
             assert (await fleet.pause("cam")).status == "pause"
             assert (await fleet.page()).jobs[0].id == job.id
@@ -177,7 +177,7 @@ def test_the_asynchronous_client_does_the_same(server, nobody):
             with pytest.raises(FleetError) as refused:
                 await fleet.pause("cam")
             assert refused.value.name == "transition"
-        async with AsyncFleetClient(nobody) as fleet:
+        async with AsyncFleetClient(closed_url) as fleet:
             with pytest.raises(FleetUnreachableError):
                 await fleet.queue()
 

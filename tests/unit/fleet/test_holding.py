@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvspic.fleet.holding import HANDBACK, Assignment, Holding, Order, Outcome, Phase, StallWatch
@@ -129,7 +129,7 @@ def test_a_lowered_lease_never_shortens_what_was_promised():
     assert held.fence_s == 17.0
 
 
-def test_keep_goes_on_without_a_server_and_stops_when_it_is_told_to():
+def test_keep_goes_on_without_a_server_and_stops_when_a_server_says_so():
     holding, held = carried(on_server_loss="keep")
     assert holding.tick(1e6) == []
     assert held.may_send(1e6)
@@ -236,6 +236,7 @@ def test_two_jobs_with_one_stream_never_run_together():
     assert holding.start(1.0) is None
 
 
+@settings(deadline=None)
 @given(
     lease_s=st.floats(2, 3600),
     calls=st.lists(st.tuples(st.floats(0, 30), st.floats(0, 10), st.floats(0, 10), st.booleans()), max_size=20),
@@ -309,6 +310,7 @@ class Walk:
             self.ordered[held.job.key] = max(order, before)
 
 
+@settings(deadline=None)
 @given(steps=st.lists(STEPS, max_size=60))
 def test_whatever_comes_each_job_is_carried_once_and_given_back_in_the_end(steps):
     walk = Walk()

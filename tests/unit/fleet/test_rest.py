@@ -137,7 +137,7 @@ def test_the_log_of_a_deleted_job_stays(wire):
     assert wire("DELETE", f"/v1/jobs/{job}").status == 204
     refused(wire("DELETE", f"/v1/jobs/{job}"), 404, "not_found")
     assert wire.log(job) == [("pending", "create"), ("deleted", "delete")]
-    refused(wire("GET", "/v1/jobs/@nobody/logs"), 404, "not_found")
+    refused(wire("GET", "/v1/jobs/@missing/logs"), 404, "not_found")
 
 
 def test_logs_are_deleted_but_the_newest_of_each_job(wire):
@@ -227,7 +227,7 @@ def test_a_body_of_more_than_4_mb_is_refused(wire):
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_that_a_job_is_not_there_is_said_before_its_body_is_read(wire, method):
     for body in ("{", "[]", '{"wrong": 1}'):
-        refused(wire(method, "/v1/jobs/@nobody", body), 404, "not_found")
+        refused(wire(method, "/v1/jobs/@missing", body), 404, "not_found")
 
 
 BAD = [

@@ -368,7 +368,7 @@ def test_backfill_one_at_a_time(rig):
 
 
 @pytest.mark.parametrize("state", [None, "opening", "ready", "put_stream", "failed"])
-def test_backfill_gives_way_to_the_upload_of_whoever_carries_the_job(rig, state):
+def test_backfill_gives_way_to_the_upload_of_the_one_that_carries_the_job(rig, state):
     job = claimed(rig)
     ask = {"handler": "h1", "job": job, "epoch": 1}
     rig.to(24)
