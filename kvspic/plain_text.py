@@ -34,7 +34,9 @@ def parse_text(text: str, extra: str) -> Any:
 
 def _parsed(text: str, extra: str) -> Any:
     try:
-        return json.loads(text)  # first, because JSON indented by tabs is no YAML
+        return json.loads(text, object_pairs_hook=_once)  # first, because JSON indented by tabs is no YAML
+    except PlainTextError:
+        raise
     except (ValueError, RecursionError):
         pass
     try:
@@ -49,6 +51,15 @@ def _parsed(text: str, extra: str) -> Any:
         raise PlainTextError(f"is nested deeper than {_DEPTH_MAX}.") from None
     except ValueError as error:  # such as a date that does not exist
         raise PlainTextError(f"has a value that cannot be read ({error}); put it in quotes.") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise PlainTextError(f"has the key {name!r:.80} twice in one mapping: keep one of them.")
+        made[name] = value
+    return made
 
 
 def _strict(yaml: Any) -> Any:

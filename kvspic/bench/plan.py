@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from typing import Any
 
+from kvspic.plain_text import PlainTextError, parse_text
+
 __all__ = [
     "COMMAND_WORDS", "LIMITS", "PLAN_SIZE_MAX", "STREAMS_MAX", "Limits", "Plan", "PlanError", "Step", "parse_plan",
 ]  # fmt: skip
@@ -154,28 +156,11 @@ def parse_plan(text: str, agents: int = 1) -> Plan:
 
 
 def _loaded(text: str) -> Mapping[object, object]:
-    import yaml
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
-        """Refuses a key that stands twice; YAML would take the last one."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise PlanError(f"The plan has a field twice: {', '.join(twice)}. Keep one of them.")
-            made: dict[Any, Any] = super().construct_mapping(node, deep)
-            return made
-
     try:
-        value = yaml.load(text, Loader)
-    except (yaml.YAMLError, RecursionError, TypeError) as error:
-        words = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
-        raise PlanError(f"The plan is no YAML: {words}.") from None
-    except ValueError as error:
-        if isinstance(error, PlanError):
-            raise
-        raise PlanError(f"The plan is no YAML: {error}.") from None
+        value = parse_text(text, "bench")
+    except PlainTextError as error:
+        words = str(error).replace('in "<unicode string>", ', "at ")
+        raise PlanError(f"The plan {words}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -67,9 +67,10 @@ def test_an_error_names_every_bad_field_at_once():
 @pytest.mark.parametrize(
     "text, part",
     [
-        ("fps: 30\nfps: 25", "twice: fps"),
+        ("fps: 30\nfps: 25", "'fps' comes twice"),
         ("- 1", "no mapping"),
-        ("a: [", "no YAML"),
+        ("a: [", "neither YAML nor JSON"),
+        ('{"fps": 30, "fps": 25}', "'fps' twice"),
         ("a: b: c", "at line 1, column 5"),
         ("[" * 501, "brackets"),
         ("x: " + "y" * 300_000, "larger than"),
