@@ -21,6 +21,10 @@ LAYER_OF = {name: number for number, (_, names, _) in enumerate(LAYERS) for name
 PART_OF = {part: number for number, (_, _, parts) in enumerate(LAYERS) for part in parts}
 DATA = "state.h"  # what all layers keep, in one place; it includes types only
 PART = re.compile(r"\bstream->(\w+)")
+COUNTING = re.compile(
+    r"\bmetrics(?:\.|->)((?:frames|bytes)_(?:put|done|dropped|buffered))\b[^;=!<>]*(?:[-+]?=(?!=)|\+\+|--)"
+)
+LEDGER = {"ledger.c", "ledger.h"}
 
 
 def engine(texts: dict[str, str]) -> dict[str, str]:
@@ -66,6 +70,17 @@ def touched(texts: dict[str, str]) -> list[str]:
         for number, line in enumerate(c_code.blank(text).splitlines(), 1)
         for part in PART.findall(line)
         if name in LAYER_OF and PART_OF.get(part, 0) > LAYER_OF[name]
+    ]
+
+
+def counted(texts: dict[str, str]) -> list[str]:
+    """Only the ledger counts what becomes of frames."""
+    return [
+        f"csrc/engine/{name}:{number}: only the ledger changes {count}. Call ledger_put, ledger_drop or ledger_done."
+        for name, text in engine(texts).items()
+        for number, line in enumerate(c_code.blank(text).splitlines(), 1)
+        for count in COUNTING.findall(line)
+        if name not in LEDGER
     ]
 
 

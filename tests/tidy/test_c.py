@@ -49,6 +49,7 @@ BAD = [
     (engine_rules.placed, {"csrc/engine/new.c": ""}, "new.c has no layer"),
     (engine_rules.included, {"csrc/engine/ledger.c": '#include "engine/uploads.h"\n'}, "ledger.c:1: a file of layer"),
     (engine_rules.touched, {"csrc/engine/read.c": "int f()\n{\n    g(stream->packer.is_ended);\n}\n"}, "read.c:3"),
+    (engine_rules.counted, {"csrc/engine/put.c": "int f()\n{\n    m->metrics.frames_put++;\n}\n"}, "put.c:3: only"),
     (
         engine_rules.called,
         {"csrc/engine/ledger.c": "void f(int a)\n{\n    g(a);\n}\n", "csrc/engine/put.c": "void g(int a)\n{\n}\n"},
@@ -128,7 +129,8 @@ def test_csrc_has_the_folders_of_the_map(tree):
 
 
 @pytest.mark.parametrize(
-    "rule", [engine_rules.placed, engine_rules.included, engine_rules.touched, engine_rules.called]
+    "rule",
+    [engine_rules.placed, engine_rules.included, engine_rules.touched, engine_rules.counted, engine_rules.called],
 )
 def test_layers_of_the_engine(rule, tree):
     report(rule(tree))
