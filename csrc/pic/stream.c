@@ -188,11 +188,11 @@ void pic_stream_close(struct pic_stream *stream)
     struct pic_client *client = stream->client;
     pic_lock(client);
     stream->object.is_closing = 1;
-    int is_reported = stream->is_shutdown_reported;
+    int reports = !stream->is_shutdown_reported && !stream->object.is_creating;
     stream->is_shutdown_reported = 1;
     pic_broadcast(client);
     pic_unlock(client);
-    if (!is_reported && !stream->object.is_creating) pic_report_shutdown(stream, FALSE);
+    if (reports) pic_report_shutdown(stream, FALSE);
     pic_let_go(client, &stream->object, 1);
 }
 
