@@ -34,7 +34,8 @@ def _existing(store: str) -> str:
     """The URL of a store that is there: a command that only looks must not make an empty one."""
     url = store_url(store)
     if "://" not in store and not Path(store).is_file():
-        raise CliError(ExitCode.STORE, f"There is no store {store}: name one with --store.")
+        text = f"There is no store {store}: name one with --store (`fleet run cameras.yaml` keeps it in cameras.db)."
+        raise CliError(ExitCode.STORE, text)
     return url
 
 
