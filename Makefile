@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 # Tests of an extra that is left out are skipped.
-EXTRAS ?= all,bench,postgres,contract,dev
+EXTRAS ?= all,bench,postgres,dev
 CLIP := tests/media/h264_baseline_320x240_25fps.mp4
 
 BUILD_META := pyproject.toml setup.py
