@@ -270,6 +270,7 @@ static int read_frame(struct reader *reader, const struct kvs_frame *frame, int 
     if (!is_lent) is_whole = copy_chain(reader, frame->offset, frame->size);
     else if (is_joined && from < KVS_MKV_BLOCK_SIZE) (void)copy_chain(reader, frame->offset, KVS_MKV_BLOCK_SIZE);
     if (is_joined) place_block(reader, frame, from);
+    if (is_joined && upload->at_offset < KVS_MKV_BLOCK_SIZE) reader->room = 0; /* the buffer ends inside the header */
     return is_lent ? lend_rest(reader, frame) : is_whole;
 }
 

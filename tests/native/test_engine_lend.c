@@ -12,10 +12,10 @@ struct reading {
     enum kvs_read_state state;
 };
 
-static kvs_status lend(struct service *s, struct session *session, struct reading *r)
+static kvs_status lend_by(struct service *s, struct session *session, struct reading *r, uint32_t buffer_size)
 {
     r->loan = (struct kvs_loan) { .size = sizeof r->loan, .size_max = sizeof r->copy, .buffer = r->buffer };
-    r->loan.buffer_size = sizeof r->buffer;
+    r->loan.buffer_size = buffer_size;
     r->loan.span_max = SPANS;
     r->loan.spans = r->spans;
     kvs_status got = kvs_upload_lend(s->streams[session->user], session->handle, &r->loan, &r->state, s->now_hns);
@@ -26,6 +26,11 @@ static kvs_status lend(struct service *s, struct session *session, struct readin
         r->size += (uint32_t)r->spans[i].size;
     }
     return got;
+}
+
+static kvs_status lend(struct service *s, struct session *session, struct reading *r)
+{
+    return lend_by(s, session, r, sizeof r->buffer);
 }
 
 static kvs_status give_back(struct service *s, struct session *session, struct reading *r)
@@ -86,6 +91,49 @@ static void test_large_frames_are_lent_where_they_lie(void)
     CHECK(!seen.is_broken && seen.block_count == 2 && seen.blocks[0].is_intact && seen.blocks[1].is_intact);
     mkv_forget(&seen);
     service_down(&s);
+}
+
+/* Ten fragments of which all but the first continue in its cluster (pace.c); each second one is a large key frame. */
+static struct session *begin_joined(struct service *s)
+{
+    struct kvs_stream_config config = video_config();
+    config.fragment_duration_min_hns = KVS_HNS_PER_SECOND;
+    service_up(s, NULL);
+    s->is_silent = 1;
+    service_open(s, &config);
+    for (uint64_t i = 0; i < 10; i++) {
+        if (i % 2 != 0) put_large(s, 1000 * i, KVS_FRAME_KEY);
+        else CHECK_EQ(service_put(s, s->streams[1], 1000 * i, KVS_FRAME_KEY), KVS_OK);
+    }
+    service_turn(s);
+    return newest(s);
+}
+
+/* The time in a block's header is not the store's there, wherever the buffer ends in it. */
+static void test_joined_fragments_are_the_same_for_any_buffer(void)
+{
+    static uint8_t wanted[12 * LARGE], got[12 * LARGE];
+    struct service s;
+    struct reading r;
+    struct session *session = begin_joined(&s);
+    kvs_status wanted_size = kvs_upload_read(s.streams[1], session->handle, wanted, sizeof wanted, &r.state, s.now_hns);
+    service_down(&s);
+    struct mkv_seen seen;
+    mkv_read(&seen, wanted, (uint32_t)wanted_size);
+    CHECK(!seen.is_broken && seen.clusters[0].block_count >= 4);
+    mkv_forget(&seen);
+    for (uint32_t buffer_size = 2; buffer_size <= 40; buffer_size++) {
+        uint32_t got_size = 0;
+        session = begin_joined(&s);
+        do {
+            CHECK(lend_by(&s, session, &r, buffer_size) >= 0);
+            memcpy(got + got_size, r.copy, r.size);
+            got_size += r.size;
+        } while (r.state == KVS_READ_MORE);
+        CHECK_EQ(got_size, wanted_size);
+        if (!CHECK(memcmp(got, wanted, got_size) == 0)) fprintf(stderr, "    with a buffer of %u\n", buffer_size);
+        service_down(&s);
+    }
 }
 
 static void test_what_is_lent_outlives_its_frames(void)
@@ -178,6 +226,7 @@ static void test_wrong_loans_are_refused(void)
 int main(void)
 {
     test_large_frames_are_lent_where_they_lie();
+    test_joined_fragments_are_the_same_for_any_buffer();
     test_what_is_lent_outlives_its_frames();
     test_what_is_lent_costs_no_other_frame();
     test_memory_goes_with_the_next_call();
