@@ -16,22 +16,35 @@ static struct kvs_fragment *here(const struct reader *reader)
     return kvs_view_fragment(&reader->stream->view, reader->upload->at_fragment);
 }
 
-/* How many of the next `left` bytes may be copied to `out` now. A loan's spans and buffer may be full before the room
- * is: then the read is over. */
+/* The loan's span that ends where the next byte is copied to; NULL: that byte begins another one. */
+static struct kvs_span *running_span(const struct reader *reader)
+{
+    const struct kvs_loan *loan = reader->loan;
+    struct kvs_span *last = loan->span_count != 0 ? &loan->spans[loan->span_count - 1u] : NULL;
+    return last != NULL && last->bytes + last->size == reader->out ? last : NULL;
+}
+
+/* A loan's spans and buffer may be full before the room is: then the read is over. */
+static int may_copy(struct reader *reader)
+{
+    const struct kvs_loan *loan = reader->loan;
+    int is_full = loan != NULL && (reader->out == loan->buffer + loan->buffer_size ||
+                                   (loan->span_count == loan->span_max && running_span(reader) == NULL));
+    if (is_full) reader->room = 0;
+    return reader->room != 0;
+}
+
+/* How many of the next `left` bytes may be copied to `out` now. */
 static inline uint32_t room_for_copy(struct reader *reader, uint64_t left)
 {
     uint32_t piece = left < reader->room ? (uint32_t)left : reader->room;
     struct kvs_loan *loan = reader->loan;
     if (loan == NULL || piece == 0) return piece;
+    if (!may_copy(reader)) return 0;
+    struct kvs_span *running = running_span(reader);
     uint32_t free_size = (uint32_t)(loan->buffer + loan->buffer_size - reader->out);
-    struct kvs_span *last = loan->span_count != 0 ? &loan->spans[loan->span_count - 1u] : NULL;
-    int goes_on = last != NULL && last->bytes + last->size == reader->out;
     if (piece > free_size) piece = free_size;
-    if (piece == 0 || (!goes_on && loan->span_count == loan->span_max)) {
-        reader->room = 0;
-        return 0;
-    }
-    if (goes_on) last->size += piece;
+    if (running != NULL) running->size += piece;
     else loan->spans[loan->span_count++] = (struct kvs_span) { reader->out, piece };
     return piece;
 }
@@ -204,6 +217,7 @@ static enum step read_prefix(struct reader *reader)
             return STEP_ON;
         }
         if (pace_holds(stream, upload, reader->now_hns)) return hold(reader);
+        if (!may_copy(reader)) return STEP_ON; /* it begins with its first byte */
         begin_fragment(reader);
     }
     uint64_t from = upload->at_offset;

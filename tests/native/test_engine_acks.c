@@ -494,6 +494,34 @@ static void test_a_service_that_persists_late_is_described_ever_less_often(void)
     service_down(&s);
 }
 
+/* RECEIVED, then an outage or a reset of longer than a PERSISTED may take: the service was not silent in that time. */
+static void test_an_outage_is_no_silence_of_the_service(void)
+{
+    for (uint32_t is_reset = 0; is_reset < 2; is_reset++) {
+        struct service s;
+        struct kvs_stream *stream = sent(&s, 2, 0);
+        session_ack(&s, newest(&s), KVS_ACK_RECEIVED, TC(0), 0);
+        s.hold = HOLD(KVS_ACTION_PUT_MEDIA);
+        if (is_reset) CHECK_EQ(kvs_stream_reset(stream, s.now_hns), KVS_OK);
+        else session_drop(&s, newest(&s), KVS_RESULT_UNKNOWN);
+        service_turn(&s);
+        if (is_reset) service_put_fragments(&s, stream, 60000, 2, 5);
+        service_poke(&s, T0 + 60 * KVS_HNS_PER_SECOND);
+        s.hold = 0;
+        CHECK_EQ(service_answer(&s, KVS_ACTION_PUT_MEDIA, KVS_RESULT_OK), KVS_OK);
+        service_turn(&s);
+        uint32_t describes = s.count[KVS_ACTION_DESCRIBE_STREAM], sessions = s.session_count;
+        CHECK_EQ(session_ack(&s, newest(&s), KVS_ACK_RECEIVED, TC(is_reset ? 60000 : 0), 0), KVS_OK);
+        service_turn(&s);
+        CHECK_EQ(s.count[KVS_ACTION_DESCRIBE_STREAM], describes);
+        CHECK_EQ(s.session_count, sessions);
+        CHECK(!newest(&s)->is_ended);
+        CHECK(service_drain(&s, stream));
+        CHECK_EQ(metrics_of(stream).frames_done, 10);
+        service_down(&s);
+    }
+}
+
 int main(void)
 {
     test_a_fragment_without_any_ack_is_not_done_by_a_later_one();
@@ -501,6 +529,7 @@ int main(void)
     test_what_is_passed_over_again_and_again_is_dropped_by_name();
     test_a_retention_that_becomes_0_is_found_out();
     test_a_service_that_persists_late_is_described_ever_less_often();
+    test_an_outage_is_no_silence_of_the_service();
     test_done_in_one_pass_is_done_one_by_one();
     test_a_refused_fragment_is_given_up_alone();
     test_a_half_sent_fragment_is_refused();

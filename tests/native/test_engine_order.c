@@ -249,6 +249,40 @@ static void test_a_silent_track_is_left_out_and_comes_back(void)
     service_down(&s);
 }
 
+/* A key frame's codec private data is what was set when it was put, also where the fragment before it takes back a
+ * track that stayed silent while the key frame leaves, and other data was set meanwhile. */
+static void test_a_key_frame_keeps_its_codec_private_data(void)
+{
+    static const uint8_t AVCC[] = { 1, 66, 0, 30, 255, 225, 0, 4, 0x67, 66, 0, 30, 1, 0, 2, 0x68, 0xCE };
+    struct service s;
+    struct kvs_stream *stream = ordered(&s, KVS_ORDER_CUT, TRACKS);
+    uint8_t cpd[3][sizeof AVCC];
+    for (uint32_t i = 0; i < 3; i++) {
+        memcpy(cpd[i], AVCC, sizeof AVCC);
+        cpd[i][sizeof AVCC - 1] = (uint8_t)(0xC0 + i);
+    }
+    s.hold = HOLD(KVS_ACTION_PUT_MEDIA); /* nothing is read meanwhile */
+    CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, cpd[0], sizeof AVCC), KVS_OK);
+    put(&s, VIDEO, 0, KVS_FRAME_KEY);
+    put(&s, VIDEO, 40, 0);
+    service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND); /* it waits for sound no longer */
+    CHECK_EQ(stream->view.fragment_head, 1);
+    CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, cpd[1], sizeof AVCC), KVS_OK);
+    put(&s, VIDEO, 1000, KVS_FRAME_KEY);
+    CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, cpd[2], sizeof AVCC), KVS_OK);
+    put(&s, VIDEO, 1040, 0);
+    service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND);
+    put(&s, VIDEO, 2000, KVS_FRAME_KEY);
+    CHECK_EQ(kvs_stream_stop(stream, s.now_hns), KVS_OK);
+    CHECK_EQ(stream->view.fragment_head, 3);
+    for (uint64_t i = 0; i < 3; i++) {
+        uint32_t number = kvs_view_fragment(&stream->view, i)->format;
+        const struct kvs_mkv_track *track = &formats_find(stream, number)->tracks[0];
+        CHECK(track->cpd_size == sizeof AVCC && memcmp(track->cpd, cpd[i], sizeof AVCC) == 0);
+    }
+    service_down(&s);
+}
+
 /* The service refuses a fragment of 20 s as a whole: audio too far from the last key frame waits for another. */
 static void test_audio_without_video_does_not_stretch_the_fragment(void)
 {
@@ -349,6 +383,7 @@ int main(void)
     test_cut_holds_only_around_edges();
     test_a_fragment_that_was_ended_early_silences_nobody();
     test_a_silent_track_is_left_out_and_comes_back();
+    test_a_key_frame_keeps_its_codec_private_data();
     test_audio_without_video_does_not_stretch_the_fragment();
     test_audio_alone_and_one_track();
     test_sound_around_a_step_back();
