@@ -8,7 +8,7 @@ void machine_init(struct kvs_stream *stream)
     const struct kvs_client *client = stream->client;
     kvs_backoff_init(&machine->backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
     kvs_backoff_init(&machine->session_backoff, client->backoff_base_hns, client->backoff_cap_hns, KVS_RETRIES_MAX);
-    machine->described_retention_hns = machine->received_hns = KVS_TIME_NONE;
+    machine->described_retention_hns = KVS_TIME_NONE;
 }
 
 void machine_reset(struct kvs_stream *stream)
@@ -16,7 +16,8 @@ void machine_reset(struct kvs_stream *stream)
     struct machine *machine = &stream->machine;
     machine_forget_failures(stream);
     kvs_token_clear(&machine->token);
-    machine->skipped_start_hns = KVS_TIME_NONE;
+    machine->skipped_start_hns = machine->received_hns = KVS_TIME_NONE;
+    machine->describe_wait_hns = 0;
     machine->waits_for_put = machine->is_rotating = machine->is_closed = 0;
 }
 
@@ -105,6 +106,7 @@ static kvs_status open_session(struct kvs_stream *stream, uint64_t first, uint64
     opened.expires_hns = stream->machine.token.is_set ? stream->machine.token.expires_hns : KVS_TIME_NONE;
     opened.start_hns = stream->machine.skipped_start_hns;
     if (first < stream->view.fragment_head) opened.start_hns = kvs_view_fragment(&stream->view, first)->pts_hns;
+    if (!uploads_have_live(stream)) stream->machine.received_hns = KVS_TIME_NONE; /* what was between is no silence */
     kvs_status status = uploads_open(stream, &opened, &upload);
     if (status != KVS_OK) return status;
     struct kvs_action action = { .kind = KVS_ACTION_PUT_MEDIA, .upload = upload->handle };
