@@ -10,7 +10,6 @@ cost; an answer that is not the usual one is read by its parser.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import json
@@ -53,6 +52,7 @@ PIECE_SIZE = 1024 * 1024
 READ_SIZE = 64 * 1024  # where a read waits for all of it
 ENDPOINT_PREFIXES = ("kinesisvideo",)  # of all planes
 CONTROL = "kinesisvideo"
+NO_SENSE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)  # botocore's parser, of odd answers
 SERVICES = (CONTROL, "kinesis-video-media", "kinesis-video-archived-media")
 
 _lock = threading.Lock()
@@ -112,12 +112,17 @@ def call(plane: Plane, operation: str, params: Mapping[str, Any], keys: Credenti
 def _by_botocore(client: _Client, operation: str, params: Mapping[str, Any], signer: SignerNow) -> tuple[Any, str]:
     """The parsed answer of a call, and its Date."""
     import botocore
+    import botocore.exceptions
 
     from kvspic.provider.signing import sign_prepared
 
     _current.sign = lambda request: sign_prepared(request, signer())
     try:
         answer = getattr(client.made, botocore.xform_name(operation))(**params)
+    except (botocore.exceptions.BotoCoreError, OSError):  # some are ValueErrors too
+        raise
+    except NO_SENSE:
+        raise _makes_no_sense(operation) from None
     finally:
         del _current.sign
     return answer, str(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
@@ -137,25 +142,35 @@ def _control(client: _Client, operation: str, params: Mapping[str, Any], signer:
     signed: Any = sign_call(url, headers, body, signer())  # botocore's stubs ask for a class of its own
     request = AWSPreparedRequest("POST", url, signed, body, stream_output=False)
     answer = client.made._endpoint.http_session.send(request)
-    found = None
-    if answer.status_code < 300:
-        with contextlib.suppress(ValueError):
-            found = json.loads(answer.content)
+    if answer.status_code >= 300:
+        raise _error_of(answer, model)
+    try:
+        found = json.loads(answer.content or b"{}")  # of TagStream
+    except NO_SENSE:
+        found = None
     if not isinstance(found, dict):
-        found = _unusual(answer, model)
+        raise _makes_no_sense(operation, answer.status_code)
     return found, str(answer.headers.get("date", ""))
 
 
-def _unusual(answer: Any, model: Any) -> Any:
-    """An answer that is no JSON object, or an error, as botocore reads it."""
+def _error_of(answer: Any, model: Any) -> Exception:
+    """The error that an answer is, as botocore reads it; by its status alone where botocore cannot."""
     from botocore.endpoint import convert_to_response_dict
     from botocore.exceptions import ClientError
     from botocore.parsers import create_parser
 
-    found = create_parser("rest-json").parse(convert_to_response_dict(answer, model), model.output_shape)
-    if answer.status_code >= 300:
-        raise ClientError(found, model.name)
-    return found
+    found: Any
+    try:
+        found = create_parser("rest-json").parse(convert_to_response_dict(answer, model), model.output_shape)
+    except NO_SENSE:
+        meta = {"HTTPStatusCode": answer.status_code, "HTTPHeaders": answer.headers}
+        found = {"Error": {}, "ResponseMetadata": meta}
+    return ClientError(found, model.name)
+
+
+def _makes_no_sense(operation: str, http_status: int = 0) -> ServiceError:
+    detail = "the answer makes no sense: it is not the JSON object that the service sends"
+    return ServiceError(operation, ServiceResult.UNKNOWN, http_status=http_status, detail=detail)
 
 
 def _form(client: Any) -> tuple[str, dict[str, str]]:

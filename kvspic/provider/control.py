@@ -33,6 +33,7 @@ from kvspic.units import HNS_PER_HOUR
 __all__ = ["ControlPlane", "FragmentInfo", "StreamDescription", "user_agent"]
 
 FRAGMENTS_PER_CALL = 1000  # both ListFragments and GetMediaForFragmentList
+RETENTION_HOURS_MAX = 1_000_000  # ten times what the service keeps
 PAGES_MAX = 100_000  # a service that repeats its token for ever must not hold us
 LOOPBACK_REGION = "us-east-1"
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -114,7 +115,10 @@ class ControlPlane:
         info = answer.get("StreamInfo")
         if not isinstance(info, dict):
             raise _incomplete("DescribeStream", "StreamInfo")
-        return _description(name, info)
+        try:
+            return _description(name, info)
+        except (TypeError, ValueError, OverflowError):
+            raise _incomplete("DescribeStream", "StreamInfo that makes sense") from None
 
     async def create_stream(
         self,
@@ -349,11 +353,14 @@ def _incomplete(operation: str, member: str) -> ServiceError:
 def _description(name: str, info: Mapping[str, Any]) -> StreamDescription:
     created = info.get("CreationTime")
     status = str(info.get("Status") or "")
+    hours = int(info.get("DataRetentionInHours") or 0)
+    if not 0 <= hours <= RETENTION_HOURS_MAX:
+        raise ValueError("no stream is kept so long")
     return StreamDescription(
         name=str(info.get("StreamName") or name),
         arn=str(info.get("StreamARN") or ""),
         status=status if status in ("CREATING", "ACTIVE", "UPDATING", "DELETING") else "DELETING",
-        retention_hours=int(info.get("DataRetentionInHours") or 0),
+        retention_hours=hours,
         media_type=info.get("MediaType"),
         kms_key_id=info.get("KmsKeyId"),
         version=info.get("Version"),

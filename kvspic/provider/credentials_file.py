@@ -94,7 +94,10 @@ def parse_credentials(text: str, profile: str = "default") -> Credentials:
     """
     start = text.lstrip()[:1]
     if start == "{":
-        document = json.loads(text)
+        try:
+            document = json.loads(text)
+        except RecursionError:
+            raise ValueError("JSON of that depth holds no credentials") from None
         return parse_document(document.get("credentials", document))
     if start in ("[", "#", ";"):
         return _parse_sections(text, profile)

@@ -190,7 +190,7 @@ class IotCredentials:
     def _parse(self, body: bytes) -> Credentials:
         try:
             return parse_document(json.loads(body)["credentials"])
-        except (ValueError, KeyError, TypeError):  # the cause may quote the answer
+        except (ValueError, KeyError, TypeError, RecursionError):  # the cause may quote the answer
             raise self._error("gave an answer that holds no credentials", "check the endpoint") from None
 
     def _unreached(self, error: Exception) -> CredentialFetchError:

@@ -421,3 +421,56 @@ def test_a_refused_read_asks_for_the_endpoint_again_next_time():
 
     assert ask(service, question) == []
     assert [path for path, _, _ in service.calls].count("/getDataEndpoint") == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "result"),
+    [
+        (200, b"[]", ServiceResult.UNKNOWN),
+        (200, b"5", ServiceResult.UNKNOWN),
+        (200, b"null", ServiceResult.UNKNOWN),
+        (200, b"<html>a login page</html>", ServiceResult.UNKNOWN),
+        (200, b"\xe9", ServiceResult.UNKNOWN),
+        (200, b"[" * 100_000, ServiceResult.UNKNOWN),
+        (400, b'"x"', ServiceResult.BAD_REQUEST),
+        (400, b"[" * 100_000, ServiceResult.BAD_REQUEST),
+        (403, b'{"__type": 5}', ServiceResult.FORBIDDEN),
+        (502, b"5", ServiceResult.INTERNAL_ERROR),
+        (503, b"p\xe9riode de maintenance", ServiceResult.UNAVAILABLE),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_an_error_of_the_service(status, body, result):
+    answers = [json_answer(status, body, "Retry-After: 3")] * 2  # a 403 is asked again with fresh keys
+    error = refused(Service(*answers), lambda control: control.get_data_endpoint("door"))
+    assert (error.result, error.http_status, error.error_name) == (result, status, "")
+    assert error.retry_after_s == (3.0 if status >= 300 else None)
+
+
+@pytest.mark.parametrize("status, body", [(200, b"5"), (200, b"[" * 100_000), (400, b'"x"'), (503, b"p\xe9riode")])
+def test_so_is_one_of_the_reading_side(status, body):
+    url = {}
+
+    async def answer(peer):
+        await peer.read_head()
+        asked = await peer.read_body()
+        first = b"APIName" in asked
+        await peer.say(json_answer(200, {"DataEndpoint": url["url"]}) if first else json_answer(status, body))
+
+    async def story():
+        async with loopback_server(answer) as url["url"]:
+            control = ControlPlane(endpoint_url=url["url"], credentials=StaticCredentials("AKID", "SECRET"))
+            return await control.list_fragments("door")
+
+    with pytest.raises(ServiceError, match="makes no sense") as caught:
+        run_watched(story(), seconds=30)
+    assert not caught.value.is_denied
+
+
+@pytest.mark.parametrize("hours", ["two", {"a": 2}, [2], float("inf"), 10**30, -1])
+def test_a_description_that_makes_no_sense_is_incomplete(hours):
+    service = Service(json_answer(200, {"StreamInfo": {**INFO, "DataRetentionInHours": hours}}))
+    assert refused(service, describe).result is ServiceResult.UNKNOWN
+
+
+def test_a_tag_call_is_answered_by_nothing_at_all():
+    assert ask(Service(json_answer(200, b"")), lambda control: control.tag_stream("door", {"a": "b"})) is None

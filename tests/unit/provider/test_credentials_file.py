@@ -68,6 +68,7 @@ def test_a_profile_is_chosen():
         '{"AccessKeyId":"AKID"}',
         '{"credentials":["the-secret"]}',
         PROCESS[:-10],
+        '{"a":' + "[" * 9_000,
     ],
 )
 def test_anything_else_is_one_error_that_quotes_nothing(tmp_path, text):

@@ -136,6 +136,7 @@ def test_a_device_whose_clock_is_wrong_gets_keys(double, files, wall, behind_s):
         (b"", "holds no credentials"),
         (b'{"credentials":{"accessKeyId":"AKIDLEAK","secretAccessKey":7}}', "holds no credentials"),
         (b'{"credentials":[]}', "holds no credentials"),
+        (b"[" * 9_000, "holds no credentials"),
         (b"x" * 20_000, "too much"),
     ],
 )
