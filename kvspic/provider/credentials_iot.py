@@ -23,7 +23,7 @@ from typing import Any
 from kvspic.provider.clock import SERVICE_CLOCK, ServiceClock, date_of
 from kvspic.provider.credentials import CredentialFetchError, Credentials
 from kvspic.provider.credentials_file import parse_document
-from kvspic.provider.results import ServiceResult, classify, is_denial, is_throttling
+from kvspic.provider.results import classify, is_denial, is_throttling
 from kvspic.provider.trust import ca_bundle
 from kvspic.threads import shared_executor
 
@@ -206,16 +206,15 @@ class IotCredentials:
         return self._error("cannot be reached", "check the endpoint's name and the network")
 
     def _refused(self, status: int) -> CredentialFetchError:
-        result = classify(status, "")
-        if is_denial(result):
+        if is_denial(classify(status, "")):
             return self._error(
                 f"refused (HTTP {status})",
                 "check that the certificate is active, attached to the thing, and has a policy that allows "
                 f"iot:AssumeRoleWithCertificate on the role alias {self._role.role_alias}",
             )
-        if result in (ServiceResult.BAD_REQUEST, ServiceResult.NOT_FOUND):
+        if status in (400, 404):
             return self._error(f"does not know what was asked (HTTP {status})", "check role alias and thing name")
-        if is_throttling(status, "") or status >= 500:
+        if is_throttling(status, "") or status in (500, 502, 503, 504):
             return self._error(f"is busy or out of order (HTTP {status})", "nothing to do; it is asked again")
         return self._error(f"answered HTTP {status}", "check the endpoint")
 
