@@ -28,6 +28,7 @@ from kvspic.provider.clock import ServiceClock, date_of, server_time, wait_asked
 from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
 from kvspic.provider.results import (
     NO_TLS,
+    NOT_AWS,
     SETTING_REMEDIES,
     UNTRUSTED,
     ServiceError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plane", "call", "configured_region", "endpoint_of", "read_piece", "translate"]
 
+AWS = "AWS in "
 CLIENTS_MAX = 32  # endpoints of the reading side change now and then
 PIECE_SIZE = 1024 * 1024
 READ_SIZE = 64 * 1024  # where a read waits for all of it
@@ -71,7 +73,7 @@ class Plane:
 
     @property
     def place(self) -> str:
-        return safe_url(self.endpoint_url) if self.endpoint_url else f"AWS in {self.region}"
+        return safe_url(self.endpoint_url) if self.endpoint_url else f"{AWS}{self.region}"
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,8 @@ def translate(operation: str, place: str, error: Exception) -> ServiceError:
     if cause:
         return ServiceError(operation, result, error_name=UNTRUSTED, detail=cause)
     if is_without_tls(error):
-        return ServiceError(operation, result, error_name=NO_TLS, detail=f"{place} does not speak TLS")
+        name = NOT_AWS if place.startswith(AWS) else NO_TLS
+        return ServiceError(operation, result, error_name=name, detail=f"{place} does not speak TLS")
     setting = name if name in SETTING_REMEDIES else ""
     return ServiceError(operation, result, error_name=setting, detail=f"{safe_text(text)} (at {place})")
 

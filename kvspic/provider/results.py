@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from kvspic._enums import ServiceResult
 
 __all__ = [
+    "NOT_AWS",
     "NO_TLS",
     "SETTING_REMEDIES",
     "TRUST_REMEDY",
@@ -36,7 +37,8 @@ __all__ = [
 REGION_REMEDY = "pass region (--region on the command line), or set AWS_REGION or the profile's region"
 TRUST_REMEDY = "name the file of its authority by AWS_CA_BUNDLE or ca_bundle, and check the system clock"
 UNTRUSTED = "UntrustedCertificate"  # the name of that error; no service gives it
-NO_TLS = "NoTls"  # the same
+NO_TLS = "NoTls"  # no service gives this one either
+NOT_AWS = "NotAws"  # nor this one
 TEXT_MAX = 240  # of the service's own words; longer answers are canonical requests or HTML pages
 
 
@@ -181,6 +183,7 @@ SETTING_REMEDIES = {
     "ConfigParseError": "correct that file",
     UNTRUSTED: TRUST_REMEDY,
     NO_TLS: "write http:// instead of https:// if it speaks plain HTTP, or check host and port",
+    NOT_AWS: "a proxy or a login page of the network answers instead: check HTTPS_PROXY, or open a web page here",
 }
 UNREACHABLE_REMEDY = "check the endpoint and the network, then try again"
 REFUSED_REMEDY = "try again later"

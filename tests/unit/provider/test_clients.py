@@ -170,3 +170,8 @@ def test_an_endpoint_without_tls_is_named_as_such():
         "DescribeStream failed (NoTls): https://localhost:8080 does not speak TLS; "
         "write http:// instead of https:// if it speaks plain HTTP, or check host and port."
     )
+    text = str(translate("DescribeStream", Plane("kinesisvideo", "eu-west-1").place, error))
+    assert text == (
+        "DescribeStream failed (NotAws): AWS in eu-west-1 does not speak TLS; "
+        "a proxy or a login page of the network answers instead: check HTTPS_PROXY, or open a web page here."
+    )
