@@ -33,12 +33,11 @@ void formats_prune(struct kvs_stream *stream)
 void formats_append(struct kvs_stream *stream, struct format *made, int is_current)
 {
     struct format **link = &stream->formats.first;
-    formats_prune(stream);
     while (*link != NULL) link = &(*link)->next;
     *link = made;
     made->number = ++stream->formats.count;
     if (made->content == 0) made->content = made->number;
-    if (!is_current) return;
+    if (!is_current) return; /* a frame that leaves its order queue may be all that names another one now */
     stream->formats.current = made;
     formats_prune(stream);
 }
@@ -46,7 +45,8 @@ void formats_append(struct kvs_stream *stream, struct format *made, int is_curre
 struct format *formats_find(const struct kvs_stream *stream, uint32_t number)
 {
     struct format *format = stream->formats.first;
-    while (format->number != number && format->next != NULL) format = format->next;
+    while (format != NULL && format->number != number) format = format->next;
+    KVS_CHECK(format != NULL);
     return format;
 }
 

@@ -264,21 +264,24 @@ static void test_a_key_frame_keeps_its_codec_private_data(void)
     s.hold = HOLD(KVS_ACTION_PUT_MEDIA); /* nothing is read meanwhile */
     CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, cpd[0], sizeof AVCC), KVS_OK);
     put(&s, VIDEO, 0, KVS_FRAME_KEY);
-    put(&s, VIDEO, 40, 0);
-    service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND); /* it waits for sound no longer */
-    CHECK_EQ(stream->view.fragment_head, 1);
-    CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, cpd[1], sizeof AVCC), KVS_OK);
+    put(&s, AUDIO, 10, 0);
     put(&s, VIDEO, 1000, KVS_FRAME_KEY);
-    CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, cpd[2], sizeof AVCC), KVS_OK);
     put(&s, VIDEO, 1040, 0);
-    service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND);
+    service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND); /* it waits for sound no longer */
+    CHECK_EQ(stream->view.fragment_head, 2);
+    CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, cpd[1], sizeof AVCC), KVS_OK);
     put(&s, VIDEO, 2000, KVS_FRAME_KEY);
+    CHECK_EQ(kvs_stream_set_cpd(stream, VIDEO, cpd[2], sizeof AVCC), KVS_OK);
+    put(&s, VIDEO, 2040, 0);
+    service_poke(&s, s.now_hns + KVS_HNS_PER_SECOND);
+    put(&s, VIDEO, 3000, KVS_FRAME_KEY);
     CHECK_EQ(kvs_stream_stop(stream, s.now_hns), KVS_OK);
-    CHECK_EQ(stream->view.fragment_head, 3);
-    for (uint64_t i = 0; i < 3; i++) {
+    CHECK_EQ(stream->view.fragment_head, 4);
+    static const uint8_t WANTED[] = { 0, 0, 1, 2 };
+    for (uint64_t i = 0; i < 4; i++) {
         uint32_t number = kvs_view_fragment(&stream->view, i)->format;
         const struct kvs_mkv_track *track = &formats_find(stream, number)->tracks[0];
-        CHECK(track->cpd_size == sizeof AVCC && memcmp(track->cpd, cpd[i], sizeof AVCC) == 0);
+        CHECK(track->cpd_size == sizeof AVCC && memcmp(track->cpd, cpd[WANTED[i]], sizeof AVCC) == 0);
     }
     service_down(&s);
 }
