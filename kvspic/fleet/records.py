@@ -394,8 +394,8 @@ class Tx(Protocol):
     ) -> set[str]:
         """Renew leases of (job, epoch) of an incarnation, never to an earlier moment; return the jobs that had one.
 
-        Of these the newest numbers are kept, which are given as JSON text; None: none are given. ``seen``: the handler,
-        of which is stored what ``saw_handler`` stores.
+        Of these the newest numbers are kept, which are given as JSON text; None: none are given. ``seen``: the handler;
+        its ``seen`` and ``free`` are stored, and not ``seq``, which a poll may have raised meanwhile.
         """
 
     def renew_all(self, until: int) -> None:

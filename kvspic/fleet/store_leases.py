@@ -67,8 +67,7 @@ class SqlLeases(SqlBase):
         """See Tx."""
         values = {"handler": handler, "incarnation": incarnation, "until": until, "given": _given(jobs)}
         if self._is_postgres:
-            is_seen, seq, free = (False, None, 0) if seen is None else (True, seen.seq, seen.free)
-            values |= {"now": self.now, "is_seen": is_seen, "seq": seq, "free": free}
+            values |= {"now": self.now, "is_seen": seen is not None, "free": 0 if seen is None else seen.free}
             return set(self._connection.execute(_RENEW_AND_KEEP, values).scalars())
         if seen is not None:
             self.saw_handler(seen)
@@ -135,12 +134,13 @@ _RENEW_AND_KEEP = text(
     " AND handler = :handler AND incarnation = :incarnation RETURNING given.*),"
     " kept AS (INSERT INTO fleet_stats (job_id, epoch, at, body)"
     f" SELECT job_id, epoch, CAST(:now AS bigint), body FROM renewed WHERE body IS NOT NULL {_SET_STATS}),"
-    " seen AS (INSERT INTO fleet_presence (id, seen, seq, free)"
-    " SELECT :handler, CAST(:now AS bigint), CAST(:seq AS bigint), CAST(:free AS integer) WHERE :is_seen"
-    " ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, seq = excluded.seq, free = excluded.free)"
+    " seen AS (INSERT INTO fleet_presence (id, seen, free)"
+    " SELECT :handler, CAST(:now AS bigint), CAST(:free AS integer) WHERE :is_seen"
+    " ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, free = excluded.free)"
     " SELECT job_id FROM renewed"
 )
-"""For PostgreSQL: all that a feedback of jobs that go on writes, in one statement."""
+"""For PostgreSQL: all that a feedback of jobs that go on writes, in one statement. A poll may have overtaken it: ``seq``,
+which it read before, stays as it is."""
 _RENEW = text(
     f"UPDATE {VOLATILE}.fleet_leases SET until = max(until, :until) WHERE handler = :handler"
     " AND incarnation = :incarnation AND (job_id, epoch) IN (SELECT json_extract(value, '$.job_id'),"

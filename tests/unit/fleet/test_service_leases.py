@@ -209,6 +209,21 @@ def test_an_older_poll_gets_nothing(rig):
     assert rig.claim("h1", seq=5, carried=[]) == ["a"]
 
 
+def test_a_feedback_keeps_the_number_of_a_poll_that_overtook_it(emptied_postgres_rig):
+    rig = emptied_postgres_rig
+    rig.poll(seq=1)
+
+    def feedback(tx):
+        row, _ = tx.heard("h1", set())
+        rig.poll(seq=3)
+        tx.renew("h1", "h1-1", {}, tx.now + 20_000, row)
+
+    rig.call(feedback)
+    rig.create()
+    assert rig.claim(seq=2) == []
+    assert rig.claim(seq=4) == ["a"]
+
+
 def test_leases_lost_in_a_crash_are_rebuilt(rig):
     job = claimed(rig)
     rig.create("b")
