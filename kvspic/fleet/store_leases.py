@@ -117,9 +117,11 @@ class SqlLeases(SqlBase):
 
 
 def _given(jobs: Mapping[tuple[str, int], str | None]) -> str:
-    """Jobs as the JSON text ``[{job_id, epoch, body}]``; the numbers in it are JSON already."""
+    """Jobs as the JSON text ``[{job_id, epoch, body}]``. The numbers are a text in it: PostgreSQL would refuse them as
+    JSON where a name in them has a NUL or a lone surrogate."""
+    as_json = encode_basestring_ascii
     rows = (
-        f'{{"job_id":{encode_basestring_ascii(job_id)},"epoch":{epoch},"body":{body or "null"}}}'
+        f'{{"job_id":{as_json(job_id)},"epoch":{epoch},"body":{as_json(body) if body else "null"}}}'
         for (job_id, epoch), body in jobs.items()
     )
     return f"[{','.join(rows)}]"

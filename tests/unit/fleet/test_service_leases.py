@@ -224,6 +224,13 @@ def test_a_feedback_keeps_the_number_of_a_poll_that_overtook_it(emptied_postgres
     assert rig.claim(seq=4) == ["a"]
 
 
+@pytest.mark.parametrize("name", ["a\x00", "a\ud800", "\udc00a", "\u00e9"])
+def test_numbers_under_any_name_are_kept(rig, name):
+    job = claimed(rig)
+    assert rig.report(job, 1, stats={name: 7})["verdict"] == "continue"
+    assert rig.show(job)["stats"] == {name: 7}
+
+
 def test_leases_lost_in_a_crash_are_rebuilt(rig):
     job = claimed(rig)
     rig.create("b")
