@@ -79,7 +79,7 @@ class Plane:
 @dataclass(frozen=True)
 class _Client:
     """A client of botocore. ``url`` and ``headers`` are of the control plane: where its calls go, without their paths,
-    and the headers that all have."""
+    and the headers that all have. Without ``url`` botocore makes the calls whole."""
 
     made: Any
     url: str = ""
@@ -100,9 +100,10 @@ def call(plane: Plane, operation: str, params: Mapping[str, Any], keys: Credenti
 
     from kvspic.provider.signing import ServiceSigner
 
-    make = _control if plane.service == CONTROL else _by_botocore
     try:
-        answer, date = make(_client(plane), operation, params, lambda: ServiceSigner(keys, plane.region, clock.now()))
+        client = _client(plane)
+        make = _control if client.url else _by_botocore
+        answer, date = make(client, operation, params, lambda: ServiceSigner(keys, plane.region, clock.now()))
     except botocore.exceptions.ClientError as error:
         raise _refused(operation, error, clock) from None  # botocore's text may quote the request
     except (botocore.exceptions.BotoCoreError, OSError) as error:
@@ -177,7 +178,8 @@ def _makes_no_sense(operation: str, http_status: int = 0) -> ServiceError:
 
 def _form(client: Any) -> tuple[str, dict[str, str]]:
     """Where botocore would send the calls of a client, without their paths, and with which headers: the endpoint by all
-    settings and rules, the User-Agent. It makes a call for this that a hook keeps from leaving."""
+    settings and rules, the User-Agent. It makes a call for this that a hook keeps from leaving. Nothing at all where
+    this botocore is not of the form that :func:`_control` relies on."""
     from botocore.awsrequest import AWSResponse
     from urllib3 import HTTPResponse
 
@@ -190,12 +192,15 @@ def _form(client: Any) -> tuple[str, dict[str, str]]:
         headers: Any = {}
         return AWSResponse(request.url, 200, headers, HTTPResponse(io.BytesIO(b"{}"), preload_content=False))
 
-    client.meta.events.register("before-send", stop)
+    client.meta.events.register_first("before-send", stop)  # before an answer by a hook of the user's
     client.describe_stream(StreamName="any")
     client.meta.events.unregister("before-send", stop)
     path = client.meta.service_model.operation_model("DescribeStream").http["requestUri"]
     kept = ("content-type", "user-agent")  # not the number of the call
     headers = {name: text(value) for name, value in seen[0].headers.items() if name.lower() in kept}
+    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    if not hasattr(session, "send") or headers.get("Content-Type") != "application/json":
+        return "", {}
     return seen[0].url.removesuffix(path), headers
 
 
@@ -209,7 +214,7 @@ def endpoint_of(plane: Plane) -> str:
 
     try:
         return str(_client(plane).made.meta.endpoint_url)
-    except (botocore.exceptions.BotoCoreError, OSError) as error:
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError) as error:
         raise translate("Finding the endpoint", plane.place, error) from None
 
 

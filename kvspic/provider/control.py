@@ -352,6 +352,8 @@ def _incomplete(operation: str, member: str) -> ServiceError:
 
 def _description(name: str, info: Mapping[str, Any]) -> StreamDescription:
     created = info.get("CreationTime")
+    if isinstance(created, datetime.datetime):  # by botocore's parser
+        created = created.timestamp()
     status = str(info.get("Status") or "")
     hours = int(info.get("DataRetentionInHours") or 0)
     if not 0 <= hours <= RETENTION_HOURS_MAX:

@@ -6,9 +6,12 @@ import socket
 import ssl
 from types import SimpleNamespace
 
+import botocore
 import botocore.exceptions
 import pytest
 import urllib3
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
 from unit.provider.servers import run_watched
 
 from kvspic.loopback import is_loopback_url
@@ -80,6 +83,22 @@ def test_calls_of_the_control_plane_go_where_botocore_sends_them(monkeypatch, tm
     assert made.headers["User-Agent"].endswith("camera/1")
     assert made.headers["Content-Type"] == "application/json"
     assert set(made.headers) == {"User-Agent", "Content-Type"}
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_the_form_of_calls_is_taken_from_a_botocore_that_has_the_parts_it_relies_on(is_changed):
+    unsigned = Config(signature_version=botocore.UNSIGNED)
+    place = {"region_name": "eu-west-1", "endpoint_url": "http://127.0.0.1:3"}
+    made = clients._session().create_client("kinesisvideo", **place, config=unsigned)
+    made.meta.events.register("before-send", lambda request, **_: AWSResponse(request.url, 500, {}, None))
+    session = made._endpoint.http_session
+    if is_changed:
+        del made._endpoint.http_session
+    url, headers = clients._form(made)
+    made._endpoint.http_session = session
+    made.close()
+    assert url == ("" if is_changed else "http://127.0.0.1:3")
+    assert bool(headers) is not is_changed
 
 
 def test_the_endpoints_of_other_services_are_not_held():

@@ -6,6 +6,7 @@ import json
 import pytest
 from unit.provider.servers import chunk, json_answer, loopback_server, run_watched
 
+from kvspic.provider import clients
 from kvspic.provider.control import ControlPlane, FragmentInfo, user_agent
 from kvspic.provider.credentials import Credentials, StaticCredentials
 from kvspic.provider.results import ServiceError, ServiceResult
@@ -76,6 +77,17 @@ def test_a_stream_is_described():
     assert "/us-east-1/kinesisvideo/aws4_request" in headers["authorization"]
     assert "SignedHeaders=content-type;host;x-amz-date," in headers["authorization"]
     assert "kvspic/" in headers["user-agent"]
+
+
+def test_without_the_private_parts_of_botocore_it_makes_the_call_itself(monkeypatch):
+    monkeypatch.setattr(clients, "_clients", {})
+    monkeypatch.setattr(clients, "_form", lambda client: ("", {}))
+    services = [Service(json_answer(200, {"StreamInfo": INFO})) for _ in range(2)]
+    by_botocore = ask(services[0], describe)
+    monkeypatch.undo()
+    assert ask(services[1], describe) == by_botocore
+    (path, body, headers), (its_path, its_body, its_headers) = services[1].calls[0], services[0].calls[0]
+    assert (path, body, headers["user-agent"]) == (its_path, its_body, its_headers["user-agent"])
 
 
 def test_an_unknown_status_word_counts_as_deleting():
