@@ -200,6 +200,9 @@ void pic_client_destroy(struct pic_client *client); /* no references are left; n
 void pic_stream_destroy(struct pic_stream *stream);
 /* Shuts down and destroys a stream whose handle has just been closed by the caller. */
 void pic_stream_close(struct pic_stream *stream);
+/* Whether the caller is to report the stream's end, under the client's lock. At most one caller is. No caller is while
+ * the stream is being made: the call that makes it then gives the program no handle. */
+int pic_claim_shutdown(struct pic_stream *stream);
 void pic_report_shutdown(struct pic_stream *stream, BOOL is_reset);
 void pic_random_name(struct pic_client *client, char *name, uint32_t size);
 

@@ -265,16 +265,13 @@ STATUS createKinesisVideoClientSync(PDeviceInfo pDeviceInfo, PClientCallbacks pC
 
 /* ---- freeing --------------------------------------------------------------------------------------------------- */
 
-/* The next stream whose end has not been reported yet, held; NULL when all have. */
+/* The next stream whose end is to be reported, held; NULL when there is none. */
 static struct pic_stream *next_unreported(struct pic_client *client)
 {
     pic_lock(client);
     struct pic_stream *stream = client->streams;
-    while (stream != NULL && stream->is_shutdown_reported) stream = stream->next;
-    if (stream != NULL) {
-        stream->is_shutdown_reported = 1;
-        pic_slot_hold(stream->object.slot);
-    }
+    while (stream != NULL && !pic_claim_shutdown(stream)) stream = stream->next;
+    if (stream != NULL) pic_slot_hold(stream->object.slot);
     pic_unlock(client);
     return stream;
 }

@@ -173,6 +173,13 @@ void pic_stream_destroy(struct pic_stream *stream)
     pic_client_release(client);
 }
 
+int pic_claim_shutdown(struct pic_stream *stream)
+{
+    int is_first = !stream->is_shutdown_reported;
+    stream->is_shutdown_reported = 1;
+    return is_first && !stream->object.is_creating;
+}
+
 void pic_report_shutdown(struct pic_stream *stream, BOOL is_reset)
 {
     struct pic_client *client = stream->client;
@@ -188,8 +195,7 @@ void pic_stream_close(struct pic_stream *stream)
     struct pic_client *client = stream->client;
     pic_lock(client);
     stream->object.is_closing = 1;
-    int reports = !stream->is_shutdown_reported && !stream->object.is_creating;
-    stream->is_shutdown_reported = 1;
+    int reports = pic_claim_shutdown(stream);
     pic_broadcast(client);
     pic_unlock(client);
     if (reports) pic_report_shutdown(stream, FALSE);

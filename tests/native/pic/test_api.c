@@ -217,6 +217,7 @@ static void test_a_client_may_be_freed_inside_a_callback(void)
     CLIENT_HANDLE client = f.client;
     CHECK(STATUS_FAILED(createKinesisVideoStream(f.client, &f.info, &f.stream)));
     CHECK_EQ(f.stream, INVALID_STREAM_HANDLE_VALUE);
+    CHECK_EQ(f.stream_shutdown, 0); /* the program never got this stream */
     CHECK_EQ(f.client_shutdown, 1);
     CHECK_EQ(kvsPoke(client), STATUS_NULL_ARG);
 }
