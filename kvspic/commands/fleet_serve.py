@@ -173,7 +173,7 @@ def worker(
     """Carry cameras that a server hands out, until SIGTERM or Ctrl-C; then hand them back to the other workers.
 
     It waits for its server when that does not answer. Exit codes: 0 all handed back, 4 another worker has this name,
-    5 the token was refused, or the server is of another version. With --json it prints its handlers when it begins,
+    5 the token was refused, or every server is of another version. With --json it prints its handlers when it begins,
     and its exit code when it ends.
     """
     need_packages("aiohttp", "av")

@@ -30,6 +30,8 @@ __all__ = [
     "HIDDEN",
     "JOB_FIELDS",
     "JOB_QUERY",
+    "LABEL",
+    "LABELS_MAX",
     "LOG_QUERY",
     "PATCH_FIELDS",
     "PATCH_STATUSES",
@@ -63,6 +65,7 @@ HANDLER_NAME = r"[A-Za-z0-9_.-]{1,128}"
 NAME = r"[A-Za-z0-9_.-]{1,128}"
 WORD = r"[a-zA-Z0-9_-]{1,128}"
 LABEL = r"[a-zA-Z0-9_-]{1,64}"
+LABELS_MAX = 32
 ID = re.compile(r"[0-9a-f]{32}")
 PATCH_STATUSES = (Status.PENDING.value, Status.PAUSE.value, Status.CANCEL.value)
 
@@ -70,7 +73,7 @@ LABELS = Field(
     "labels",
     "list",
     (),
-    size_max=32,
+    size_max=LABELS_MAX,
     item=Field("label", pattern=LABEL),
     text="All of them must be among the handler's.",
 )

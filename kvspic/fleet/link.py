@@ -29,13 +29,13 @@ class Refused(Exception):
     """A server refused a call.
 
     Attributes:
-        status: of HTTP. name: what the answer calls it, such as ``superseded``; "" where it has no name.
-        answer: its whole body.
+        url: of the server. status: of HTTP. name: what the answer calls it, such as ``superseded``; "" where it has no
+            name. answer: its whole body.
     """
 
-    def __init__(self, status: int, answer: Mapping[str, Any], text: str) -> None:
+    def __init__(self, url: str, status: int, answer: Mapping[str, Any], text: str) -> None:
         super().__init__(text)
-        self.status = status
+        self.url, self.status = url, status
         self.name = str(answer.get("error") or "")
         self.answer = answer
 
@@ -92,32 +92,39 @@ class Link:
         if session is None:
             raise RuntimeError("the link is not open: use it with async with")
         try:
-            return await self._post(session, url + path, body, aiohttp.ClientTimeout(total=timeout_s))
+            return await self._post(session, url, path, body, aiohttp.ClientTimeout(total=timeout_s))
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
-            self._next()
+            self.turn_from(url)
             text = f"no answer within {timeout_s:g} s" if isinstance(error, asyncio.TimeoutError) else str(error)
             raise LinkDown(f"{url}: {text or type(error).__name__}") from error
         except LinkDown:
-            self._next()
+            self.turn_from(url)
             raise
 
-    def _next(self) -> None:
-        self._place = (self._place + 1) % len(self._urls)
+    def turn_from(self, url: str) -> None:
+        """Ask the server behind this one next, unless another call has turned from it already."""
+        if url == self.url:
+            self._place = (self._place + 1) % len(self._urls)
 
     async def _post(
-        self, session: aiohttp.ClientSession, url: str, body: Mapping[str, Any], timeout: aiohttp.ClientTimeout
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        path: str,
+        body: Mapping[str, Any],
+        timeout: aiohttp.ClientTimeout,
     ) -> dict[str, Any]:
-        async with session.post(url, json=body, allow_redirects=False, timeout=timeout) as response:
+        async with session.post(url + path, json=body, allow_redirects=False, timeout=timeout) as response:
             raw = await response.content.read(ANSWER_MAX)
             found = _object(raw)
             if response.status == 200 and found is not None:
                 return found
             answer = found or {}
             reason = answer.get("message") or response.reason
-            text = f"{url} answered {response.status} {answer.get('error') or ''}: {reason}"
+            text = f"{url}{path} answered {response.status} {answer.get('error') or ''}: {reason}"
             if response.status in (500, 502, 503, 504, 507) or (found is None and response.status not in DENIED):
                 raise LinkDown(text)
-            raise Refused(response.status, answer, text)
+            raise Refused(url, response.status, answer, text)
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:

@@ -1,5 +1,5 @@
-"""Several worker processes on one machine: each is a handler of its own, ``NAME-1`` to ``NAME-N``. One that dies is
-started again; SIGTERM or Ctrl-C lets all of them hand their jobs back."""
+"""Several worker processes on one machine: each is a handler of its own, ``NAME-1`` to ``NAME-N``. One that dies, or
+that is refused while others are not, is started again; SIGTERM or Ctrl-C lets all of them hand their jobs back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from types import FrameType
 
 from kvspic.fleet.identity import default_name
 from kvspic.fleet.link import check_urls
-from kvspic.fleet.worker import EXIT_DENIED, EXIT_OK, EXIT_SUPERSEDED, WorkerSettings, run_worker
+from kvspic.fleet.worker import EXIT_DENIED, EXIT_OK, EXIT_SUPERSEDED, WorkerSettings, check_labels, run_worker
 
 __all__ = ["run_workers", "worker_names"]
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("kvspic.fleet")
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 30.0
 CALM_S = 60.0  # a process that lived for longer is started again without a pause
-FINAL = (EXIT_OK, EXIT_SUPERSEDED, EXIT_DENIED)
+REFUSALS = (EXIT_SUPERSEDED, EXIT_DENIED)
 
 
 def run_workers(
@@ -41,12 +41,13 @@ def run_workers(
 ) -> int:
     """Run ``processes`` workers, each with so many ``slots``, until SIGTERM or Ctrl-C; with one, run it right here.
 
-    The other arguments and the result are those of :func:`kvspic.fleet.worker.run_worker`; the first process that ends
-    with another code than 0 ends all.
+    The other arguments and the result are those of :func:`kvspic.fleet.worker.run_worker`. One that ends with 0 ends
+    all; one that ends with 4 or 5 is started again, until all have ended so: the last one's code is returned.
     """
     if processes == 1:
         return run_worker(urls, slots=slots, labels=labels, name=name, settings=settings)
     check_urls(urls)
+    check_labels(labels)
     given = settings or WorkerSettings()
     tasks = [_Task(urls, slots, labels, one, _own(given, one)) for one in worker_names(name, processes)]
     return _Crew(tasks).run()
@@ -91,13 +92,18 @@ def _end_with_parent() -> None:
 
 @dataclass
 class _Place:
-    """One process and its successors."""
+    """One process and its successors. ``code``: how the last one ended, None for the first."""
 
     task: _Task
+    code: int | None = None
     process: BaseProcess | None = None
     began_s: float = 0.0
     pause_s: float = PAUSE_MIN_S
     due_s: float = 0.0
+
+    def is_refused(self, now_s: float) -> bool:
+        """Whether the last process ended with a refusal, and its successor has not worked for long."""
+        return self.code in REFUSALS and (self.process is None or now_s - self.began_s <= CALM_S)
 
 
 class _Crew:
@@ -148,13 +154,13 @@ class _Crew:
     def _ended(self, place: _Place, process: BaseProcess) -> None:
         process.join(0)  # it has ended
         place.process, now_s = None, time.monotonic()
-        code = process.exitcode
-        if code in FINAL:
-            if not self._is_ending:
-                self._code = code or EXIT_OK
-                self._end()
+        place.code = code = process.exitcode
+        if self._is_ending:
+            return
+        if code == EXIT_OK or all(one.is_refused(now_s) for one in self._places):
+            self._code = code or EXIT_OK
+            self._end()
             return
         place.pause_s = PAUSE_MIN_S if now_s - place.began_s > CALM_S else min(PAUSE_MAX_S, place.pause_s * 2)
         place.due_s = now_s + (0.0 if now_s - place.began_s > CALM_S else place.pause_s / 2)
-        if not self._is_ending:
-            logger.error("The worker %s died (%s); it is started again.", place.task.name, code)
+        logger.error("The worker %s ended (exit code %s); it is started again.", place.task.name, code)

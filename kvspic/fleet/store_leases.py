@@ -141,8 +141,8 @@ _RENEW_AND_KEEP = text(
     " ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, free = excluded.free)"
     " SELECT job_id FROM renewed"
 )
-"""For PostgreSQL: all that a feedback of jobs that go on writes, in one statement. A poll may have overtaken it: ``seq``,
-which it read before, stays as it is."""
+"""For PostgreSQL: all that a feedback of jobs that go on writes, in one statement. ``seq``, which it read before, stays
+as it is: a poll may have overtaken it."""
 _RENEW = text(
     f"UPDATE {VOLATILE}.fleet_leases SET until = max(until, :until) WHERE handler = :handler"
     " AND incarnation = :incarnation AND (job_id, epoch) IN (SELECT json_extract(value, '$.job_id'),"

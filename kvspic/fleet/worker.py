@@ -12,6 +12,7 @@ import contextlib
 import logging
 import math
 import random
+import re
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from kvspic.fleet.identity import (
     new_incarnation,
     state_folder,
 )
+from kvspic.fleet.jobs import LABEL, LABELS_MAX
 from kvspic.fleet.lease import feedback_s, request_limit_s
 from kvspic.fleet.link import Link, LinkDown, Refused, check_urls
 from kvspic.fleet.secrets import Secrets
@@ -41,12 +43,12 @@ from kvspic.producer import AsyncProducer
 from kvspic.sources.base import Source
 from kvspic.sources.opening import open_file, open_source
 
-__all__ = ["EXIT_DENIED", "EXIT_OK", "EXIT_SUPERSEDED", "Worker", "WorkerSettings", "run_worker"]
+__all__ = ["EXIT_DENIED", "EXIT_OK", "EXIT_SUPERSEDED", "Worker", "WorkerSettings", "check_labels", "run_worker"]
 
 logger = logging.getLogger("kvspic.fleet")
 
 EXIT_OK, EXIT_SUPERSEDED, EXIT_DENIED = 0, 4, 5
-UNREADABLE = (400, 404, 405, 422)  # of HTTP: the server does not know this call, or a field of it
+UNREADABLE = ("bad_field", "not_found", "method_not_allowed")  # a server does not know this call, or a field of it
 SLOTS_MAX = 10_000
 REPORTS_MAX = 1000  # of one request
 WAIT_S = 20.0  # of a long poll, at most
@@ -102,7 +104,7 @@ def run_worker(
             job's own thread. Default: the source that the job names.
 
     Returns:
-        0: handed back. 4: another worker has this name. 5: the server refused the token.
+        0: handed back. 4: another worker has this name. 5: the server refused the token, or each one the first call.
 
     Raises:
         ValueError: an argument is wrong.
@@ -115,6 +117,17 @@ def run_worker(
         return await worker.run()
 
     return asyncio.run(run())
+
+
+def check_labels(labels: Sequence[str]) -> list[str]:
+    """Return a worker's labels in order, each once. Raises ValueError with the remedy."""
+    found = sorted(set(labels))
+    for label in found:
+        if not re.fullmatch(LABEL, label):
+            raise ValueError(f"{label[:100]!r} is no label: write 1 to 64 letters of A-Z and a-z, digits, _ and -.")
+    if len(found) > LABELS_MAX:
+        raise ValueError(f"There are {len(found)} labels: give at most {LABELS_MAX}.")
+    return found
 
 
 class Worker:
@@ -136,7 +149,7 @@ class Worker:
         self.holding = Holding(chance=random.random)
         self._settings = settings or WorkerSettings()
         self._urls = check_urls(urls)
-        self._slots, self._labels = slots, sorted(set(labels))
+        self._slots, self._labels = slots, check_labels(labels)
         self._clock = lease_clock()
         self._incarnation, self._host = new_incarnation(), host_id()
         self._secrets = Secrets(self._settings.secrets)
@@ -151,7 +164,8 @@ class Worker:
         self._seq = 0
         self._polling: asyncio.Task[None] | None = None
         self._complained_s = -math.inf
-        self._was_answered = False  # then another server of the list may be of another version: it is tried again
+        self._was_answered = False  # then a server that does not know a call is one that is being upgraded
+        self._unreadable: set[str] = set()  # URLs of servers that did not know the first call
         self._exit: asyncio.Future[int] | None = None
         self._report_bell, self._tick_bell, self._poll_bell = Bell(), Bell(), Bell()
 
@@ -339,13 +353,22 @@ class Worker:
         elif error.name == "superseded":
             logger.error("Another worker has the name %s now; this one ends.", self.name)
             self._end(EXIT_SUPERSEDED)
-        elif error.status in UNREADABLE and not self._was_answered:
+        elif error.name in UNREADABLE and not self._was_answered:
+            self._not_understood(error)
+        else:
+            self._complain(error)
+        await asyncio.sleep(PAUSE_MIN_S)
+
+    def _not_understood(self, error: Refused) -> None:
+        """Turn to the next server; end when each one has refused the first call."""
+        self._unreadable.add(error.url)
+        self._link.turn_from(error.url)
+        if self._unreadable.issuperset(self._urls):
             text = "%s cannot work for this server (%s): install the same version of kvspic on both."
             logger.error(text, self.name, error)
             self._end(EXIT_DENIED)
         else:
             self._complain(error)
-        await asyncio.sleep(PAUSE_MIN_S)
 
     def _complain(self, error: Exception) -> None:
         now_s = self._clock()

@@ -22,10 +22,10 @@ class Stage:
         self.endpoint, self.server, self.folder = endpoint, server, folder
         self.worker = self.task = None
 
-    def run(self, name="w", **options):
+    def run(self, name="w", urls=None, **options):
         given = {"endpoint_url": self.endpoint.url, "state": self.folder / "state", **options}
         settings = WorkerSettings(**given)
-        self.worker = Worker(self.server.url, slots=4, name=name, settings=settings)
+        self.worker = Worker(urls or self.server.url, slots=4, name=name, settings=settings)
         self.task = asyncio.ensure_future(self.worker.run())
 
     async def stop(self):

@@ -10,9 +10,11 @@ import pytest
 pytest.importorskip("aiohttp")
 pytest.importorskip("av")
 
+from unit.fleet.double import Double
 from unit.fleet.stage import ENDLESS, TEST, stage
 
 from kvspic.fleet.holding import Phase
+from kvspic.fleet.processes import run_workers
 from kvspic.fleet.worker import Worker, WorkerSettings
 
 
@@ -159,6 +161,49 @@ def test_a_server_of_another_version_that_does_not_know_the_call_ends_the_worker
 
     asyncio.run(play())
     assert "install the same version of kvspic on both." in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(404, {"error": "Not Found", "path": "/v1"}), (405, {"detail": "Method Not Allowed"}), (400, {"message": "no"})],
+)
+def test_what_a_proxy_refuses_while_its_server_starts_ends_no_worker(tmp_path, answer):
+    async def play():
+        async with stage(tmp_path) as on:
+            on.server.add("cam", ENDLESS)
+            on.server.answer = answer
+            on.run()
+            await on.server.until(lambda: len(on.server.requests) > 3)
+            assert not on.task.done()
+            on.server.answer = None
+            await on.persisted("cam")
+            assert await on.stop() == 0
+
+    asyncio.run(play())
+
+
+def test_a_worker_of_which_one_server_knows_the_call_works_for_that_one(tmp_path):
+    async def play():
+        async with stage(tmp_path) as on, Double() as older:
+            older.answer = (400, {"error": "bad_field", "field": "carried", "message": "carried: is not a field here"})
+            on.server.add("cam", TEST)
+            on.run(urls=[older.url, on.server.url])
+            await on.server.until(lambda: on.server.ended)
+            assert older.requests
+            assert on.server.ended == [("job1", 1, "done", None)]
+            assert await on.stop() == 0
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "labels, words", [(["a b"], "'a b' is no label"), ([f"l{n}" for n in range(33)], "at most 32")]
+)
+def test_labels_that_a_server_would_refuse_are_refused_with_a_sentence(labels, words):
+    with pytest.raises(ValueError, match=words):
+        Worker("http://127.0.0.1:9", labels=labels)
+    with pytest.raises(ValueError, match=words):
+        run_workers("http://127.0.0.1:9", processes=2, labels=labels)
 
 
 def test_while_servers_are_upgraded_a_worker_that_carries_cameras_goes_on(tmp_path, caplog):
