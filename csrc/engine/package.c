@@ -29,10 +29,16 @@ static void set_tracks(struct kvs_stream *stream, const struct kvs_stream_config
         order->mode = KVS_ORDER_DTS; /* no video: nothing to cut at */
 }
 
+static int has_ends(const struct kvs_stream *stream)
+{
+    return stream->order.mode != KVS_ORDER_DTS && stream->order.mode != KVS_ORDER_PTS;
+}
+
 void package_init(struct kvs_stream *stream, const struct kvs_stream_config *config)
 {
     struct kvs_generator_config generator = { .scale_hns = stream->limits.scale_hns };
     set_tracks(stream, config);
+    if (!has_ends(stream)) stream->limits.eofr_idle_hns = 0;
     stream->packer.is_unusual = stream->order.mode != KVS_ORDER_NONE ||
                                 (config->flags & (KVS_SPARSE_KEYS | KVS_CLOCK_TIMECODES)) != 0;
     generator.cluster_duration_hns = kvs_hns_max(stream->limits.fragment_duration_hns,
@@ -429,7 +435,7 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream->ledger.is_stopped) return KVS_E_STREAM_STOPPED;
     if (!(stream->mode.flags & KVS_KEY_FRAME_FRAGMENTS)) return KVS_E_EOFR_NEEDS_KEY_FRAGMENTS;
-    if (stream->order.mode == KVS_ORDER_DTS || stream->order.mode == KVS_ORDER_PTS) return KVS_E_EOFR_ORDER_MODE;
+    if (!has_ends(stream)) return KVS_E_EOFR_ORDER_MODE;
     flush_held(stream, now_hns);
     if (stream->packer.edge == EDGE_ENDED) return KVS_E_DOUBLE_EOFR;
     if (!has_open_fragment(stream)) return KVS_E_NO_FRAGMENT;
@@ -500,8 +506,8 @@ static void end_idle(struct kvs_stream *stream, uint64_t now_hns)
     if (now_hns < idle_deadline(stream)) return;
     struct kvs_action action = { .kind = KVS_ACTION_FRAGMENT_ENDED };
     action.a = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->pts_hns;
+    stream->packer.idle_since_hns = KVS_TIME_NONE; /* until the next frame */
     if (package_end_fragment(stream, now_hns) == KVS_OK) stream_notice(stream, &action);
-    else stream->packer.idle_since_hns = now_hns; /* no room for the tag: try again after as long */
 }
 
 void package_poke(struct kvs_stream *stream, uint64_t now_hns)

@@ -246,7 +246,7 @@ struct kvs_stream_config {
     uint64_t latency_max_hns;       /* 0: no latency pressure */
     uint64_t staleness_max_hns;     /* 0: no stale-connection event */
     uint64_t replay_max_hns;        /* 0: no limit; older frames are dropped(REPLAY_LIMIT) at a reconnect */
-    uint64_t eofr_idle_hns;         /* 0: off; end the fragment after this long without a frame */
+    uint64_t eofr_idle_hns;         /* 0: off, as with AV, DTS, PTS; else a fragment ends after so long a pause */
     uint64_t order_window_hns;      /* 0: 500 ms; how long CUT holds a frame for other tracks */
     /* A frame that would make the open fragment longer or larger begins another one, key frame or not, as soon as it
      * lies after all frames before it. The service takes 20 s and 50 MB. 0: no limit. */

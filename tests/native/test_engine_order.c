@@ -152,6 +152,29 @@ static void test_end_of_fragment_by_mode(void)
     HELD("CD-48");
 }
 
+/* An order that refuses an end of fragment does not try one after a pause either. */
+static void test_a_pause_ends_a_fragment_where_the_order_lets_it(void)
+{
+    for (uint32_t mode = KVS_ORDER_NONE; mode <= KVS_ORDER_CUT; mode++) {
+        struct service s;
+        struct kvs_stream_config config = video_config();
+        config.tracks = TRACKS;
+        config.track_count = 2;
+        config.order = mode;
+        config.eofr_idle_hns = KVS_HNS_PER_SECOND;
+        service_up(&s, NULL);
+        service_open(&s, &config);
+        put(&s, VIDEO, 0, KVS_FRAME_KEY);
+        put(&s, AUDIO, 10, 0);
+        put(&s, VIDEO, 40, 0);
+        service_poke(&s, T0 + 2 * KVS_HNS_PER_SECOND);
+        service_poke(&s, T0 + 4 * KVS_HNS_PER_SECOND);
+        CHECK(kvs_client_next_deadline(s.client) > s.now_hns + 60 * KVS_HNS_PER_SECOND);
+        CHECK_EQ(s.count[KVS_ACTION_FRAGMENT_ENDED], mode < KVS_ORDER_AV || mode > KVS_ORDER_PTS);
+        service_down(&s);
+    }
+}
+
 /* Encoders put each picture when it is coded: I0 P3 B1 B2 I6 B4 B5. The audio that plays before the cut goes before
  * it. */
 static void test_cut_with_an_open_group_of_pictures(void)
@@ -382,6 +405,7 @@ int main(void)
     test_a_track_that_does_not_come();
     test_a_tie_between_types();
     test_end_of_fragment_by_mode();
+    test_a_pause_ends_a_fragment_where_the_order_lets_it();
     test_cut_with_an_open_group_of_pictures();
     test_cut_holds_only_around_edges();
     test_a_fragment_that_was_ended_early_silences_nobody();
