@@ -5,8 +5,8 @@ kept here until then, so handlers act at once on what they get. A turn ends when
 what comes later wakes the driver, or is fetched at the deadline that the turn returns.
 
 A turn that was taken for an ACK or an order finds frames that might wait longer. Where a stream has a delay for that,
-its reader is called ``delay`` after the readers were called before, for all such streams together: no frame is older
-then, because what had been put before was read.
+such data is read at the latest ``delay`` after the last time such data was read, for all such streams together. No
+frame waits longer than ``delay``, because that last read took every frame put before it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Turn:
         self.readers: dict[int, Handler] = {}
         self.delays: dict[int, int] = {}  # in ticks, of users whose DATA may wait
         self._held: dict[tuple[int, int], Action] = {}  # DATA that waits, by user and upload
+        self._wait_hns = TIME_NONE  # the least delay of that DATA, or less
         self._read_hns = 0  # when the readers of DATA that may wait were called last
 
     def take(self, now_hns: int) -> int:
@@ -57,8 +58,9 @@ class Turn:
                 if action.kind != DATA:
                     is_over = is_over and action.kind > DATA  # notices and reading cause hardly any action, which wakes
                     self._handle(action, now_hns)
-                elif action.user in self.delays:
+                elif (delay_hns := self.delays.get(action.user)) is not None:
                     self._held[action.user, action.upload] = action
+                    self._wait_hns = min(self._wait_hns, delay_hns)
                 elif (reader := self.readers.get(action.user)) is not None:
                     reader(action)
             if is_over:
@@ -72,16 +74,22 @@ class Turn:
         for of_users in (self.handlers, self.readers, self.delays):
             of_users.pop(user, None)
 
+    def undelay(self, user: int) -> None:
+        """Let DATA of a user wait no more."""
+        if self.delays.pop(user, None) is not None:
+            self._wait_hns = 0
+
     def hasten(self) -> None:
         """Let no DATA wait beyond the next turn."""
         self._read_hns = 0
 
     def _read_held(self, now_hns: int) -> int:
         """Call the readers of DATA that has waited if that is due; return when it is due otherwise."""
-        due_hns = self._read_hns + min(self.delays.get(user, 0) for user, _ in self._held)
+        due_hns = self._read_hns + self._wait_hns
         if now_hns < due_hns:
             return due_hns
-        held, self._held, self._read_hns = self._held, {}, now_hns
+        held, self._held = self._held, {}
+        self._wait_hns, self._read_hns = TIME_NONE, now_hns
         for (user, _), action in held.items():
             if (reader := self.readers.get(user)) is not None:
                 reader(action)

@@ -48,7 +48,7 @@ Callback = Callable[[Event], None]
 
 EXIT_TIMEOUT_S = 5.0
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_KINESIS_VIDEO"
-EACH_TURN = timedelta(milliseconds=5)  # what may wait no longer than this is read in each turn
+EACH_TURN = timedelta(milliseconds=5)  # a stream with this max_delay or less is read in every turn
 LOOK_S = 1.0  # how often the media check looks at the counters
 
 
@@ -182,7 +182,7 @@ class ProducerWork:
 
     async def close_stream(self, work: StreamWork, timeout_s: float) -> StreamReport:
         """Drain and free one stream."""
-        self._turn.delays.pop(self._user_of(work), None)
+        self._turn.undelay(self._user_of(work))
         try:
             return await work.close(timeout_s)
         finally:

@@ -2,6 +2,8 @@
 
 from collections import deque
 
+import pytest
+
 from kvspic.actions import Action, ActionKind
 from kvspic.core import ACTIONS_PER_READ, TIME_NONE
 from kvspic.driver.turn import BATCHES_MAX, Turn
@@ -147,7 +149,7 @@ def test_a_turn_in_haste_reads_what_could_wait():
     turn.take(5001)
     assert len(seen) == 2
     turn.take(5002)
-    del turn.delays[1]  # the stream closes
+    turn.undelay(1)  # the stream closes
     turn.take(5003)
     assert len(seen) == 3
 
@@ -161,3 +163,37 @@ def test_what_waits_for_a_user_that_left_is_dropped():
     turn.forget(1)
     assert turn.take(7000) == TIME_NONE
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("leaves", [Turn.forget, Turn.undelay])
+def test_a_stream_that_leaves_makes_nothing_late(leaves):
+    turn, seen = turn_of(Core([data(2)], [data(1), data(2)], [], [data(2)], [data(2)]))
+    turn.readers.update({1: seen.append, 2: seen.append})
+    turn.delays.update({1: 400, 2: 1000})
+    turn.take(5000)
+    turn.take(5100)
+    leaves(turn, 1)
+    turn.take(5400)
+    assert data(2) in seen[1:]
+    count = len(seen)
+    assert turn.take(5500) == 6400  # from now on the delay of the other one counts
+    assert turn.take(6400) == TIME_NONE
+    assert seen[count:] == [data(2)]
+
+
+def test_a_turn_looks_at_what_has_come_since_not_at_all_that_waits():
+    class Delays(dict):
+        count = 0
+
+        def get(self, *args):
+            Delays.count += 1
+            return super().get(*args)
+
+    turn, seen = turn_of(Core([data(0)], [data(user) for user in range(20)], [data(7)], []))
+    turn.readers = dict.fromkeys(range(20), seen.append)
+    turn.delays = Delays.fromkeys(range(20), 1000)
+    turn.take(5000)
+    turn.take(5001)
+    count = Delays.count
+    assert turn.take(5002) == turn.take(5003) == 6000
+    assert Delays.count - count == 1
