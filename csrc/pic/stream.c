@@ -13,16 +13,23 @@ static void core_name(const struct pic_stream *stream, char *name)
     name[16] = 0;
 }
 
+/* The stream is in the client's list already. A thread that finds it there without its core leaves it alone, or closes
+ * it and waits for the maker. */
 static STATUS make_core(struct pic_stream *stream)
 {
+    struct pic_client *client = stream->client;
     struct kvs_stream_config config;
     struct kvs_track_config tracks[KVS_TRACKS_MAX];
+    struct kvs_stream *core = NULL;
     char name[17];
     core_name(stream, name);
     pic_config_of(stream, &config, tracks);
     config.name = name;
-    kvs_status status = kvs_stream_new(stream->client->core, &config, pic_now(stream->client), &stream->core);
+    kvs_status status = kvs_stream_new(client->core, &config, pic_now(client), &core);
     stream->info.streamCaps.segmentUuid = NULL; /* the caller's memory: read during the call only */
+    pic_lock(client);
+    stream->core = core;
+    pic_unlock(client);
     return pic_status_of(status);
 }
 
@@ -55,18 +62,26 @@ static STATUS set_up(struct pic_stream *stream, const StreamInfo *info)
     if (kvs_host_lock_new(&client->host, &stream->object.lock) == KVS_OK)
         stream->object.slot = pic_slot_new(PIC_KIND_STREAM, stream, &stream->object.handle);
     if (stream->object.slot == NULL) return STATUS_NOT_ENOUGH_MEMORY;
+    stream->rates.frame_rate = stream->rates.elementary_frame_rate = caps->frameRate;
+    return STATUS_SUCCESS;
+}
+
+/* From here on others find the stream, and the client may be freed: the stream holds the client, and its maker holds
+ * the stream. */
+static STATUS enter(struct pic_stream *stream)
+{
+    struct pic_client *client = stream->client;
     pic_lock(client);
-    status = pic_enter_list(stream);
-    pic_unlock(client);
-    if (STATUS_FAILED(status)) return status;
-    status = make_core(stream);
-    if (STATUS_SUCCEEDED(status)) return status;
-    pic_lock(client);
-    pic_leave_list(stream);
+    STATUS status = pic_enter_list(stream);
+    if (STATUS_SUCCEEDED(status)) {
+        pic_slot_hold(client->object.slot);
+        pic_slot_hold(stream->object.slot);
+    }
     pic_unlock(client);
     return status;
 }
 
+/* A stream without its core yet, held by the caller. */
 static STATUS make(struct pic_client *client, const StreamInfo *info, struct pic_stream **out)
 {
     STATUS status = pic_check_stream(client, info);
@@ -85,14 +100,27 @@ static STATUS make(struct pic_client *client, const StreamInfo *info, struct pic
     atomic_init(&stream->is_called_inside, 0u);
     atomic_init(&stream->object.room_count, 0);
     status = set_up(stream, info);
-    if (STATUS_FAILED(status)) {
-        dispose(stream);
-        return status;
-    }
-    stream->rates.frame_rate = stream->rates.elementary_frame_rate = stream->info.streamCaps.frameRate;
-    pic_slot_hold(client->object.slot); /* the stream's */
-    *out = stream;
-    return STATUS_SUCCESS;
+    if (STATUS_SUCCEEDED(status)) status = enter(stream);
+    if (STATUS_FAILED(status)) dispose(stream);
+    else *out = stream;
+    return status;
+}
+
+/* Lets the core begin, and waits until the stream is ready where the program asks for that. */
+static STATUS begin(struct pic_stream *stream, int is_sync)
+{
+    struct pic_client *client = stream->client;
+    STATUS status = STATUS_SUCCESS;
+    pic_drain(client, &stream->object);
+    pic_lock(client);
+    if (is_sync && STATUS_SUCCEEDED(stream->create_status))
+        status = pic_await_ready(client, &stream->object, client->device.clientInfo.createStreamTimeout);
+    if (STATUS_FAILED(stream->object.failure)) status = stream->object.failure;
+    if (STATUS_FAILED(stream->create_status)) status = stream->create_status;
+    if (stream->object.is_closing || client->object.is_closing) status = STATUS_STREAM_SHUTTING_DOWN;
+    stream->object.is_creating = 0;
+    pic_unlock(client);
+    return status;
 }
 
 static STATUS create(CLIENT_HANDLE clientHandle, const StreamInfo *info, PSTREAM_HANDLE out, int is_sync)
@@ -106,17 +134,11 @@ static STATUS create(CLIENT_HANDLE clientHandle, const StreamInfo *info, PSTREAM
     status = make(call.client, info, &stream);
     if (STATUS_FAILED(status)) return pic_leave(&call, status);
     STREAM_HANDLE handle = stream->object.handle;
-    pic_slot_hold(stream->object.slot);
-    *out = handle;
-    pic_drain(call.client, &stream->object);
-    pic_lock(call.client);
-    if (is_sync && STATUS_SUCCEEDED(stream->create_status))
-        status = pic_await_ready(call.client, &stream->object, call.client->device.clientInfo.createStreamTimeout);
-    if (STATUS_FAILED(stream->object.failure)) status = stream->object.failure;
-    if (STATUS_FAILED(stream->create_status)) status = stream->create_status;
-    if (stream->object.is_closing || call.client->object.is_closing) status = STATUS_STREAM_SHUTTING_DOWN;
-    stream->object.is_creating = 0;
-    pic_unlock(call.client);
+    status = make_core(stream);
+    if (STATUS_SUCCEEDED(status)) {
+        *out = handle;
+        status = begin(stream, is_sync);
+    }
     pic_stream_release(stream);
     if (STATUS_FAILED(status)) {
         freeKinesisVideoStream(&handle);

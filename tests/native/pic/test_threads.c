@@ -1,10 +1,11 @@
 /* test_threads.c — many threads on one client. Goal: producers, readers, ACKs, resets and frees beside each other end
- * well, callbacks of one stream never overlap, and no thread waits for another's stream. For the thread sanitizer. */
+ * well, callbacks of one stream never overlap, and no thread waits for another's stream, also while streams come and go
+ * and the client is freed. For the thread sanitizer. */
 #include <stdatomic.h>
 
 #include "fixture.h"
 
-#define STREAMS 4
+#define STREAMS 4 /* one more comes and goes */
 #define ROUNDS 150
 
 struct lane {
@@ -17,7 +18,7 @@ struct lane {
     UINT64 pts;
 };
 
-static struct lane lanes[STREAMS];
+static struct lane lanes[STREAMS + 1];
 static CLIENT_HANDLE client;
 static atomic_int stops, faults;
 
@@ -151,11 +152,43 @@ static void *disturb(void *unused)
     return NULL;
 }
 
+static StreamInfo info_of(int lane)
+{
+    static TrackInfo track = { .trackId = 1, .trackType = MKV_TRACK_INFO_TYPE_VIDEO };
+    StreamInfo stream = { .version = STREAM_INFO_CURRENT_VERSION, .retention = HOUR };
+    stream.streamCaps = (StreamCaps){ .keyFrameFragmentation = TRUE,
+                                      .frameTimecodes = TRUE,
+                                      .absoluteFragmentTimes = TRUE,
+                                      .fragmentAcks = TRUE,
+                                      .recoverOnError = TRUE,
+                                      .bufferDuration = 60 * SECOND,
+                                      .frameRate = 100,
+                                      .trackInfoList = &track,
+                                      .trackInfoCount = 1,
+                                      .storePressurePolicy = CONTENT_STORE_PRESSURE_POLICY_DROP_TAIL_ITEM };
+    stream.name[0] = (char)('0' + lane);
+    return stream;
+}
+
+static void *come_and_go(void *made)
+{
+    STATUS status = STATUS_SUCCESS;
+    StreamInfo stream = info_of(STREAMS);
+    while (status != STATUS_NULL_ARG) { /* until the client is freed */
+        STREAM_HANDLE handle = INVALID_STREAM_HANDLE_VALUE;
+        status = createKinesisVideoStream(client, &stream, &handle);
+        if (STATUS_SUCCEEDED(status)) atomic_fetch_add((atomic_int *)made, 1);
+        else if (status != STATUS_NULL_ARG && status != STATUS_CLIENT_SHUTTING_DOWN &&
+                 status != STATUS_STREAM_SHUTTING_DOWN)
+            atomic_fetch_add(&faults, 1);
+        if (STATUS_FAILED(freeKinesisVideoStream(&handle))) atomic_fetch_add(&faults, 1);
+    }
+    return NULL;
+}
+
 static void open_all(void)
 {
     static DeviceInfo info = { .version = 1, .streamCount = STREAMS + 1 };
-    static TrackInfo track = { .trackId = 1, .trackType = MKV_TRACK_INFO_TYPE_VIDEO };
-    static StreamInfo stream = { .version = STREAM_INFO_CURRENT_VERSION, .retention = HOUR };
     ClientCallbacks callbacks;
     memset(&callbacks, 0, sizeof callbacks);
     callbacks.getSecurityTokenFn = security_token;
@@ -168,18 +201,8 @@ static void open_all(void)
     callbacks.streamDataAvailableFn = data;
     info.storageInfo.storageSize = 32 * 1024 * 1024;
     CHECK_EQ(createKinesisVideoClientSync(&info, &callbacks, &client), STATUS_SUCCESS);
-    stream.streamCaps = (StreamCaps){ .keyFrameFragmentation = TRUE,
-                                      .frameTimecodes = TRUE,
-                                      .absoluteFragmentTimes = TRUE,
-                                      .fragmentAcks = TRUE,
-                                      .recoverOnError = TRUE,
-                                      .bufferDuration = 60 * SECOND,
-                                      .frameRate = 100,
-                                      .trackInfoList = &track,
-                                      .trackInfoCount = 1,
-                                      .storePressurePolicy = CONTENT_STORE_PRESSURE_POLICY_DROP_TAIL_ITEM };
     for (int i = 0; i < STREAMS; i++) {
-        stream.name[0] = (char)('0' + i);
+        StreamInfo stream = info_of(i);
         lanes[i].pts = START_TIME;
         atomic_store(&lanes[i].next_upload, 1);
         CHECK_EQ(createKinesisVideoStreamSync(client, &stream, &lanes[i].stream), STATUS_SUCCESS);
@@ -195,9 +218,11 @@ static void *free_stream(void *argument)
 
 int main(void)
 {
-    pthread_t producers[STREAMS], readers[2], disturber, freers[2];
+    pthread_t producers[STREAMS], readers[2], disturber, freers[2], maker;
+    atomic_int made = 0;
     open_all();
     CHECK_EQ(pthread_create(&disturber, NULL, disturb, NULL), 0);
+    CHECK_EQ(pthread_create(&maker, NULL, come_and_go, &made), 0);
     for (int i = 0; i < 2; i++) CHECK_EQ(pthread_create(&readers[i], NULL, read_all, NULL), 0);
     for (int i = 0; i < STREAMS; i++) CHECK_EQ(pthread_create(&producers[i], NULL, produce, &lanes[i]), 0);
     for (int i = 0; i < STREAMS; i++) pthread_join(producers[i], NULL);
@@ -207,10 +232,12 @@ int main(void)
     CLIENT_HANDLE handle = client;
     CHECK_EQ(freeKinesisVideoClient(&handle), STATUS_SUCCESS);
     atomic_store(&stops, 1);
+    pthread_join(maker, NULL);
     pthread_join(disturber, NULL);
     for (int i = 0; i < 2; i++) pthread_join(readers[i], NULL);
     for (int i = 0; i < STREAMS; i++) CHECK_EQ(atomic_load(&lanes[i].overlaps), 0);
     CHECK_EQ(atomic_load(&faults), 0);
+    CHECK(atomic_load(&made) > 0);
     CHECK_EQ(kvsPoke(client), STATUS_NULL_ARG);
     return CHECK_DONE();
 }
