@@ -325,8 +325,10 @@ STATUS freeKinesisVideoClient(PCLIENT_HANDLE pClientHandle)
     return STATUS_SUCCESS;
 }
 
+/* The first from here on that can be stopped, held. One that is still being made has no core yet. */
 static struct pic_stream *held(struct pic_stream *stream)
 {
+    while (stream != NULL && stream->core == NULL) stream = stream->next;
     if (stream != NULL) pic_slot_hold(stream->object.slot);
     return stream;
 }

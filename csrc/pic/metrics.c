@@ -14,7 +14,7 @@ static void add_streams(struct pic_client *client, ClientMetrics *out)
     uint64_t retries = 0, count = 0;
     for (const struct pic_stream *stream = client->streams; stream != NULL; stream = stream->next) {
         struct kvs_stream_metrics metrics = { .size = sizeof metrics };
-        (void)kvs_stream_metrics(stream->core, &metrics);
+        (void)kvs_stream_metrics(stream->core, &metrics); /* none while it has no core yet */
         pic_lock_stream(stream);
         out->totalFrameRate += (UINT64)stream->rates.frame_rate;
         out->totalTransferRate += (UINT64)stream->rates.transfer_rate;
