@@ -8,7 +8,8 @@
  * takes its stream's lock alone, unless the core has actions.
  * Life      A public call holds a reference to the object of its handle (handle.h). Freeing closes the handle and waits
  *           until it holds the only reference. Inside a callback it does not wait: the last to give a reference back
- *           destroys the object.
+ *           destroys the object. So an object is closed (its handle), then closing (waiting calls return), and a stream
+ *           is gone once it has no references.
  * Draining  Actions of the core are moved into one queue per stream and one of the client (drain.c). One thread at a
  *           time drains a queue; a call inside a callback leaves its actions to the call that is being called back. */
 #ifndef KVS_PIC_ADAPTER_H
