@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import math
 import random
 import sqlite3
 import threading
@@ -96,7 +95,7 @@ class SqlStore(Store):
         self._chance = chance
         try:
             self._engine = self._connect(url, is_server)
-            with self._errors(), self._engine.begin() as connection:
+            with self._errors(), self._transaction() as connection:
                 self._check(connection)
                 prepare(connection, self._place)
         except BaseException:
@@ -118,6 +117,15 @@ class SqlStore(Store):
         except exc.TimeoutError as error:  # of the pool
             raise StoreUnavailableError(f"The database {self._place} has no free connection; try again.") from error
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            connection = self._engine.connect()
+        except exc.InvalidRequestError as error:  # of the pool: each connection that it tried broke
+            raise StoreUnavailableError(f"The database {self._place} ends each connection; try again.") from error
+        with connection, connection.begin():
+            yield connection
+
     def _translate(self, error: exc.DBAPIError) -> FleetError:
         raise NotImplementedError
 
@@ -137,7 +145,7 @@ class SqlStore(Store):
         return isinstance(error, exc.IntegrityError) or getattr(error.orig, "sqlstate", None) in _AGAIN
 
     def _once(self, operation: Callable[..., T], args: Any, kwargs: Any) -> T:
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             tx = SqlTx(connection, None if self._clock is None else self._clock(), self._chance)
             result = operation(tx, *args, **kwargs)
             self._announce(connection, list(tx.announced))
@@ -324,8 +332,12 @@ def _note_use(connection: Any, record: Any) -> None:
 
 
 def _check_idle(dialect: Any, connection: Any, record: Any, fairy: Any) -> None:
-    """Ask a connection that was idle for a while whether it still is one; each use of a busy one would pay for that."""
-    if time.monotonic() - record.info.get("used_s", -math.inf) < IDLE_CHECK_S:
+    """Ask a connection that was idle for a while whether it still is one; each use of a busy one would pay for that.
+
+    A fresh one is not asked: the pool gives up after a few that fail.
+    """
+    used_s = record.info.get("used_s")
+    if used_s is None or time.monotonic() - used_s < IDLE_CHECK_S:
         return
     try:
         dialect.do_ping(connection)

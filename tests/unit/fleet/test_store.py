@@ -14,7 +14,7 @@ from fleet_rig import RTSP, Rig
 
 pytest.importorskip("sqlalchemy")
 
-from sqlalchemy import text
+from sqlalchemy import event, exc, text
 
 from kvspic.fleet import service
 from kvspic.fleet.errors import ConflictError, FleetError, StoreFullError, StoreUnavailableError, StoreUnusableError
@@ -260,6 +260,26 @@ def test_a_connection_that_broke_while_it_was_idle_is_replaced(postgres, monkeyp
     assert store.run(lambda tx: tx.now) > 0
     for one in (store, other):
         one.close()
+
+
+def test_a_database_that_ends_connections_before_they_are_used_is_one_that_does_not_answer(postgres, monkeypatch):
+    """A proxy that takes connections while its database is away; the pool gives up after three."""
+    store = open_store(postgres.url("gone"))
+
+    def refuse(connection):
+        raise store._engine.dialect.loaded_dbapi.OperationalError("gone")
+
+    monkeypatch.setattr("kvspic.fleet.store.IDLE_CHECK_S", 0.0)
+    monkeypatch.setattr(store._engine.dialect, "do_ping", refuse)
+    assert store.run(lambda tx: tx.now) > 0  # a fresh connection takes the place of the idle one, and is not asked
+
+    def never(*about):
+        raise exc.InvalidatePoolError("gone")
+
+    event.listen(store._engine, "checkout", never)
+    with pytest.raises(StoreUnavailableError, match="try again"):
+        store.run(lambda tx: tx.now)
+    store.close()
 
 
 def test_two_servers_that_begin_at_once_on_an_empty_database_hand_out_at_once(postgres):
