@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from kvspic.fleet.causes import Status
+from kvspic.fleet.lease import KEPT_MS
 from kvspic.fleet.records import HandlerRow, Held, Others, Reported, Settings
 from kvspic.fleet.statuses import NONE, PAIRS
 
@@ -171,7 +172,8 @@ class MemoryTx:
 
     def renew_all(self, until):
         for key, lease in self.tables.leases.items():
-            self.tables.leases[key] = replace(lease, until=until)
+            if not until <= lease.until <= until + KEPT_MS:
+                self.tables.leases[key] = replace(lease, until=until)
         self.restore(until)
 
     def leases_of(self, handler):

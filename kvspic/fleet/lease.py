@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "FENCE",
+    "KEPT_MS",
     "SOFT_END",
     "Deadlines",
     "SweepWatch",
@@ -26,6 +27,9 @@ SOFT_END = 0.75
 """Part of a lease after which a handler without a renewal takes no more frames and ends its fragment."""
 FENCE = 0.85
 """Part of a lease after which a handler without a renewal sends not one byte more."""
+KEPT_MS = 60_000
+"""When a server renews all leases, one that ends later by no more than this is a renewal that came meanwhile, which is
+kept. One that ends later still is of a clock that was wrong."""
 FEEDBACK = 0.25
 REQUEST_MAX_S = 5.0
 SWEEP_S = 1.0

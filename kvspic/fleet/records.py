@@ -399,7 +399,7 @@ class Tx(Protocol):
         """
 
     def renew_all(self, until: int) -> None:
-        """Set every lease to this moment."""
+        """Set every lease to this moment, but for those that end within the minute after it: a promise is kept."""
 
     def leases_of(self, handler: str) -> list[Lease]:
         """Return a handler's leases."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, Table, and_, delete, exists, func, literal, select, text, tuple_, update
 
+from kvspic.fleet.lease import KEPT_MS
 from kvspic.fleet.records import HandlerRow, Lease, StreamKey
 from kvspic.fleet.schema import HANDLERS, LEASES, PRESENCE, VOLATILE, WRITERS
 from kvspic.fleet.store_base import IS_LEASE, SqlBase, chunks
@@ -85,7 +86,8 @@ class SqlLeases(SqlBase):
 
     def renew_all(self, until: int) -> None:
         """See Tx."""
-        self._connection.execute(update(LEASES).where(IS_LEASE).values(until=until))
+        is_kept = LEASES.c.until.between(until, until + KEPT_MS)
+        self._connection.execute(update(LEASES).where(IS_LEASE, ~is_kept).values(until=until))
         self._restore_leases(until)
 
     def leases_of(self, handler: str) -> list[Lease]:

@@ -290,6 +290,20 @@ def test_a_lowered_lease_is_kept_by_a_server_that_was_away(rig):
     assert rig.status(job) == "in_progress"
 
 
+@pytest.mark.parametrize("later_s, lost_s", [(30, 34 + LEASE_S), (3600, 4 + LEASE_S)])
+def test_what_was_renewed_while_a_server_was_away_is_not_taken_back(rig, later_s, lost_s):
+    """By a clock that was a little ahead; a lease of a clock that was wrong by an hour would hold for too long."""
+    job = claimed(rig)
+    rig.clock_ms += later_s * 1000
+    rig.report(job, 1)
+    rig.clock_ms -= later_s * 1000
+    rig.call(service.sweep, renew=True)
+    rig.to(lost_s - 1)
+    assert rig.status(job) == "in_progress"
+    rig.to(lost_s)
+    assert rig.status(job) == "pending"
+
+
 def test_a_step_of_the_clock_loses_no_job(rig):
     job = claimed(rig)
     rig.sweep()
