@@ -42,7 +42,7 @@ LOOK_S = 30.0  # between two looks at the spool; each folder costs the server a 
 PROGRESS_S = 0.5
 FRAGMENT_MIN = timedelta(seconds=1)  # fragments as they were recorded, so that the service can be asked for them
 STREAM_STORE = 64 << 20  # bytes of memory
-NOT_FOUND = 404
+NOT_FOUND, CONFLICT = 404, 409
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,8 @@ class Backfills:
         except Refused as error:
             if error.status == NOT_FOUND:
                 await self._give_up(folder, note, is_deleted=bool(error.answer.get("deleted")))
+            elif error.status != CONFLICT:  # which passes: another worker sends, or the camera's own upload is not up
+                self._say(folder, f"cannot be sent: {error}")
             return
         if await self._send(link, folder, note, grant):
             logger.info("%s: what epoch %d spooled is sent.", note.name, note.epoch)

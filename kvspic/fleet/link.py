@@ -17,7 +17,6 @@ import aiohttp
 __all__ = ["Link", "LinkDown", "Refused", "check_urls"]
 
 ANSWER_MAX = 8 << 20
-CONFLICT = 409
 DENIED = (401, 403)
 
 

@@ -21,7 +21,7 @@ _COMMON = {
 }
 _TOO_LARGE = {413: "`too_large`: the body has more than 4 MB."}
 _ERROR = {"$ref": "#/components/schemas/Error"}
-_OPEN_BODIES = frozenset({"poll", "feedback"})
+_OPEN_BODIES = frozenset({"poll", "feedback", "backfill"})
 _OWN = {
     "/healthz": ("healthz", "Whether the process works."),
     "/readyz": ("readyz", "Whether the database answers."),

@@ -205,7 +205,7 @@ def backfill(tx: Tx, body: Any) -> dict[str, Any]:
         NotFoundError: the job is gone; ``deleted`` says whether it was there once.
         ConflictError: ``backfill_refused``.
     """
-    ask = check_body(BACKFILL_FIELDS, body)
+    ask = check_body(BACKFILL_FIELDS, body, is_open=True)
     handler, epoch = ask["handler"], ask["epoch"]
     try:
         job = find(tx, ask["job"], lock=True)

@@ -123,13 +123,21 @@ def test_a_backfill_waits_while_the_server_refuses_it_and_goes_on_later(tmp_path
     asyncio.run(play())
 
 
-def test_an_answer_that_is_none_is_reported_once_and_ends_no_worker(tmp_path, caplog):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"lease_s": "long", "taken_ago_ms": []}),
+        (400, {"error": "bad_field", "field": "epoch", "message": "epoch: must be at least 1"}),
+        (403, {"error": "not_allowed", "message": "A token of the role 'viewer' may not do this."}),
+    ],
+)
+def test_an_answer_that_is_none_is_reported_once_and_ends_no_worker(tmp_path, caplog, answer):
     async def play():
         async with stage(tmp_path) as on:
             on.server.add("cam", ENDLESS, spool=True)
             await spool_some(on, count=5)
             taken_by_another(on, time.time())
-            on.server.backfills = (200, {"lease_s": "long", "taken_ago_ms": []})
+            on.server.backfills = answer
             on.run(spool=tmp_path / "spool")
             await on.server.until(lambda: len(on.server.asked) >= 3)
             assert await on.stop() == 0

@@ -51,7 +51,7 @@ def test_two_machines_with_one_name(rig):
 
 
 def test_a_worker_of_an_older_or_a_newer_version_is_understood(rig):
-    """An older one sends the required fields only; what a newer one adds is ignored, in polls and in reports."""
+    """An older one sends the required fields only; what a newer one adds is ignored, in all that workers call."""
     job = rig.create("a")
     old = {"incarnation": "i1", "slots": 1, "free": 1, "labels": []}
     rig.clock_ms += 4000
@@ -64,6 +64,9 @@ def test_a_worker_of_an_older_or_a_newer_version_is_understood(rig):
     report = {"id": job, "epoch": given["epoch"], "status": "in_progress", "stats": {"mood": "good"}, "planet": "Mars"}
     answer = rig.call(service.feedback, "new", {"incarnation": "i1", "reports": [report], "planet": "Mars"})
     assert answer["verdicts"][0]["verdict"] == "continue"
+    assert (
+        rig.call(service.backfill, {"handler": "new", "job": job, "epoch": 1, "planet": "Mars"})["lease_s"] == LEASE_S
+    )
     assert [one["version"] for one in rig.call(service.list_handlers)["handlers"]] == ["9.0.0", ""]
 
 
