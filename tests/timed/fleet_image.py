@@ -19,7 +19,6 @@ from timed.fleet_machines import KEYS, Machine, call, free_port, until, wait_up
 from kvspic.local.server import LocalEndpoint
 from kvspic.local.settings import Settings
 
-WORKER = "fleet worker .*gateway-1"
 SOURCE = {"type": "test", "url": "testsrc:width=64,height=48,fps=10,gop=5,duration=0"}
 
 
@@ -53,10 +52,11 @@ def main(folder, run):
         work = ["kvspic", "fleet", "worker", "--server", url, "--name", "gateway-1", "--spool", "/data/spool"]
         stack.enter_context(Machine([*run, "env", *keys, *work, "--endpoint", endpoint.url], folder / "worker.log"))
         job = f"{url}/v1/jobs/@cam"
-        stack.callback(end, WORKER)
+        working = f"fleet worker --server {url} "  # of this test: another one's worker has another port
+        stack.callback(end, working)
         until(lambda: ((call(job)["stats"] or {}).get("frames_done") or 0) > 20, "the camera persists", 60)
         stored = len(endpoint.fragments("cam"))
-        end(WORKER, signal.SIGTERM)  # as a runtime of containers does
+        end(working, signal.SIGTERM)  # as a runtime of containers does
         until(lambda: call(job)["status"] == "pending", "the camera was handed back")
         cause = call(f"{job}/logs")["logs"][-1]["cause"]
         assert cause == "handback", cause
