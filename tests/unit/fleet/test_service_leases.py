@@ -130,6 +130,11 @@ def test_a_verdict_says_what_the_job_is_now(rig, status):
     assert (said["verdict"], said["status"]) == ("not_found", None)
 
 
+def test_a_job_that_goes_on_without_a_lease_is_shown_as_not_fenced(rig):
+    jobs = [rig.create(way, options={"on_server_loss": way}) for way in ("fence", "keep")]
+    assert [rig.show(job)["fenced"] for job in jobs] == [True, False]
+
+
 def test_what_is_handed_out_has_the_jobs_number(rig):
     rig.create("a")
     rig.create("b")

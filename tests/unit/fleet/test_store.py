@@ -7,6 +7,7 @@ import random
 import signal
 import sqlite3
 import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,34 @@ def change_meta(path, statement):
 def test_a_database_of_another_version_or_program(path, statement, words):
     change_meta(path, statement)
     assert words in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "statement, words",
+    [
+        ("UPDATE fleet_meta SET value = '2' WHERE name = 'schema_version'", "install a newer kvspic"),
+        ("UPDATE fleet_meta SET value = '0' WHERE name = 'schema_version'", "older than 1"),
+        ("UPDATE fleet_meta SET value = 'other' WHERE name = 'product'", "not a fleet's"),
+        ("ALTER TABLE fleet_meta RENAME COLUMN value TO title", "is another table"),
+        ("DROP TABLE fleet_meta", "tables of a fleet but no version"),
+    ],
+)
+def test_a_postgresql_database_of_another_version_or_program(postgres, statement, words):
+    url = postgres.url(f"other{zlib.crc32(statement.encode())}")
+    first = open_store(url)
+    with first._engine.begin() as connection:
+        connection.execute(text(statement))
+    first.close()
+    with pytest.raises(StoreUnusableError, match=words):
+        open_store(url)
+
+
+def test_a_read_only_postgresql_database(postgres):
+    url = postgres.url("readonly")
+    open_store(url).close()
+    postgres.command("psql", "-qc", "ALTER DATABASE readonly SET default_transaction_read_only = on", "readonly")
+    with pytest.raises(StoreUnavailableError, match="read-only"):
+        open_store(url)
 
 
 def test_a_database_of_another_program(path):

@@ -93,6 +93,24 @@ def test_a_camera_without_its_server_is_suspended_and_goes_on_under_the_same_epo
     asyncio.run(play())
 
 
+def test_a_camera_that_is_kept_goes_on_without_its_server(tmp_path):
+    async def play():
+        async with stage(tmp_path, lease_s=1.0) as on:
+            on.server.add("cam", ENDLESS, on_server_loss="keep")
+            on.run()
+            await on.persisted("cam")
+            on.server.answer = (503, {"error": "store_unavailable", "message": "The database does not answer."})
+            count, since_s = len(on.tags("cam")), on.worker._clock()
+            await on.server.until(lambda: on.worker._clock() > since_s + 2 and len(on.tags("cam")) > count + 4)
+            assert on.worker.holding.held["job1", 1].phase is Phase.CARRIED
+            on.server.answer = None
+            await on.persisted("cam", on.server.jobs["job1"]["stats"]["frames_done"] + 1)
+            assert {found["kvspic-epoch"] for found in on.tags("cam")} == {"1.1"}
+            assert await on.stop() == 0
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("status", ["pause", "cancel", "pending"])
 def test_a_job_that_its_user_stops_is_let_go_and_released(tmp_path, status):
     async def play():
