@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-__all__ = ["Cut", "Machine", "call", "free_port", "until", "wait_up", "worker"]
+__all__ = ["Cut", "Machine", "call", "check_logs", "free_port", "until", "wait_up", "worker"]
 
 WORKER = """
 import json, logging, pathlib, sys
@@ -72,6 +72,17 @@ def until(is_true, what, timeout_s=30.0, pause_s=0.1):
 def wait_up(url):
     """Wait until a server answers."""
     until(lambda: call(f"{url}/readyz") is not None, f"{url} answers")
+
+
+def check_logs(store):
+    """Let ``kvspic fleet check`` prove that each job's log leads to its status; a server may have the store open."""
+    url = store if "://" in str(store) else f"sqlite:///{store}"
+    command = [sys.executable, "-m", "kvspic", "fleet", "check", "--store", url, "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["jobs"] > 0
+    assert found["faults"] == []
 
 
 class Machine:

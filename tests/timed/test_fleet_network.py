@@ -20,7 +20,7 @@ import pytest
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("av")
 
-from timed.fleet_machines import Machine, call, until, worker
+from timed.fleet_machines import Machine, call, check_logs, until, worker
 from timed.networks import is_possible
 
 from kvspic.local.server import LocalEndpoint
@@ -158,6 +158,7 @@ def play(tmp_path, hosts, stack):
     assert [workers[place].end() for place in workers] == [0, 0]
     causes = [record["cause"] for record in ask("/v1/jobs/@cam/logs")["logs"]]
     assert causes[:6] == ["create", "claim", "lease", "handler_lost", "handler_lost", "claim"]
+    check_logs(tmp_path / "fleet.db")
 
 
 def test_a_host_that_is_cut_off_stops_before_its_camera_moves(tmp_path):

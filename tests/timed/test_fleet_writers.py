@@ -11,6 +11,7 @@ import os
 import random
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -19,8 +20,9 @@ pytest.importorskip("av")
 
 import postgres
 from timed.fleet_counted import numbers_in
-from timed.fleet_machines import Cut, Machine, call, free_port, until, wait_up, worker
+from timed.fleet_machines import Cut, Machine, call, check_logs, free_port, until, wait_up, worker
 
+from kvspic.local.quotas import Quotas
 from kvspic.local.server import LocalEndpoint
 from kvspic.local.settings import Settings
 
@@ -30,6 +32,7 @@ SECONDS = os.environ.get("KVSPIC_FLEET_SECONDS")
 SEED = int(os.environ.get("KVSPIC_FLEET_SEED", "1"))
 LEASE_S = 2
 CAMERAS = 4
+ONE_EACH = replace(Quotas.off(), sessions_max=1)  # a stream takes one connection at a time, as the service's do
 SOURCE = {"type": "test", "url": "testsrc:width=64,height=48,fps=10,gop=5,duration=0"}
 
 
@@ -101,12 +104,11 @@ def epochs(fragments):
 
 
 @contextlib.contextmanager
-def fleet(tmp_path, ledgers="", store=None, **options):
+def fleet(tmp_path, ledgers="", *, store, **options):
     """An endpoint, a server, three workers behind wires, and cameras that are all being carried."""
-    store = store or tmp_path / "fleet.db"
     with contextlib.ExitStack() as stack:
         endpoint = stack.enter_context(
-            LocalEndpoint.run_in_thread(data_dir=tmp_path / "data", settings=Settings.unlimited())
+            LocalEndpoint.run_in_thread(data_dir=tmp_path / "data", settings=Settings.unlimited(quotas=ONE_EACH))
         )
         port = free_port()
         url = f"http://127.0.0.1:{port}"
@@ -136,7 +138,8 @@ def carried(url, names):
 
 def go_on_without_a_second_writer(tmp_path, seconds, store=None, url=None):
     """Trouble for so long; then the order of the epochs of everything that is stored."""
-    with fleet(tmp_path, store=url) as (endpoint, url, serving, workers, wires, names):
+    place = url or tmp_path / "fleet.db"
+    with fleet(tmp_path, store=place) as (endpoint, url, serving, workers, wires, names):
         until(lambda: carried(url, names), "every camera is carried", 120)
         trouble = Trouble(SEED, workers, wires, serving, store)
         trouble.go_on(seconds)
@@ -152,6 +155,7 @@ def go_on_without_a_second_writer(tmp_path, seconds, store=None, url=None):
             changes += len(set(order)) - 1
         print(f"{trouble.ledger}, {changes} changes of the writer, 0 of them with a second one")
         assert changes > 0
+        check_logs(place)
 
 
 def test_no_fragment_of_an_old_epoch_becomes_durable_after_a_new_one(tmp_path):
@@ -169,7 +173,8 @@ def test_with_a_spool_nothing_is_lost(tmp_path):
     """One worker, so that what it spooled is sent by its own successor."""
     ledgers = tmp_path / "ledgers"
     ledgers.mkdir()
-    with fleet(tmp_path, ledgers, spool=True) as (endpoint, url, serving, workers, wires, names):
+    place = tmp_path / "fleet.db"
+    with fleet(tmp_path, ledgers, store=place, spool=True) as (endpoint, url, serving, workers, wires, names):
         until(lambda: carried(url, names), "every camera is carried", 120)
         for other in workers[1:]:
             assert other.end() == 0
@@ -182,6 +187,7 @@ def test_with_a_spool_nothing_is_lost(tmp_path):
             lambda: not any(lost(endpoint, put).values()), f"all that was put is stored, after {trouble.ledger}", 60, 1
         )
         assert workers[0].end() == 0
+        check_logs(place)
         print(f"{trouble.ledger}, {sum(map(len, put.values()))} frames put, 0 of them lost")
 
 
