@@ -12,6 +12,8 @@
 #ifndef KVS_ENGINE_STATE_H
 #define KVS_ENGINE_STATE_H
 
+#include <stddef.h>
+
 #include "base/check.h"
 #include "base/flag.h"
 #include "base/hns.h"
@@ -207,7 +209,7 @@ struct opening {
 
 /* Where the next frame stands. Everywhere but INSIDE it is skipped unless it opens a fragment. */
 enum edge {
-    EDGE_INSIDE, /* behind the frames of the open fragment, which it can continue */
+    EDGE_INSIDE = 0, /* behind the frames of the open fragment, which it can continue; put.c tests it as `unusual` */
     EDGE_BROKEN, /* what it could continue was dropped, or there is none yet */
     EDGE_ENDED,  /* an end of fragment was put last */
     EDGE_COUNT
@@ -236,6 +238,8 @@ struct packer {
     };
     uint8_t is_stopping; /* what is held leaves, and nothing follows it */
 };
+_Static_assert(offsetof(struct packer, is_stopping) == offsetof(struct packer, unusual) + sizeof(uint64_t),
+               "`unusual` covers all of the marks that it stands for");
 
 /* pressure.c: which warnings are on. */
 struct pressure {

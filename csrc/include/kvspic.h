@@ -477,7 +477,9 @@ struct kvs_stream_metrics {
     uint64_t pressures_store, pressures_buffer, pressures_latency, stale_events, times_shifted, notices_lost;
     uint64_t store_used;            /* slabs held, in bytes */
     uint64_t retention_hns;         /* as described; KVS_TIME_NONE before */
-    uint64_t created_hns, last_put_hns, last_ack_hns;
+    uint64_t created_hns;
+    uint64_t last_put_hns;          /* when a frame came that was stored: not skipped, not dropped on arrival */
+    uint64_t last_ack_hns;          /* of any type but ERROR; both KVS_TIME_NONE before the first */
     uint64_t fragments_split;       /* ended by a limit of the configuration, not by a key frame */
     uint64_t frames_too_large;      /* refused: larger than all of the store */
     uint64_t tracks_silent;         /* how often a track was left out */
