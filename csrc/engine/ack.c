@@ -80,8 +80,8 @@ static void finish(struct kvs_stream *stream, struct upload *upload, uint64_t fr
         done_until(stream, upload, fragment, to, now_hns);
     else if (fragment < to) uploads_done(stream, fragment, to); /* one that was passed over */
     else return;
-    kvs_backoff_progress(
-        &stream->machine.session_backoff); /* and nothing less: the service begins what it then refuses */
+    /* Nothing less ends the waits between sessions: the service also says BUFFERING of what it then refuses. */
+    kvs_backoff_progress(&stream->machine.session_backoff);
     stream->machine.received_hns = KVS_TIME_NONE;
     stream->machine.describe_wait_hns = 0;
     upload->done_next = kvs_hns_max(to, upload->done_next);
@@ -127,8 +127,8 @@ static void drop_refused(struct kvs_stream *stream, const struct upload *upload,
 {
     uint64_t from = fragment, to = fragment + 1;
     if (fragment != KVS_TIME_NONE && cluster_end(stream, upload, fragment) > to) {
-        stream->pace.join_from = cluster_end(stream, upload,
-                                             fragment); /* which of them it was shows when each goes alone */
+        /* Which of them it was shows when each goes alone. */
+        stream->pace.join_from = cluster_end(stream, upload, fragment);
         return;
     }
     if (fragment == KVS_TIME_NONE) {
@@ -214,7 +214,7 @@ static void confirm(struct kvs_stream *stream, struct upload *upload, const stru
     else if (ack->type == KVS_ACK_RECEIVED) note_received(stream, now_hns);
 }
 
-void ack_apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns)
+static void apply(struct kvs_stream *stream, struct upload *upload, const struct kvs_ack *ack, uint64_t now_hns)
 {
     if (ack->type == KVS_ACK_ERROR) {
         refuse(stream, upload, ack, now_hns);
@@ -254,7 +254,7 @@ static kvs_status apply_bytes(struct kvs_stream *stream, struct upload *upload, 
         kvs_status status = kvs_ack_parser_next(&upload->parser, bytes + at, size - at, &used, &ack);
         at += used;
         if (status == 1) {
-            ack_apply(stream, upload, &ack, now_hns);
+            apply(stream, upload, &ack, now_hns);
             applied++;
         } else if (status < 0) {
             stream->ledger.metrics.acks_bad++;
@@ -296,7 +296,7 @@ kvs_status kvs_upload_ack(struct kvs_stream *stream, uint64_t handle, const stru
         if (ack->timecode_ms != KVS_TIME_NONE && ack->type != KVS_ACK_IDLE &&
             find(stream, upload, ack) == KVS_TIME_NONE)
             status = KVS_E_ACK_NOT_IN_VIEW;
-        ack_apply(stream, upload, ack, now_hns);
+        apply(stream, upload, ack, now_hns);
         stream_settle(stream, now_hns);
     }
     stream_unlock(stream);

@@ -176,8 +176,8 @@ kvs_status kvs_stream_answer(struct kvs_stream *stream, const struct kvs_stream_
 static void give_order_back(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (stream->out.request == 0) return;
-    uint32_t place = (uint32_t)stream->machine.state -
-                     KVS_STREAM_DESCRIBE; /* states are in the order of their orders */
+    /* The states stand in the order of the orders that they wait for. */
+    uint32_t place = (uint32_t)stream->machine.state - KVS_STREAM_DESCRIBE;
     if (stream->machine.state == KVS_STREAM_PUT_STREAM) place = KVS_ACTION_PUT_MEDIA - KVS_ACTION_DESCRIBE_STREAM;
     kvs_pace_give_back(&stream->machine.paces[place], now_hns);
 }

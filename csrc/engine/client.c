@@ -1,4 +1,4 @@
-/* client.c — the client: making and freeing it, its own machine (credentials, device, READY), references to streams.
+/* client.c — the client: making and freeing it, its own machine (credentials, device, READY).
  *
  * Credentials are fetched again by a deadline before they expire, and after a failure by a deadline too: the client
  * never latches a failure, and its streams notice nothing of either. */
@@ -168,7 +168,7 @@ kvs_status kvs_client_answer(struct kvs_client *client, const struct kvs_client_
     return status;
 }
 
-/* ---- references -------------------------------------------------------------------------------------------------- */
+/* ---- made and freed ---------------------------------------------------------------------------------------------- */
 
 void client_unlock_and_wake(struct kvs_client *client)
 {

@@ -2,9 +2,9 @@
 #include "engine/stream.h"
 #include "engine/put.h"
 
-/* A large frame is scanned without the stream's lock. While one is being copied, a small one waits for its end at the
- * writer's lock: a thread that holds both locks knows that nothing is being copied, and from then on needs the stream's
- * alone. */
+/* A large frame is scanned and copied under the writer's lock, without the stream's. A small one needs the stream's
+ * lock alone; but while a large one is being copied, it first waits for the writer's lock, which is free when the copy
+ * has ended. The next copy can not begin before the small frame gives the stream's lock back. */
 static kvs_status lock_and_scan(struct kvs_stream *stream, struct put *put)
 {
     kvs_status status = KVS_OK;

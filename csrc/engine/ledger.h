@@ -1,5 +1,5 @@
 /* ledger.h — the ledger counts what becomes of frames, and gives back the memory of those that are settled.
- * What it can not know, which fragments readers stand in, is an argument; what it can not do, it returns.
+ * Which fragments readers stand in is an argument; what a higher layer has to do next is returned.
  *   Always  frames_put = frames_done + sum(frames_dropped) + frames_buffered; the same holds for bytes. */
 #ifndef KVS_ENGINE_LEDGER_H
 #define KVS_ENGINE_LEDGER_H

@@ -116,7 +116,8 @@ static void report_track(struct kvs_stream *stream, uint32_t track, int is_silen
     stream_notice(stream, &action);
 }
 
-/* A fragment that was ended before frames of other tracks had to be there says nothing of who is silent. */
+/* The newest fragment was ended so soon that frames of other tracks may still have been on their way: a track that has
+ * none in it need not be silent. */
 static int was_ended_early(const struct kvs_stream *stream)
 {
     return stream->packer.edge == EDGE_ENDED &&
@@ -152,7 +153,7 @@ static void correct_mask(struct kvs_stream *stream)
     struct kvs_fragment *fragment = kvs_view_fragment(&stream->view, stream->view.fragment_head - 1);
     if (fragment->read_hns != KVS_TIME_NONE) return;
     for (uint32_t i = 0; i < stream->track_count; i++) mask |= (uint32_t)(stream->tracks[i].fragment_frames != 0) << i;
-    if (mask == 0) return; /* counted for another one */
+    if (mask == 0) return; /* its frames were not counted: it announces what it did */
     fragment->format = stream->packer.packaged_format = formats_with_mask(stream, fragment->format, mask);
 }
 
@@ -439,8 +440,8 @@ kvs_status package_end_fragment(struct kvs_stream *stream, uint64_t now_hns)
     flush_held(stream, now_hns);
     if (stream->packer.edge == EDGE_ENDED) return KVS_E_DOUBLE_EOFR;
     if (!has_open_fragment(stream)) return KVS_E_NO_FRAGMENT;
-    if (write_trailer(stream, now_hns) !=
-        KVS_OK) { /* no room even for the tag: the session ends, and its end says the same */
+    /* Without room for the tag the session ends with this fragment, and that says the same. */
+    if (write_trailer(stream, now_hns) != KVS_OK) {
         kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |= KVS_FRAGMENT_CLOSED;
         (void)kvs_generator_end_fragment(&stream->generator);
         uploads_limit(stream, stream->view.fragment_head - 1);
@@ -458,8 +459,8 @@ void package_trailer(struct kvs_stream *stream, uint64_t now_hns)
 {
     if (!has_open_fragment(stream)) return;
     if (write_trailer(stream, now_hns) == KVS_OK) return;
-    kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |=
-        KVS_FRAGMENT_CLOSED; /* the reader adds the tag */
+    /* The reader adds the tag. */
+    kvs_view_fragment(&stream->view, stream->view.fragment_head - 1)->flags |= KVS_FRAGMENT_CLOSED;
     uploads_handed_out(stream);
 }
 

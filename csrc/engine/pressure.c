@@ -1,6 +1,6 @@
 /* pressure.c — warnings with hysteresis: an event when a level is passed, another when it is left again, a counter for
  * each beginning. Storage: less than 5 % of the store is free (over at 10 %). Buffer: 95 % of the duration is used.
- * Latency: what is unsent is longer than allowed. Stale: bytes go out and no ACK comes. */
+ * Latency: what is unsent is longer than allowed. A service that falls silent is stale.c's. */
 #include "engine/packer.h"
 
 #define FREE_LOW_PERCENT 5u

@@ -12,7 +12,7 @@
 
 void put_reset(struct kvs_stream *stream)
 {
-    stream->opening = (struct opening) { .opened_pts_hns = KVS_TIME_NONE };
+    stream->opening = (struct opening) { .least_pts_hns = KVS_TIME_NONE };
     for (uint32_t i = 0; i < KVS_TRACKS_MAX; i++) {
         times_reset(&stream->tracks[i].times);
         parts_clear(&stream->tracks[i]);
@@ -59,13 +59,13 @@ static int is_split(const struct kvs_stream *stream, const struct put *put)
     const struct limits *limits = &stream->limits;
     if (is_key(put) || !stream_is_lead(stream, put->held.track) || put->is_new_session) return 0;
     if (stream->order.mode != KVS_ORDER_NONE && stream->order.mode != KVS_ORDER_CUT) return 0;
-    if (stream->opening.opened_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->opening.newest_pts_hns)
+    if (stream->opening.least_pts_hns == KVS_TIME_NONE || put->held.frame.pts_hns <= stream->opening.newest_pts_hns)
         return 0;
-    uint64_t first_pts_hns = stream->opening.opened_pts_hns;
-    if (stream->packer.last_key_pts_hns ==
-        stream->opening.pts_hns) /* it has left, and other tracks' frames behind it */
-        first_pts_hns = kvs_hns_min(first_pts_hns, stream->order.first_pts_hns);
-    uint64_t duration = put->held.frame.pts_hns + put->duration_hns - first_pts_hns;
+    uint64_t least_hns = stream->opening.least_pts_hns;
+    /* When the frame that begins the fragment has left, other tracks' frames may have followed it. */
+    if (stream->packer.last_key_pts_hns == stream->opening.first_pts_hns)
+        least_hns = kvs_hns_min(least_hns, stream->order.first_pts_hns);
+    uint64_t duration = put->held.frame.pts_hns + put->duration_hns - least_hns;
     uint64_t size = stream->opening.size + put->held.payload_size;
     return (limits->fragment_duration_max_hns != 0 && duration > limits->fragment_duration_max_hns) ||
            (limits->fragment_size_max != 0 && size > limits->fragment_size_max);
@@ -84,17 +84,17 @@ static int begins_fragment(const struct kvs_stream *stream, const struct put *pu
 {
     uint64_t least_hns = stream->generator.config.cluster_duration_hns;
     if (!put->opens || !stream_is_lead(stream, put->held.track)) return 0;
-    if (least_hns == 0 || stream->opening.opened_pts_hns == KVS_TIME_NONE) return 1;
+    if (least_hns == 0 || stream->opening.least_pts_hns == KVS_TIME_NONE) return 1;
     if (put->is_new_session || stream->packer.starts_session || stream->packer.edge == EDGE_ENDED) return 1;
     if (must_open(stream, put, stream->opening.content)) return 1;
-    return put->held.frame.pts_hns >= kvs_hns_add(stream->opening.pts_hns, least_hns);
+    return put->held.frame.pts_hns >= kvs_hns_add(stream->opening.first_pts_hns, least_hns);
 }
 
 static void note_opened(struct kvs_stream *stream, const struct put *put)
 {
     if (begins_fragment(stream, put)) {
-        stream->opening.pts_hns = stream->opening.opened_pts_hns = stream->opening.newest_pts_hns =
-            put->held.frame.pts_hns;
+        stream->opening.first_pts_hns = put->held.frame.pts_hns;
+        stream->opening.least_pts_hns = stream->opening.newest_pts_hns = put->held.frame.pts_hns;
         if (is_key(put)) stream->opening.content = stream->formats.current->content;
         stream->opening.size = 0;
     }
@@ -102,8 +102,8 @@ static void note_opened(struct kvs_stream *stream, const struct put *put)
     if (!stream_is_lead(stream, put->held.track)) return;
     if (put->held.frame.pts_hns > stream->opening.newest_pts_hns)
         stream->opening.newest_pts_hns = put->held.frame.pts_hns;
-    if (put->held.frame.pts_hns < stream->opening.opened_pts_hns)
-        stream->opening.opened_pts_hns = put->held.frame.pts_hns; /* a leading picture */
+    if (put->held.frame.pts_hns < stream->opening.least_pts_hns)
+        stream->opening.least_pts_hns = put->held.frame.pts_hns; /* a leading picture */
 }
 
 /* Frames that can not be decoded without what is missing. Where frames of several tracks are ordered by time (DTS, PTS)

@@ -27,8 +27,9 @@ struct put {
 
 static inline int put_is_large(const struct put *put) { return put->data_size > LARGE_FRAME; }
 
-/* Both with the locks that put_is_large says. The first finds what the conversion of NAL units will make of the frame,
- * before anything else is asked. */
+/* Called with the writer's lock for a large frame, with the stream's for a small one, and before anything else is asked
+ * of the frame. put_scan sets held.payload_size; it calls put_adapt where NAL units are converted, which may change it.
+ *   Statuses of kvs_stream_put_frame; nothing of the stream changed */
 kvs_status put_adapt(const struct kvs_stream *stream, struct put *put, uint32_t nal_flags);
 static inline kvs_status put_scan(const struct kvs_stream *stream, struct put *put)
 {

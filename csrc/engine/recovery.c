@@ -33,7 +33,7 @@ static void lost_for_good(struct kvs_stream *stream, uint32_t result, uint64_t n
 
 /* A session was lost while the next one is being opened. What it leaves behind needs one more, which waits its turn:
  * two that are refused in alternation would else open each other for ever. */
-static void pace_next(struct kvs_stream *stream, uint32_t event)
+static void delay_next_session(struct kvs_stream *stream, uint32_t event)
 {
     uint64_t first = 0, last = 0, wait = stream->client->backoff_cap_hns;
     if (stream->machine.state != KVS_STREAM_PUT_STREAM || event == KVS_STREAM_EV_ENDED_OK) return;
@@ -54,7 +54,7 @@ static void lost(struct kvs_stream *stream, uint32_t event, uint32_t result, uin
     int was_flowing = stream->machine.state == KVS_STREAM_STREAMING ||
                       (stream->machine.state == KVS_STREAM_PUT_STREAM && uploads_opening(stream) == NULL);
     if (!was_flowing) { /* a way to the next session is under way already */
-        pace_next(stream, event);
+        delay_next_session(stream, event);
         return;
     }
     if (uploads_have_live(stream) && !uploads_gap(stream, &first, &last)) return;

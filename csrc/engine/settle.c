@@ -1,5 +1,5 @@
-/* settle.c — what follows from what is there, after any change: a session where fragments have none, another token, the
- * end of a stream that has drained. */
+/* settle.c — after any change of a stream: it opens a session for fragments that have none, asks for another token, and
+ * closes a stopped stream that has drained. */
 #include "engine/stream.h"
 
 static int has_drained(const struct kvs_stream *stream)

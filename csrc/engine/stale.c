@@ -1,14 +1,6 @@
 /* stale.c — a service that has fallen silent: bytes went out on a handle, an ACK is due, and none comes. */
 #include "engine/uploads.h"
 
-/* One past the last fragment of which the reader has taken everything. */
-uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload *upload)
-{
-    int is_within = upload->at_fragment < upload->sent_next;
-    uint64_t end = is_within ? upload->at_fragment : upload->sent_next;
-    return kvs_hns_min(end, stream->view.fragment_head);
-}
-
 /* An ACK is due of the fragment that it began last, and the final one of those it has sent to their end. None is due of
  * the open fragment of a source that pauses, once the service has seen it begin. */
 static int is_ack_due(const struct kvs_stream *stream, const struct upload *upload)

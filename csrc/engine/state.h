@@ -1,5 +1,6 @@
-/* state.h — what the client and its streams keep: data only. Each struct names the file that owns it; that file changes
- * it, and those of the layers above may read it (tests/tidy/engine_layers.txt, held by tests/tidy/test_c.py).
+/* state.h — what the client and its streams keep: data only. Each struct names a file. That one sets it up; files of
+ * its layer and above may change it, files below do not name it (tests/tidy/engine_rules.py, held by
+ * tests/tidy/test_c.py). The ledger alone changes counts of frames and bytes.
  *
  * Locks, outermost first; a lock is never taken while one further down is held:
  *   stream->writer   one large put, end of fragment, stop, reset, flush at a time per stream; held during the copy of a
@@ -63,7 +64,7 @@ struct upload {
     uint8_t is_waiting;                 /* its reader waits: the next byte is announced */
     uint8_t slot;                       /* of data_queued; its own while it lives */
     uint8_t part;                       /* enum upload_part: what is read next */
-    uint8_t is_bound;                   /* its first fragment is settled */
+    uint8_t is_bound;                   /* its reader has begun: `first` is fixed */
     uint64_t first, last;               /* fragments it covers; last KVS_TIME_NONE: open end */
     uint64_t at_fragment, at_frame;     /* read position */
     uint64_t at_offset;                 /* inside the part */
@@ -120,8 +121,8 @@ struct limits {
 
 /* ---- what each file keeps of a stream --------------------------------------------------------------------------- */
 
-/* queue.c: what goes out of a stream. `request`, `put_hns` and `wants_wake` are under the stream's lock, the rest is
- * under the client's. */
+/* queue.c: what goes out of a stream. `request`, `request_count`, `put_hns` and `wants_wake` are under the stream's
+ * lock, the rest is under the client's. */
 struct outbox {
     uint64_t user;                   /* comes back in each action */
     uint64_t request, request_count; /* number of the outstanding order, 0: none; of all so far */
@@ -202,9 +203,10 @@ struct uploads {
 
 /* put.c: the fragment that puts go to, as far as it is put; for fragments that are split by length or size. */
 struct opening {
-    uint64_t opened_pts_hns, newest_pts_hns, size;
-    uint64_t pts_hns; /* of the frame that begins it */
-    uint32_t content; /* struct format's, of that frame */
+    uint64_t first_pts_hns;                 /* of the frame that begins it */
+    uint64_t least_pts_hns, newest_pts_hns; /* of the lead's frames in it; least KVS_TIME_NONE: there is none */
+    uint64_t size;
+    uint32_t content; /* struct format's, of the frame that begins it */
 };
 
 /* Where the next frame stands. Everywhere but INSIDE it is skipped unless it opens a fragment. */

@@ -26,11 +26,11 @@ void recovery_refused(struct kvs_stream *stream, uint32_t error_id, uint64_t now
 int recovery_may_wait_for_put(const struct kvs_stream *stream, uint32_t result);
 void recovery_timed_out(struct kvs_stream *stream, uint64_t now_hns);
 
-/* ---- settle.c: what follows from what is there ------------------------------------------------------------------- */
+/* ---- settle.c: after any change of a stream ---------------------------------------------------------------------- */
 
 void stream_settle_all(struct kvs_stream *stream, uint64_t now_hns);
-void stream_rotate(struct kvs_stream *stream,
-                   uint64_t now_hns); /* another token; sessions end with what is being read */
+/* Another token; sessions end with what is being read. */
+void stream_rotate(struct kvs_stream *stream, uint64_t now_hns);
 void stream_woken_by_put(struct kvs_stream *stream, uint64_t skipped_pts_hns, uint64_t now_hns); /* KVS_PUT_OPENS */
 
 /* ---- gate.c: the end of a call ----------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 
 #include "engine/ledger.h"
 
-/* Each upload of the stream, oldest first; it may be removed if the loop ends with that. */
+/* Goes through the uploads of the stream, oldest first. The body may remove an upload if it then leaves the loop. */
 #define EACH_UPLOAD(stream, each)                                                                                      \
     for (struct upload *const *each##_at = (stream)->uploads.items, *each; (each = *each##_at) != NULL; each##_at++)
 
@@ -55,6 +55,14 @@ void uploads_handed_out(struct kvs_stream *stream); /* after a fragment was clos
 
 static inline int upload_is_live(const struct upload *upload) { return upload->state != KVS_UPLOAD_DEAD; }
 
+/* One past the last fragment of which the reader has taken everything. */
+static inline uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload *upload)
+{
+    int is_within = upload->at_fragment < upload->sent_next;
+    uint64_t end = is_within ? upload->at_fragment : upload->sent_next;
+    return kvs_hns_min(end, stream->view.fragment_head);
+}
+
 /* ---- unsent.c ---------------------------------------------------------------------------------------------------- */
 
 struct unsent {
@@ -82,13 +90,12 @@ int pace_joins(const struct kvs_stream *stream, const struct upload *upload, uin
 void pace_resume(struct upload *upload, uint64_t now_hns);
 int pace_holds(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
 void pace_began(struct kvs_stream *stream, uint64_t now_hns);
-void pace_let_go(
-    struct kvs_stream *stream); /* a fragment is done: what was held for it goes on; the caller announces */
+/* A fragment is done: what was held for it goes on; the caller announces. */
+void pace_let_go(struct kvs_stream *stream);
 uint64_t pace_next_deadline(const struct kvs_stream *stream);
 
 /* ---- stale.c: a service that has fallen silent ------------------------------------------------------------------- */
 
-uint64_t upload_sent_whole(const struct kvs_stream *stream, const struct upload *upload);
 /* Whether an ACK is due on this handle, and since when; after bytes went out and after an ACK. */
 void stale_note(struct kvs_stream *stream, struct upload *upload, uint64_t now_hns);
 uint64_t stale_next_deadline(const struct kvs_stream *stream);

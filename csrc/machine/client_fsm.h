@@ -3,7 +3,7 @@
  *   NEW -> AUTH -> READY on a refresh; first time through CREATE (and TAG).
  *          AUTH -> GET_TOKEN with a device certificate; AUTH -> PROVISION without any source of credentials.
  * Each order is answered by one classified event. Client credentials that expire are fetched again by deadline, before
- * they expire, without leaving READY for the streams: REFRESHING is known by `ready_once` in the engine, not by a
+ * they expire, without leaving READY for the streams: REFRESHING is known by `was_ready` in the engine, not by a
  * state. FAILED is visible and is left by KVS_CLIENT_EV_RETRY, which the engine issues on a time schedule: a client
  * never latches a credential failure. PROVISION's OK goes back to AUTH; the engine charges that return like a repeat.
  * EXPIRING counts in CREATE, TAG and READY; elsewhere the credentials are being fetched already. */
