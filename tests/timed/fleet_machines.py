@@ -153,10 +153,13 @@ def worker(urls, folder, name, prefix=(), **words):
 
 
 class Cut:
-    """A wire between a client and a server that can be cut: connections stay open, and nothing gets through."""
+    """A wire between a client and a server that can be cut: connections stay open, and nothing gets through.
 
-    def __init__(self, port):
-        self._target = port
+    ``target``: the server's port on loopback, or the path of its Unix socket.
+    """
+
+    def __init__(self, target):
+        self._target = target
         self._is_cut = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -207,7 +210,10 @@ class Cut:
         ends = [writer]
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await self._wait()
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            if isinstance(self._target, Path):
+                far_reader, far_writer = await asyncio.open_unix_connection(self._target)
+            else:
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             ends.append(far_writer)
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         for end in ends:
