@@ -280,7 +280,7 @@ class StreamFace:
         return errors.named("FRAME_TOO_LARGE", f"{text}: {remedy}")
 
     def _explain(self, error: Exception) -> Exception:
-        """The error that the caller should see: it names the stream, its state, and what to do."""
+        """The error to raise to the caller: where the core's own does not, it names the stream and what to do."""
         if isinstance(error, errors.NullArgError):
             return self._why_closed()
         if isinstance(error, errors.StreamStateError):

@@ -290,7 +290,7 @@ KVS_API kvs_status kvs_stream_put_frame(struct kvs_stream *stream, const uint8_t
  * key frame comes.   KVS_E_DOUBLE_EOFR, KVS_E_NO_FRAGMENT, KVS_E_EOFR_NEEDS_KEY_FRAGMENTS, KVS_E_STREAM_STOPPED ... */
 KVS_API kvs_status kvs_stream_end_fragment(struct kvs_stream *stream, uint64_t now_hns);
 /* Queues a name and value for the next fragment (persistent: for every one from then on; empty value removes it).
- *   KVS_E_STREAM_STATE  DescribeStream was not answered yet; after the first READY taken in every state but STOPPED
+ *   KVS_E_STREAM_STATE  no DescribeStream or CreateStream was answered yet; from the first answer on metadata is taken
  *   KVS_E_METADATA_NAME, KVS_E_TAG_NAME_SIZE, KVS_E_TAG_VALUE_SIZE, KVS_E_METADATA_COUNT, KVS_E_STREAM_STOPPED */
 KVS_API kvs_status kvs_stream_put_metadata(struct kvs_stream *stream, const char *name, const char *value,
                                            int persistent);

@@ -47,7 +47,7 @@
     X(MACHINE, -135, USAGE, "there is no state machine, state or event of this number") \
     X(FRAME_ORDER_MODE, -136, USAGE, "the frame order mode does not exist") \
     X(CLIENT_STATE, -200, STATE, "the client is not READY yet: answer its orders until KVS_ACTION_CLIENT_READY") \
-    X(STREAM_STATE, -201, STATE, "the stream's state does not allow this; metadata waits until it was described") \
+    X(STREAM_STATE, -201, STATE, "not in this state; metadata is refused until the service has described the stream") \
     X(STREAM_STOPPED, -202, STATE, "the stream has been stopped") \
     X(STALE_ANSWER, -203, STATE, "the answer does not belong to the request that is outstanding") \
     X(UNKNOWN_UPLOAD, -204, STATE, "the upload handle is not (or no longer) one of this stream's") \

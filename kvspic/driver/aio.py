@@ -2,8 +2,8 @@
 
 The core wakes the loop by a byte on a socket, from whatever thread changed it; the turn is taken in the loop's own
 callback, where it has ``add_reader``, else in a task that awaits ``sock_recv``. All tasks are kept by strong
-references; an unexpected exception ends the driver and is raised by the next call of its methods, nothing is
-swallowed.
+references. An unexpected exception ends the driver and is passed to ``on_fault``; the producer then raises it from
+``open_stream``, and every stream fails with it.
 """
 
 from __future__ import annotations

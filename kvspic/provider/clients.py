@@ -3,9 +3,9 @@
 One client per process, plane, region and endpoint, made without botocore's own signing: a hook signs each request as it
 leaves, with the keys and the clock of the call that made it. botocore retries nothing: the core decides what to repeat.
 
-The calls of the control plane are four, all JSON by POST, and each stream needs some to open. They leave by botocore's
-HTTP session as botocore would send them, without its events, serializer and parser, which were two thirds of their
-cost; an answer that is not the usual one is read by its parser.
+The control plane has four calls, all of them JSON by POST, and each stream makes some of them when it opens. They are
+sent by botocore's HTTP session with the URL and the headers that botocore would use, but without botocore's events,
+serializer and parser, which were two thirds of the cost of a call. Its parser reads the answers that are errors.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ __all__ = [
 REGION_REMEDY = "pass region (--region on the command line), or set AWS_REGION or the profile's region"
 TRUST_REMEDY = "name the file of its authority by AWS_CA_BUNDLE or ca_bundle, and check the system clock"
 UNTRUSTED = "UntrustedCertificate"  # the name of that error; no service gives it
-NO_TLS = "NoTls"  # no service gives this one either
+NO_TLS = "NoTls"  # no service gives this name either
 NOT_AWS = "NotAws"  # nor this one
 TEXT_MAX = 240  # of the service's own words; longer answers are canonical requests or HTML pages
 

@@ -2,7 +2,8 @@
 
 A thin subclass of botocore's signer. It takes the time as an argument (the service's clock, which may differ from
 ours) and writes no log line: botocore's own debug lines show the canonical request, session token included. It reads
-headers as plain pairs, because botocore's are those of e-mail, which were two thirds of what a signature cost.
+headers as plain pairs, because botocore keeps headers in an e-mail message object, which was two thirds of what a
+signature cost.
 Signed are Host, Content-Type and the x-amz headers; a proxy may rewrite the others.
 """
 

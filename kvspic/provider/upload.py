@@ -57,7 +57,8 @@ __all__ = [
 
 NEVER_HNS = 2**63
 LINGER_S = 30.0  # the service itself gives up after 30 s without a byte
-# With its chunk coding, eight TLS records. An upload that the kernel holds up may keep so much beside the store.
+# With its chunk coding, eight TLS records. An upload that the kernel holds up may hold this many bytes in addition to
+# the store.
 READ_SIZE = 128 * 1024 - len(b"1fff7\r\n\r\n")
 MORE, AWAITING_ACK, END = 0, 2, 3  # ReadState as plain numbers: each upload reads once for each frame
 # Of the body, until the answer's head is there: after a connection that was not accepted, normally, and each WINDOW_S
