@@ -9,6 +9,8 @@ The truth is what the endpoint writes down about each fragment that it made dura
     green      a job that is shown healthy has had a fragment persisted just before
     carried    a job whose fragments are being persisted is shown as in progress, or done if it is the file
     fresh      a job in progress has figures that are not older than a lease and a sweep
+    kept       no job has a new epoch after a server or the store was away: its worker was there, and goes on
+At the end ``kvspic fleet check`` must find that each log leads to its job's status.
 """
 
 import contextlib
@@ -28,11 +30,12 @@ TESTS = Path(__file__).parent.parent
 sys.path.insert(0, str(TESTS))
 
 import postgres  # noqa: E402
-from timed.fleet_machines import Machine, call, free_port, until, wait_up, worker  # noqa: E402
+from timed.fleet_machines import Machine, call, check_logs, free_port, until, wait_up, worker  # noqa: E402
 
 __all__ = []
 
 LEASE_S = 4
+KEPT = ("server", "PostgreSQL")  # steps that begin so
 GREEN_S = 12  # figures are up to a second old, fragments a second long, LATE_S of a carrier is 10 s
 CLIP = TESTS / "media" / "av_h264_main_aac_44100_640x360_25fps.mp4"
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -176,6 +179,8 @@ class Story:
         moved = sum(job["epoch"] != epochs.get(name, 0) for name, job in self.watcher.jobs.items())
         gaps = [self._gap(name, at) for name in self.names if before.get(name)]
         words = ", ".join(f"{list(worst.values()).count(value)} {value}" for value in sorted(set(worst.values())))
+        if moved and what.startswith(KEPT):
+            self.watcher.wrong.append(f"{moved} jobs have a new epoch after: {what}")
         self.rows.append((at - self._began, what, words, took, moved, max(gaps, default=0.0)))
         print(f"{self.rows[-1]}", flush=True)
 
@@ -217,7 +222,7 @@ def long_clip(folder):
 
 
 def one_process(stack, folder, place, jobs):
-    """``kvspic fleet run``: returns the URLs and what can be killed."""
+    """``kvspic fleet run``: returns the URLs, what can be killed, what ends with 0, and the store."""
     file = folder / "cameras.yaml"
     file.write_text(json.dumps({"defaults": {"autorestart": {"delay": 5}}, "cameras": jobs}), encoding="utf-8")
     port = free_port()
@@ -228,11 +233,11 @@ def one_process(stack, folder, place, jobs):
     call(f"{url}/v1/settings", "PUT", {"lease_s": LEASE_S})
     killed = [("worker and server killed (one process), back at once", run, 0.0)]
     killed += [("worker and server killed, back after 6 s", run, 6.0)]
-    return [url], killed, [run]
+    return [url], killed, [run], file.with_suffix(".db")
 
 
 def many_processes(stack, folder, place, jobs):
-    """Two servers over PostgreSQL, three workers."""
+    """Two servers over PostgreSQL, three workers; returns the same."""
     cluster = stack.enter_context(postgres.cluster())
     store, ports = cluster.url("fleet"), (free_port(), free_port())
     servers = []
@@ -261,7 +266,7 @@ def many_processes(stack, folder, place, jobs):
     killed += [("worker w0 killed, back after 10 s", workers[0], 10.0)]
     killed += [(f"server {number} killed, back after 6 s", machine, 6.0) for number, machine in enumerate(servers, 1)]
     killed += [("PostgreSQL killed, back after 8 s", Store, 8.0)]
-    return urls, killed, workers
+    return urls, killed, workers, store
 
 
 def main(kind, folder):
@@ -275,7 +280,7 @@ def main(kind, folder):
         names = [job["name"] for job in jobs]
         time.sleep(2)  # the RTSP server says in its log only that it listens
         build = one_process if kind == "sqlite" else many_processes
-        urls, killed, workers = build(stack, folder, f"http://127.0.0.1:{place_port}", jobs)
+        urls, killed, workers, store = build(stack, folder, f"http://127.0.0.1:{place_port}", jobs)
         truth = Truth(folder / "persisted")
         watcher = Watcher(urls, truth)
         watcher.start()
@@ -288,6 +293,7 @@ def main(kind, folder):
         watcher.end()
         logs = sum(len(call(f"{urls[0]}/v1/jobs/@{name}/logs")["logs"]) for name in names)
         codes = [machine.end() for machine in workers]
+        check_logs(store)
         story.show()
         truth.read()
         counts = {name: len(truth.times.get(name, ())) for name in names}
