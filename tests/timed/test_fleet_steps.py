@@ -98,8 +98,8 @@ class Job:
     handler: str | None = None
     heard_s: tuple[float, float] = (0.0, 0.0)
 
-    def took(self, handler, now_s):
-        self.status, self.handler, self.heard_s, self.epoch = "in_progress", handler, (now_s, now_s), self.epoch + 1
+    def took(self, handler, heard_s):
+        self.status, self.handler, self.heard_s, self.epoch = "in_progress", handler, heard_s, self.epoch + 1
 
     def may_patch(self, status):
         return status in MAY_PATCH[self.status] and (self.status, status, self.live) != ("in_progress", "pause", False)
@@ -122,7 +122,11 @@ class Model:
 
     def __init__(self, server, seed):
         self.server, self.chance = server, random.Random(seed)
-        self.jobs, self.carried, self.count = {}, {}, 0
+        self.jobs, self.carried, self.count, self.renewed_s = {}, {}, 0, 0.0
+
+    def heard_now(self):
+        """Bounds of when a handler counts as heard that is heard now."""
+        return self.server.now_s, max(self.server.now_s, self.renewed_s)
 
     def step(self):
         if len(self.jobs) < JOBS:
@@ -167,7 +171,7 @@ class Model:
         for given in self.server.wire.poll(handler, slots=12, free=self.chance.randrange(4))["jobs"]:
             job = self.jobs[given["id"]]
             assert (job.status, given["epoch"]) == ("pending", job.epoch + 1)
-            job.took(handler, self.server.now_s)
+            job.took(handler, self.heard_now())
             self.carried[given["id"], given["epoch"]] = handler
 
     def report(self):
@@ -182,7 +186,7 @@ class Model:
         assert verdict["accepted"] == is_its, (job, verdict)
         assert (verdict["verdict"] == "not_found") == (job is None)
         if is_its:
-            job.status, job.heard_s = ENDS[status], (self.server.now_s, self.server.now_s)
+            job.status, job.heard_s = ENDS[status], self.heard_now()
         if not is_its or status != "in_progress":
             del self.carried[ref, epoch]
 
@@ -200,7 +204,7 @@ class Model:
             is_new_claim = shown["status"] == "in_progress" != job.status
             assert (shown["epoch"], shown["version"]) == (job.epoch + is_new_claim, job.version)
             if is_new_claim:
-                job.took(shown["handler"], self.server.now_s)
+                job.took(shown["handler"], self.heard_now())
                 self.carried[ref, job.epoch] = shown["handler"]
             job.status = shown["status"]
             job.handler = job.handler if job.status == "in_progress" else None
@@ -221,6 +225,7 @@ class Model:
         self.server.close()
         assert self.server.faults() == []
         self.server.start()
+        self.renewed_s = self.server.now_s + self.server.silence_s - LEASE_S  # it has renewed all leases by then
         self.look(may_be)
         for job in self.jobs.values():
             job.heard_s = (self.server.now_s, self.server.now_s + self.server.silence_s)
