@@ -18,7 +18,7 @@ async def open_all(url, count):
     async with kvspic.AsyncProducer(endpoint_url=url) as producer:
         began = time.monotonic()
         tracks = [kvspic.H264Track()]
-        streams = await asyncio.gather(*(producer.open_stream(f"cam-{i}", tracks) for i in range(count)))
+        streams = await asyncio.gather(*(producer.open_stream(f"cam-{i}", tracks, timeout=90) for i in range(count)))
         took_s = time.monotonic() - began
         await asyncio.gather(*(stream.close(0) for stream in streams))
     return took_s
