@@ -140,7 +140,7 @@ def test_workers_and_settings(fleet, server):
     assert "gw-1    ready  0 of 10" in fleet("handlers").out
     assert fleet("drain", "gw-1").out == "gw-1 is draining and carries 0\n"
     assert fleet("undrain", "gw-1", "--json").json["state"] == "ready"
-    assert fleet("drain", "nobody").code == 5
+    assert fleet("drain", "absent").code == 5
     assert fleet("settings", "lease_s=60", "--json").json["lease_s"] == 60
     assert "handout_rate     100" in fleet("settings").out
     assert (
