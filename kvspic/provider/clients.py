@@ -5,7 +5,8 @@ leaves, with the keys and the clock of the call that made it. botocore retries n
 
 The control plane has four calls, all of them JSON by POST, and each stream makes some of them when it opens. They are
 sent by botocore's HTTP session with the URL and the headers that botocore would use, but without botocore's events,
-serializer and parser, which were two thirds of the cost of a call. Its parser reads the answers that are errors.
+serializer and parser, which were two thirds of the cost of a call; over a connection that is open also without
+urllib3, which was half of the rest (``exchange.py``). botocore's parser reads the answers that are errors.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from kvspic.loopback import is_loopback_url
 from kvspic.provider.clock import ServiceClock, date_of, server_time, wait_asked_s
 from kvspic.provider.credentials import CredentialFetchError, Credentials, NoCredentialsError
+from kvspic.provider.exchange import idle_pool, over_idle
 from kvspic.provider.results import (
     NO_TLS,
     NOT_AWS,
@@ -78,12 +80,13 @@ class Plane:
 
 @dataclass(frozen=True)
 class _Client:
-    """A client of botocore. ``url`` and ``headers`` are of the control plane: where its calls go, without their paths,
-    and the headers that all have. Without ``url`` botocore makes the calls whole."""
+    """A client of botocore. ``url``, ``headers`` and ``idle`` are of the control plane: where its calls go, without
+    their paths, the headers that all have, and the open connections. Without ``url`` botocore makes the calls whole."""
 
     made: Any
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    idle: Any = None
 
     def close(self) -> None:
         """Its idle connections; a call under way keeps its own."""
@@ -143,8 +146,10 @@ def _control(client: _Client, operation: str, params: Mapping[str, Any], signer:
     url, body = client.url + model.http["requestUri"], json.dumps(params).encode()
     headers = {**client.headers, "Content-Length": str(len(body))}
     signed: Any = sign_call(url, headers, body, signer())  # botocore's stubs ask for a class of its own
-    request = AWSPreparedRequest("POST", url, signed, body, stream_output=False)
-    answer = client.made._endpoint.http_session.send(request)
+    answer = None if client.idle is None else over_idle(client.idle, url, signed, body)
+    if answer is None:
+        request = AWSPreparedRequest("POST", url, signed, body, stream_output=False)
+        answer = client.made._endpoint.http_session.send(request)
     if answer.status_code >= 300:
         raise _error_of(answer, model)
     try:
@@ -321,7 +326,8 @@ def _make_client(plane: Plane) -> _Client:
     logging.getLogger("botocore.parsers").addFilter(_hide_token)  # the same filter again changes nothing
     url, headers = _form(client) if plane.service == CONTROL else ("", {})
     client.meta.events.register("before-send", _sign)
-    return _Client(client, url, headers)
+    idle = idle_pool(client._endpoint.http_session, url) if url else None
+    return _Client(client, url, headers, idle)
 
 
 @functools.cache

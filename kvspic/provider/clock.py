@@ -12,6 +12,7 @@ import calendar
 import contextlib
 import datetime
 import email.utils
+import functools
 import re
 import time
 from collections.abc import Callable
@@ -66,6 +67,7 @@ def server_time(date_header: str, message: str) -> float | None:
     return date_of(date_header)
 
 
+@functools.lru_cache(maxsize=64)
 def date_of(header: str) -> float | None:
     """An HTTP date in seconds since 1970, None if it is none."""
     try:

@@ -9,6 +9,7 @@ them.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -20,7 +21,17 @@ import h11
 from kvspic.provider.clock import wait_asked_s
 from kvspic.provider.results import safe_text, short_error_name
 
-__all__ = ["End", "Event", "Head", "PutMediaConnection", "PutMediaHead", "chunk_of", "host_header", "put_media_url"]
+__all__ = [
+    "Chunks",
+    "End",
+    "Event",
+    "Head",
+    "PutMediaConnection",
+    "PutMediaHead",
+    "chunk_of",
+    "host_header",
+    "put_media_url",
+]
 
 INTERIM_MAX = 16  # answers such as 100 Continue before the real one
 LINE_MAX = 4096  # of a chunk's size, or a trailer
@@ -99,6 +110,7 @@ def put_media_url(endpoint_url: str) -> str:
     return endpoint_url.rstrip("/") + "/putMedia"
 
 
+@functools.lru_cache(maxsize=64)
 def host_header(endpoint_url: str) -> str:
     """The Host header of a URL: IPv6 in brackets, the port unless it is the scheme's own."""
     parts = urlsplit(endpoint_url)
@@ -119,7 +131,7 @@ class PutMediaConnection:
         self._status = 0
         self._refusal = bytearray()
         self._interim_count = 0
-        self._chunks: _Chunks | None = None
+        self._chunks: Chunks | None = None
         self._is_over = False
 
     @property
@@ -163,7 +175,7 @@ class PutMediaConnection:
         events = self._take_chunks(self._chunks, rest) if rest else []
         return events + (self._take_chunks(self._chunks, b"") if is_closed and not self._is_over else [])
 
-    def _take_chunks(self, chunks: _Chunks, data: bytes) -> list[Event]:
+    def _take_chunks(self, chunks: Chunks, data: bytes) -> list[Event]:
         if not data:
             return [self._end(complete=False)]
         acks = chunks.take(data)
@@ -181,7 +193,7 @@ class PutMediaConnection:
             self._status = event.status_code
             events.append(_head(event))
             if self._status == 200 and (b"transfer-encoding", b"chunked") in event.headers:
-                self._chunks = _Chunks()
+                self._chunks = Chunks()
         elif isinstance(event, h11.Data):
             self._take_body(bytes(event.data), events)
         elif isinstance(event, h11.EndOfMessage):
@@ -201,7 +213,7 @@ class PutMediaConnection:
         return End(complete, name, message or safe_text(fault))
 
 
-class _Chunks:
+class Chunks:
     """Takes a chunked body apart, cut anywhere. ``fault`` says what is no chunk; ``is_over`` after the last one."""
 
     def __init__(self) -> None:

@@ -10,14 +10,15 @@ Signed are Host, Content-Type and the x-amz headers; a proxy may rewrite the oth
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
+import hmac
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.auth
-import botocore.awsrequest
-import botocore.credentials
 
 from kvspic.provider.credentials import Credentials
 from kvspic.provider.putmedia import host_header
@@ -32,14 +33,11 @@ class ServiceSigner(botocore.auth.SigV4Auth):
     """Signs one request at ``now_s`` seconds since 1970."""
 
     def __init__(self, credentials: Credentials, region: str, now_s: float) -> None:
-        keys = botocore.credentials.Credentials(
-            credentials.access_key, credentials.secret_key, credentials.session_token or None
-        )
-        super().__init__(keys, SERVICE, region)
-        stamp = datetime.datetime.fromtimestamp(now_s, datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        super().__init__(credentials, SERVICE, region)  # type: ignore[arg-type]
         self._token = credentials.session_token
-        self._made = botocore.awsrequest.AWSRequest()  # what botocore's functions read the time of
-        self._made.context["timestamp"] = self._stamp = stamp
+        self._stamp = datetime.datetime.fromtimestamp(now_s, datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        self._key = _signing_key(credentials.secret_key, self._stamp[:8], region)
+        self._made: Any = SimpleNamespace(context={"timestamp": self._stamp})  # botocore reads the time of it
 
     def signature_of(self, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> list[tuple[str, str]]:
         """The headers that a POST with these needs besides."""
@@ -61,9 +59,19 @@ class ServiceSigner(botocore.auth.SigV4Auth):
             ";".join(names),
             signed.get("x-amz-content-sha256") or hashlib.sha256(body).hexdigest(),
         ]
-        signature = self.signature(self.string_to_sign(self._made, "\n".join(lines)), self._made)
+        text_to_sign = self.string_to_sign(self._made, "\n".join(lines))
+        signature = hmac.digest(self._key, text_to_sign.encode(), "sha256").hex()
         start = f"AWS4-HMAC-SHA256 Credential={self.scope(self._made)}"
         return [*added, ("Authorization", f"{start}, SignedHeaders={';'.join(names)}, Signature={signature}")]
+
+
+@functools.lru_cache(maxsize=8)
+def _signing_key(secret_key: str, day: str, region: str) -> bytes:
+    """The key that signs for a day, because a process signs nearly always with the same one."""
+    key = f"AWS4{secret_key}".encode()
+    for part in (day, region, SERVICE, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 def sign_put_media(
