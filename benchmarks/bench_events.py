@@ -53,7 +53,7 @@ class Service:
         """All that there is, so that the next frame is news again."""
         for user, upload in self.uploads.items():
             reader = self.reader
-            self.streams[user].upload_read(upload, reader.c_buffer, reader.size, reader.c_state, self.now_hns)
+            self.streams[user].read_chunk(upload, reader.c_memory, reader.size, reader.c_chunk, self.now_hns)
 
     def _act(self, action: Action) -> None:
         if action.kind in CLIENT_ORDERS:

@@ -46,7 +46,7 @@ def copy_us() -> float:
         pts += 333_333
         stream.put_frame(bytes(60_000), pts, pts, 0, 1, int(number % 30 == 0), service.now_hns)
     reader = service.reader
-    return best_us(lambda: stream.upload_read(upload, reader.c_buffer, reader.size, reader.c_state, service.now_hns))
+    return best_us(lambda: stream.read_chunk(upload, reader.c_memory, reader.size, reader.c_chunk, service.now_hns))
 
 
 def tls_us(pem: Path) -> float:

@@ -58,14 +58,47 @@ KEEP_GIL = """
 CALLS = """
 static uint64_t kvspic_now_hns(const int64_t *offset_hns) { return kvs_host_now_hns() + (uint64_t)*offset_hns; }
 
-/* What begins a turn, in one crossing: what is due happens, actions are taken, the next deadline is read. */
+/* What begins a turn, in one crossing: what is due happens, up to `count` actions are taken, the next deadline is read.
+ * DATA, which comes for nearly every frame, leaves by data_out: first how many there are, then the user and the upload
+ * of each. The others stay in actions_out; returns how many these are, or a negative status. */
 static kvs_status kvspic_turn(struct kvs_client *client, uint64_t now_hns, struct kvs_action *actions_out,
-                              uint32_t count, uint64_t *deadline_out)
+                              uint32_t count, uint64_t *data_out, uint64_t *deadline_out)
 {
-    kvs_status status = kvs_client_poke(client, now_hns);
+    kvs_status status = kvs_client_poke(client, now_hns), others = 0;
     if (status == KVS_OK) status = kvs_client_next_actions(client, actions_out, count);
     *deadline_out = kvs_client_next_deadline(client);
-    return status;
+    data_out[0] = 0;
+    if (status < 0) return status;
+    for (kvs_status index = 0; index < status; index++) {
+        const struct kvs_action *action = &actions_out[index];
+        if (action->kind == KVS_ACTION_DATA) {
+            uint64_t *pair = &data_out[1 + 2 * data_out[0]++];
+            pair[0] = action->user, pair[1] = action->upload;
+        } else if (others++ != index) {
+            actions_out[others - 1] = *action;
+        }
+    }
+    return others;
+}
+
+/* A session's next bytes as one chunk (RFC 9112, section 7.1): they are read to memory + KVSPIC_CHUNK_ROOM, their size
+ * and line ends are written around them. out: where the chunk begins and ends in memory, and an enum kvs_read_state.
+ * Returns how many bytes there are without the coding (0: no chunk), or a negative status. */
+#define KVSPIC_CHUNK_ROOM 16
+static int32_t kvspic_read_chunk(struct kvs_stream *stream, uint64_t upload, uint8_t *memory, uint32_t size,
+                                 uint32_t *out, uint64_t now_hns)
+{
+    enum kvs_read_state state = KVS_READ_WAIT;
+    uint8_t *begin = memory + KVSPIC_CHUNK_ROOM;
+    int32_t count = kvs_upload_read(stream, upload, begin, size, &state, now_hns);
+    out[2] = (uint32_t)state;
+    if (count <= 0) return count;
+    uint8_t *end = begin + count;
+    *end++ = '\\r', *end++ = '\\n';
+    *--begin = '\\n', *--begin = '\\r';
+    for (uint32_t left = (uint32_t)count; left > 0; left >>= 4) *--begin = (uint8_t)"0123456789abcdef"[left & 15];
+    out[0] = (uint32_t)(begin - memory), out[1] = (uint32_t)(end - memory);
+    return count;
 }
 """
 PREAMBLE = KEEP_GIL + '#include "host/gate.h"\n' + CALLS

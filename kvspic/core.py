@@ -37,9 +37,9 @@ from kvspic.units import HNS_PER_S
 
 __all__ = [
     "ACTIONS_PER_READ",
+    "CHUNK_ROOM",
     "CLOSED_GATE",
     "NO_METRICS",
-    "READER_ROOM",
     "TIME_NONE",
     "Client",
     "Stream",
@@ -55,7 +55,7 @@ __all__ = [
 ACTIONS_PER_READ = 64
 AS_ACTION = functools.partial(tuple.__new__, Action)  # what Action._make does, without a Python call for each
 TIME_NONE: int = 2**64 - 1
-READER_ROOM = 16
+CHUNK_ROOM = int(lib.KVSPIC_CHUNK_ROOM)
 AHEAD_ANY_S = int(lib.KVSPIC_AHEAD_ANY)
 STALE_DEFAULT_HNS = 30 * HNS_PER_S
 FRAGMENT_MIN_HNS = HNS_PER_S  # what the service takes
@@ -97,17 +97,22 @@ class Client:
         self.wake_fd = self._handle.wake_fd
         self._actions = ffi.new("struct kvs_action[]", ACTIONS_PER_READ)
         self._action_bytes = memoryview(ffi.buffer(self._actions))
+        self._data = ffi.new("uint64_t[]", 1 + 2 * ACTIONS_PER_READ)
+        self._data_numbers = memoryview(ffi.buffer(self._data)).cast("B").cast("Q")
         self._deadline = ffi.new("uint64_t *")
         self._reader = UploadReader()
 
-    def turn(self, now_hns: int) -> tuple[list[Action], int]:
-        """Let what is due happen and take up to ``ACTIONS_PER_READ`` actions; also when the next turn is due,
-        ``TIME_NONE`` for never. What handling the actions changes is not in that: a nearer deadline wakes."""
-        count = lib.kvspic_turn(self._handle.ptr, now_hns, self._actions, ACTIONS_PER_READ, self._deadline)
+    def turn(self, now_hns: int) -> tuple[list[Action], list[int], int]:
+        """Let what is due happen and take up to ``ACTIONS_PER_READ`` actions: the others in their order, and for each
+        DATA, which comes for nearly every frame, its user and its upload. Also when the next turn is due, ``TIME_NONE``
+        for never. What handling the actions changes is not in that: a nearer deadline wakes."""
+        data, actions = self._data, self._actions
+        count = lib.kvspic_turn(self._handle.ptr, now_hns, actions, ACTIONS_PER_READ, data, self._deadline)
+        numbers = self._data_numbers[1 : 1 + 2 * data[0]].tolist() if data[0] else []
         if count <= 0:
-            return self._no_actions(count), self._deadline[0]
+            return self._no_actions(count), numbers, self._deadline[0]
         filled = self._action_bytes[: count * ACTION_FORMAT.size]
-        return list(map(AS_ACTION, ACTION_FORMAT.iter_unpack(filled))), self._deadline[0]
+        return list(map(AS_ACTION, ACTION_FORMAT.iter_unpack(filled))), numbers, self._deadline[0]
 
     def next_actions(self) -> list[Action]:
         """Take what the core says, oldest first; an empty list when there is nothing. One thread at a time."""
@@ -253,9 +258,9 @@ class Stream:
         self.reader = reader
         self.gate = self._own_gate = new_gate(ptr)
         self._any_gate = new_gate(ptr)
-        # Once for each frame, so it is C without a Python function around it: upload, c_buffer, size, c_state, now_hns.
-        # Copies a session's next bytes; their count, or a negative status.
-        self.upload_read: Callable[..., int] = functools.partial(lib.kvs_upload_read, ptr)
+        # Once for each frame, so it is C without a Python function around it: upload, c_memory, size, c_chunk, now_hns.
+        # Copies a session's next bytes as a chunk; their count, or a negative status.
+        self.read_chunk: Callable[..., int] = functools.partial(lib.kvspic_read_chunk, ptr)
 
     def set_clock(self, offset_hns: int) -> None:
         """Say how far the producer's time is ahead of :func:`host_now_hns`; while one thread alone has the stream."""
@@ -388,7 +393,7 @@ class Stream:
     def close(self) -> None:
         """Free the stream, with what it buffers, once no call is inside it. Twice is harmless."""
         self._ptr, self.gate, self._own_gate, self._any_gate = ffi.NULL, CLOSED_GATE, CLOSED_GATE, CLOSED_GATE
-        self.upload_read = functools.partial(lib.kvs_upload_read, ffi.NULL)
+        self.read_chunk = functools.partial(lib.kvspic_read_chunk, ffi.NULL)
 
     def leave(self) -> object:
         """Close without freeing: return what keeps the C object alive."""
@@ -417,15 +422,15 @@ NO_METRICS = StreamMetrics(dropped=dict.fromkeys(DropReason, 0), **_NO_VALUES)
 
 
 class UploadReader:
-    """A buffer for reads of uploads, one at a time; ``view`` shows it as bytes until the next read. ``memory`` has
-    ``READER_ROOM`` bytes before and behind them, for what goes around them on the wire."""
+    """A buffer for reads of uploads, one chunk of up to ``size`` bytes at a time, which stays until the next read: at
+    ``CHUNK_ROOM`` in ``memory``, with its coding before and behind. ``c_chunk``: where the chunk begins and ends there,
+    and a :class:`ReadState`."""
 
     def __init__(self, size: int = 128 * 1024) -> None:
         self.size = size
-        self.memory = memoryview(bytearray(READER_ROOM + size + READER_ROOM))
-        self.view = self.memory[READER_ROOM : READER_ROOM + size]
-        self.c_buffer = ffi.from_buffer("uint8_t[]", self.view)
-        self.c_state = ffi.new("enum kvs_read_state *")
+        self.memory = memoryview(bytearray(CHUNK_ROOM + size + CHUNK_ROOM))
+        self.c_memory = ffi.from_buffer("uint8_t[]", self.memory)
+        self.c_chunk = ffi.new("uint32_t[3]")
 
 
 def _c_text(text: str) -> bytes:

@@ -283,9 +283,9 @@ class StreamOrders:
         self.rules.learn_endpoint(url, now_hns)
         return url
 
-    def data(self, action: Action) -> None:
+    def data(self, number: int) -> None:
         """There is something to read for an upload."""
-        session = self._sessions.get(action.upload)
+        session = self._sessions.get(number)
         if session is not None:
             try:
                 session.more()

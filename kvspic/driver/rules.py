@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from kvspic import errors
 from kvspic._lib import check
 from kvspic.actions import Action
-from kvspic.core import READER_ROOM, Stream, UploadReader
+from kvspic.core import Stream, UploadReader
 from kvspic.provider.endpoints import EndpointCache
 from kvspic.provider.results import is_throttling
 from kvspic.provider.upload import EndedBy, PutMediaOutcome
@@ -229,7 +229,6 @@ class UploadHandle:
         self._core = rules.core
         self._number = action.upload
         self._reader = reader
-        self._memory = reader.memory
         self._now_hns = now_hns
         self._budget_hns = budget_hns or now_hns  # the clock that calls are counted by
         self._was_busy = False
@@ -238,20 +237,15 @@ class UploadHandle:
     def read(self, size_max: int) -> tuple[memoryview | bytes, int, int]:
         """The next bytes as a chunk, valid until the reader is used again; how many they are without its coding; what
         comes after them."""
-        reader = self._reader
-        size = min(size_max, reader.size)
-        count = self._core.upload_read(self._number, reader.c_buffer, size, reader.c_state, self._now_hns())
+        reader, now_hns = self._reader, self._now_hns()
+        chunk, size = reader.c_chunk, reader.size if reader.size < size_max else size_max
+        count = self._core.read_chunk(self._number, reader.c_memory, size, chunk, now_hns)
         if count < 0:
             return self._not_read(count)
-        state = reader.c_state[0]
+        begin, end, state = chunk
         if state >= READ_AWAITING_ACK and self.read_over_hns is None:
-            self.read_over_hns = self._now_hns()
-        if not count:
-            return b"", 0, state
-        head, view, end = b"%x\r\n" % count, self._memory, READER_ROOM + count
-        begin = READER_ROOM - len(head)
-        view[begin:READER_ROOM], view[end : end + 2] = head, b"\r\n"
-        return view[begin : end + 2], count, state
+            self.read_over_hns = now_hns
+        return reader.memory[begin:end] if count else b"", count, state
 
     def _not_read(self, status: int) -> tuple[bytes, int, int]:
         try:

@@ -24,26 +24,28 @@ DATA = int(ActionKind.DATA)
 BATCHES_MAX = 1000  # of actions in one turn; what is left comes in the next one, so that the loop is not starved
 
 Handler = Callable[[Action], None]
+Reader = Callable[[int], None]
 
 
 class CoreLike(Protocol):
     """What a turn needs of :class:`kvspic.core.Client`."""
 
-    def turn(self, now_hns: int) -> tuple[Sequence[Action], int]: ...
+    def turn(self, now_hns: int) -> tuple[Sequence[Action], Sequence[int], int]: ...
 
 
 class Turn:
     """Takes turns for one client. ``handlers`` maps an action's ``user`` (0: the client itself) to its handler,
-    ``readers`` does so for DATA, which comes for nearly every frame; actions of users that left are dropped."""
+    ``readers`` to what is called with the number of an upload that has bytes (DATA, which comes for nearly every
+    frame); actions of users that left are dropped."""
 
     def __init__(self, client: CoreLike) -> None:
         self._client = client
         self._later: list[tuple[int, int, Action]] = []
         self._count = 0
         self.handlers: dict[int, Handler] = {}
-        self.readers: dict[int, Handler] = {}
+        self.readers: dict[int, Reader] = {}
         self.delays: dict[int, int] = {}  # in ticks, of users whose DATA may wait
-        self._held: dict[tuple[int, int], Action] = {}  # DATA that waits, by user and upload
+        self._held: dict[tuple[int, int], None] = {}  # DATA that waits: user and upload, in the order in which it came
         self._wait_hns = TIME_NONE  # the least delay of that DATA, or less
         self._read_hns = 0  # when the readers of DATA that may wait were called last
 
@@ -51,18 +53,20 @@ class Turn:
         """Do all that is due; return when the next turn is due by itself, ``TIME_NONE`` for never."""
         if self._later:
             self._send_due(now_hns)
+        readers, delays = self.readers, self.delays
         for _ in range(BATCHES_MAX):
-            actions, deadline = self._client.turn(now_hns)
-            is_over = len(actions) < ACTIONS_PER_READ
+            actions, data, deadline = self._client.turn(now_hns)
+            is_over = len(actions) + len(data) // 2 < ACTIONS_PER_READ
             for action in actions:
-                if action.kind != DATA:
-                    is_over = is_over and action.kind > DATA  # notices and reading cause hardly any action, which wakes
-                    self._handle(action, now_hns)
-                elif (delay_hns := self.delays.get(action.user)) is not None:
-                    self._held[action.user, action.upload] = action
+                is_over = is_over and action.kind > DATA  # notices and reading cause hardly any action, which wakes
+                self._handle(action, now_hns)
+            numbers = iter(data)
+            for user, upload in zip(numbers, numbers):
+                if (delay_hns := delays.get(user)) is not None:
+                    self._held[user, upload] = None
                     self._wait_hns = min(self._wait_hns, delay_hns)
-                elif (reader := self.readers.get(action.user)) is not None:
-                    reader(action)
+                elif (reader := readers.get(user)) is not None:
+                    reader(upload)
             if is_over:
                 if self._held:
                     deadline = min(deadline, self._read_held(now_hns))
@@ -90,9 +94,9 @@ class Turn:
             return due_hns
         held, self._held = self._held, {}
         self._wait_hns, self._read_hns = TIME_NONE, now_hns
-        for (user, _), action in held.items():
+        for user, upload in held:
             if (reader := self.readers.get(user)) is not None:
-                reader(action)
+                reader(upload)
         return TIME_NONE
 
     def _handle(self, action: Action, now_hns: int) -> None:

@@ -194,7 +194,15 @@ class Transport:
         if self._is_closed:
             raise ConnectionAbortedError("the connection was closed on this side")
         if self._is_plain_way and len(view) <= ENCRYPT_SIZE:  # nearly every frame
-            return self._send_record(view)
+            layer = self._layers[0]
+            layer.tls.write(view)
+            sealed = layer.outgoing.read()
+            try:
+                count = self._sock.send(sealed)
+            except (BlockingIOError, InterruptedError):
+                count = 0
+            self._rest = [] if count == len(sealed) else [memoryview(sealed)[count:]]
+            return not self._rest
         pieces = [view]
         for layer in reversed(self._layers):
             sealed = []
@@ -204,18 +212,6 @@ class Transport:
         self._rest = self._sent_of(pieces)
         if self._rest and not self._layers:
             self._rest = [bytes(self._rest[0])]
-        return not self._rest
-
-    def _send_record(self, view: memoryview | bytes) -> bool:
-        """The same for what fits into one record of one layer, where no gate has to be asked."""
-        layer = self._layers[0]
-        layer.tls.write(view)
-        sealed = layer.outgoing.read()
-        try:
-            count = self._sock.send(sealed)
-        except (BlockingIOError, InterruptedError):
-            count = 0
-        self._rest = [] if count == len(sealed) else [memoryview(sealed)[count:]]
         return not self._rest
 
     def _sent_of(self, pieces: list[memoryview | bytes]) -> list[memoryview | bytes]:

@@ -67,7 +67,6 @@ class SimStream:
             ActionKind.GET_DATA_ENDPOINT: self._get_endpoint,
             ActionKind.GET_TOKEN: self._get_token,
             ActionKind.PUT_MEDIA: self._put_media,
-            ActionKind.DATA: self._data,
             ActionKind.UPLOAD_END: self._upload_end,
             ActionKind.FAILED: self._failed,
             ActionKind.STALE: self._stale,
@@ -80,9 +79,7 @@ class SimStream:
 
     def on_action(self, action: Action) -> None:
         """Handle one action of this stream."""
-        world = self.world
-        if action.kind != ActionKind.DATA:
-            world.note(self, action)
+        self.world.note(self, action)
         if ActionKind.DESCRIBE_STREAM <= action.kind <= ActionKind.PUT_MEDIA:
             self._count_order(action)
         handler = self._table.get(action.kind)
@@ -273,8 +270,9 @@ class SimStream:
         if ack.event != "IDLE":
             self.account.orders.clear()
 
-    def _data(self, action: Action) -> None:
-        upload = self.uploads.get(action.upload)
+    def data(self, number: int) -> None:
+        """There is something to read for an upload."""
+        upload = self.uploads.get(number)
         if upload is not None:
             upload.more()
 

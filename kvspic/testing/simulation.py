@@ -142,7 +142,7 @@ class World:
         core = self.client.open_stream(setup, self.clock.now_hns)
         life = self.lives[plan.index] = SimStream(self, plan, account, core)
         life.on_closed = lambda: self._closed(life)
-        self.turn.handlers[account.number] = self.turn.readers[account.number] = life.on_action
+        self.turn.handlers[account.number], self.turn.readers[account.number] = life.on_action, life.data
         if plan.max_delay_ms > 5:
             self.turn.delays[account.number] = plan.max_delay_ms * HNS_PER_S // 1000
 

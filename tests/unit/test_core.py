@@ -47,7 +47,7 @@ def ready_client(**config) -> core.Client:
 
 
 def upload_read(stream: core.Stream, upload: int, reader: core.UploadReader, now_hns: int) -> tuple[int, int]:
-    count = stream.upload_read(upload, reader.c_buffer, reader.size, reader.c_state, now_hns)
+    count = stream.read_chunk(upload, reader.c_memory, reader.size, reader.c_chunk, now_hns)
     return check(count), reader.c_state[0]
 
 
@@ -121,7 +121,7 @@ def test_the_way_to_put_media(client, stream):
     assert stream.metrics().state == StreamState.STREAMING
     reader = core.UploadReader(256)
     count, _ = upload_read(stream, order.upload, reader, NOW_HNS)
-    assert bytes(reader.view[:4]) == b"\x1a\x45\xdf\xa3"
+    assert bytes(reader.memory[core.CHUNK_ROOM : core.CHUNK_ROOM + 4]) == b"\x1a\x45\xdf\xa3"
     assert 4 < count <= 256
 
 
@@ -262,7 +262,7 @@ def test_a_plain_put_writes_what_a_whole_put_writes():
         opened.answer(order.request, NOW_HNS)
         reader = core.UploadReader()
         count, _ = upload_read(opened, order.upload, reader, NOW_HNS)
-        return bytes(reader.view[:count])
+        return bytes(reader.memory[core.CHUNK_ROOM : core.CHUNK_ROOM + count])
 
     def whole(gate, data, size, pts_ns, flags):
         return core.put_whole(gate, data, size, pts_ns, pts_ns, 0, 1, flags)

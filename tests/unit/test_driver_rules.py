@@ -3,6 +3,7 @@
 import pytest
 
 from kvspic import errors
+from kvspic._lib import ffi
 from kvspic.actions import Action, ActionKind
 from kvspic.core import UploadReader
 from kvspic.driver.rules import CallEnd, OrderRules, Recovery, UploadHandle, described
@@ -29,14 +30,15 @@ class Core:
     def metrics(self) -> "Core":
         return self
 
-    def upload_read(self, upload, buffer, size, state, now_hns):
+    def read_chunk(self, upload, memory, size, chunk, now_hns):
         try:
             self.note("read", upload, size)
         except errors.KvsError as refusal:
             return refusal.status
-        count, state[0] = self.pieces.pop(0)
-        for index in range(count):
-            buffer[index] = ord("a")
+        count, chunk[2] = self.pieces.pop(0)
+        coded = b"%x\r\n%b\r\n" % (count, b"a" * count)
+        chunk[0], chunk[1] = 0, len(coded)
+        ffi.buffer(memory)[: len(coded)] = coded
         return count
 
     def ack_bytes(self, upload, data, now_hns):
