@@ -121,6 +121,8 @@ class TlsLayer:
                 piece = b""
             self.is_over = not piece
             pieces.append(piece)
+            if not (self.incoming.pending or self.tls.pending()):
+                break  # else a read would say so by an exception, which costs more than the read of an ACK
         return b"".join(pieces)
 
     def goodbye(self) -> bytes:
@@ -196,12 +198,12 @@ class Transport:
         if self._is_plain_way and len(view) <= ENCRYPT_SIZE:  # nearly every frame
             layer = self._layers[0]
             layer.tls.write(view)
-            sealed = layer.outgoing.read()
+            record = layer.outgoing.read()
             try:
-                count = self._sock.send(sealed)
+                count = self._sock.send(record)
             except (BlockingIOError, InterruptedError):
                 count = 0
-            self._rest = [] if count == len(sealed) else [memoryview(sealed)[count:]]
+            self._rest = [] if count == len(record) else [memoryview(record)[count:]]
             return not self._rest
         pieces = [view]
         for layer in reversed(self._layers):

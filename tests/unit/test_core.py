@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from kvspic import core, errors
+from kvspic._enums import ReadState
 from kvspic._lib import check
 from kvspic.actions import ORDERS, Action, ActionKind, event_of
 from kvspic.driver.watch import Latency
@@ -48,7 +49,7 @@ def ready_client(**config) -> core.Client:
 
 def upload_read(stream: core.Stream, upload: int, reader: core.UploadReader, now_hns: int) -> tuple[int, int]:
     count = stream.read_chunk(upload, reader.c_memory, reader.size, reader.c_chunk, now_hns)
-    return check(count), reader.c_state[0]
+    return check(count), reader.c_chunk[2]
 
 
 @pytest.fixture
@@ -123,6 +124,21 @@ def test_the_way_to_put_media(client, stream):
     count, _ = upload_read(stream, order.upload, reader, NOW_HNS)
     assert bytes(reader.memory[core.CHUNK_ROOM : core.CHUNK_ROOM + 4]) == b"\x1a\x45\xdf\xa3"
     assert 4 < count <= 256
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 255, 256, 4096, 65535, 65536])
+def test_a_read_gives_a_chunk_of_http(client, stream, size):
+    """RFC 9112, section 7.1: the size in hexadecimal digits, then the bytes, each followed by a line end."""
+    make_ready(client, stream)
+    put(stream, FRAME + b"\x55" * 70_000)
+    order = next(action for action in drain(client) if action.kind == ActionKind.PUT_MEDIA)
+    stream.answer(order.request, NOW_HNS)
+    reader = core.UploadReader(size)
+    count, state = upload_read(stream, order.upload, reader, NOW_HNS)
+    begin, end, _ = reader.c_chunk
+    assert (count, state) == (size, ReadState.MORE)
+    payload = reader.memory[core.CHUNK_ROOM : core.CHUNK_ROOM + count]
+    assert bytes(reader.memory[begin:end]) == b"%x\r\n%b\r\n" % (size, bytes(payload))
 
 
 def test_without_acks_a_rotation_with_a_backlog_loses_no_frame(client):

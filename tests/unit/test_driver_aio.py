@@ -19,12 +19,12 @@ class Core:
         self.deadline_hns = TIME_NONE
         self.poke_count = 0
 
-    def turn(self, now_hns: int) -> tuple[list[Action], int]:
+    def turn(self, now_hns: int) -> tuple[list[Action], list[int], int]:
         if self.deadline_hns <= now_hns:
             self.poke_count += 1
             self.deadline_hns = TIME_NONE
         actions, self.actions = self.actions, []
-        return actions, self.deadline_hns
+        return actions, [], self.deadline_hns
 
 
 class Bench:

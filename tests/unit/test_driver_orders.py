@@ -225,7 +225,7 @@ def test_an_upload_that_cannot_start_is_answered_and_forgotten():
     bench = Bench()
     assert bench.carry_out(order(ActionKind.PUT_MEDIA, upload=5)) == [{"result": 406}]
     assert bench.core.ended == []
-    bench.orders.data(order(ActionKind.DATA, upload=5))
+    bench.orders.data(5)
     bench.carry_out(order(ActionKind.UPLOAD_END, upload=5))
 
 

@@ -13,6 +13,10 @@ def action(user: int, after_hns: int = 0, request: int = 0, kind: int = ActionKi
     return Action(kind, 0, 0, 0, user, request, 0, after_hns, 0, 0, 0, b"")
 
 
+def data(user: int, upload: int = 1) -> Action:
+    return action(user, kind=ActionKind.DATA)._replace(upload=upload)
+
+
 class Core:
     """A client that says what the test gave it."""
 
@@ -21,17 +25,29 @@ class Core:
         self.deadline_hns = deadline_hns
         self.moments_hns: list[int] = []
 
-    def turn(self, now_hns: int) -> tuple[list[Action], int]:
+    def turn(self, now_hns: int) -> tuple[list[Action], list[int], int]:
         self.moments_hns.append(now_hns)
         if self.deadline_hns <= now_hns:
             self.deadline_hns = TIME_NONE
-        return self.batches.popleft() if self.batches else [], self.deadline_hns
+        batch = self.batches.popleft() if self.batches else []
+        pairs = [(one.user, one.upload) for one in batch if one.kind == ActionKind.DATA]
+        others = [one for one in batch if one.kind != ActionKind.DATA]
+        return others, [number for pair in pairs for number in pair], self.deadline_hns
 
 
 def turn_of(core: Core, *users: int) -> tuple[Turn, list[Action]]:
     seen: list[Action] = []
     turn = Turn(core)
     turn.handlers.update(dict.fromkeys(users, seen.append))
+    return turn, seen
+
+
+def reading(core: Core, *others: int) -> tuple[Turn, list[tuple[int, int]]]:
+    """A turn that writes down what is read of user 1 and of ``others``: user and upload."""
+    seen: list[tuple[int, int]] = []
+    turn = Turn(core)
+    for user in (1, *others):
+        turn.readers[user] = lambda upload, user=user: seen.append((user, upload))
     return turn, seen
 
 
@@ -56,19 +72,19 @@ def test_the_core_is_given_the_time_of_each_turn_whether_something_is_due_or_not
 
 
 def test_data_goes_to_its_reader_and_is_not_looked_for_twice():
-    core = Core([action(1, request=1, kind=ActionKind.DATA), action(2, kind=ActionKind.DATA)], deadline_hns=300)
+    core = Core([data(1, upload=5), data(2), action(1, request=7, kind=ActionKind.READY)], deadline_hns=300)
     turn, seen = turn_of(core, 1)
-    turn.readers[1] = lambda one: seen.append(one._replace(user=99))
+    read: list[int] = []
+    turn.readers[1] = read.append
     assert turn.take(100) == 300
-    assert [(one.user, one.request) for one in seen] == [(99, 1)]
+    assert read == [5]
+    assert [one.request for one in seen] == [7]
     assert core.moments_hns == [100]
 
 
 def test_a_full_batch_of_data_is_followed_by_another_look():
-    one = action(1, kind=ActionKind.DATA)
-    core = Core([one] * ACTIONS_PER_READ, [one])
-    turn, seen = turn_of(core)
-    turn.readers[1] = seen.append
+    core = Core([data(1)] * ACTIONS_PER_READ, [data(1)])
+    turn, seen = reading(core)
     turn.take(100)
     assert len(seen) == ACTIONS_PER_READ + 1
 
@@ -104,34 +120,28 @@ def test_what_a_handler_caused_is_drained_in_the_same_turn():
 
 def test_a_flood_ends_the_turn_and_asks_for_another():
     core = Core()
-    core.turn = lambda now_hns: ([action(1)], TIME_NONE)
+    core.turn = lambda now_hns: ([action(1)], [], TIME_NONE)
     turn, seen = turn_of(core, 1)
     assert turn.take(100) == 100
     assert len(seen) == BATCHES_MAX
 
 
-def data(user: int, upload: int = 1) -> Action:
-    return action(user, kind=ActionKind.DATA)._replace(upload=upload)
-
-
 def test_data_that_may_wait_is_read_for_all_streams_together():
     core = Core([data(1)], [data(1), data(2)], [data(1), data(1, upload=2)], [])
-    turn, seen = turn_of(core)
-    turn.readers.update({1: seen.append, 2: seen.append})
+    turn, seen = reading(core, 2)
     turn.delays.update({1: 1000, 2: 400})
     assert turn.take(5000) == TIME_NONE  # the first after a pause
-    assert seen == [data(1)]
+    assert seen == [(1, 1)]
     assert turn.take(5100) == 5400  # for an ACK; what the second stream has may wait less
     assert len(seen) == 1
     assert turn.take(5400) == TIME_NONE
-    assert seen[1:] == [data(1), data(2), data(1, upload=2)]
+    assert seen[1:] == [(1, 1), (2, 1), (1, 2)]
     assert turn.take(6000) == TIME_NONE
 
 
 def test_data_is_waited_for_no_longer_than_its_delay():
     core = Core([data(1)], [data(1)], deadline_hns=9000)
-    turn, seen = turn_of(core)
-    turn.readers[1] = seen.append
+    turn, seen = reading(core)
     turn.delays[1] = 1000
     turn.take(5000)
     assert turn.take(5999) == 6000
@@ -141,8 +151,7 @@ def test_data_is_waited_for_no_longer_than_its_delay():
 
 def test_a_turn_in_haste_reads_what_could_wait():
     core = Core([data(1)], [data(1)], [data(1)])
-    turn, seen = turn_of(core)
-    turn.readers[1] = seen.append
+    turn, seen = reading(core)
     turn.delays[1] = 1000
     turn.take(5000)
     turn.hasten()
@@ -155,8 +164,7 @@ def test_a_turn_in_haste_reads_what_could_wait():
 
 
 def test_what_waits_for_a_user_that_left_is_dropped():
-    turn, seen = turn_of(Core([data(1)], [data(1)]))
-    turn.readers[1] = seen.append
+    turn, seen = reading(Core([data(1)], [data(1)]))
     turn.delays[1] = 1000
     turn.take(5000)
     turn.take(5001)
@@ -167,18 +175,17 @@ def test_what_waits_for_a_user_that_left_is_dropped():
 
 @pytest.mark.parametrize("leaves", [Turn.forget, Turn.undelay])
 def test_a_stream_that_leaves_makes_nothing_late(leaves):
-    turn, seen = turn_of(Core([data(2)], [data(1), data(2)], [], [data(2)], [data(2)]))
-    turn.readers.update({1: seen.append, 2: seen.append})
+    turn, seen = reading(Core([data(2)], [data(1), data(2)], [], [data(2)], [data(2)]), 2)
     turn.delays.update({1: 400, 2: 1000})
     turn.take(5000)
     turn.take(5100)
     leaves(turn, 1)
     turn.take(5400)
-    assert data(2) in seen[1:]
+    assert (2, 1) in seen[1:]
     count = len(seen)
     assert turn.take(5500) == 6400  # from now on the delay of the other one counts
     assert turn.take(6400) == TIME_NONE
-    assert seen[count:] == [data(2)]
+    assert seen[count:] == [(2, 1)]
 
 
 def test_a_turn_looks_at_what_has_come_since_not_at_all_that_waits():
@@ -189,8 +196,7 @@ def test_a_turn_looks_at_what_has_come_since_not_at_all_that_waits():
             Delays.count += 1
             return super().get(*args)
 
-    turn, seen = turn_of(Core([data(0)], [data(user) for user in range(20)], [data(7)], []))
-    turn.readers = dict.fromkeys(range(20), seen.append)
+    turn, _ = reading(Core([data(0)], [data(user) for user in range(20)], [data(7)], []), *range(20))
     turn.delays = Delays.fromkeys(range(20), 1000)
     turn.take(5000)
     turn.take(5001)
