@@ -1,5 +1,7 @@
 """The local endpoint in a process of its own, plain or over TLS: ``with running(tls=True) as endpoint``.
 
+It holds uploads to the service's quotas, so that a stream gets no more than five fragments a second, of 1 s and more,
+unless ``has_quotas=False``.
 The certificate is made by openssl for this run and trusted through AWS_CA_BUNDLE of this process; the keys are dummies,
 because only plain loopback endpoints need none.
 """
@@ -49,11 +51,13 @@ def make_certificate(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running(*, tls: bool) -> Iterator[Endpoint]:
+def running(*, tls: bool, has_quotas: bool = True) -> Iterator[Endpoint]:
     """Start the endpoint; end it with the block, its data with it."""
     os.environ.update(ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="kvspic-bench-") as folder:
         command = [sys.executable, __file__, "--data-dir", f"{folder}/data"]
+        if not has_quotas:
+            command.append("--no-quotas")
         if tls:
             pem = make_certificate(Path(folder))
             os.environ["AWS_CA_BUNDLE"] = f"{folder}/certificate.pem"
@@ -68,17 +72,21 @@ def running(*, tls: bool) -> Iterator[Endpoint]:
 
 
 def main() -> None:
+    from kvspic.local.quotas import Quotas
     from kvspic.local.server import LocalEndpoint
+    from kvspic.local.settings import Settings
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--certificate")
+    parser.add_argument("--no-quotas", action="store_true")
     options = parser.parse_args()
     context = None
     if options.certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(options.certificate)
-    endpoint = LocalEndpoint(options.data_dir, ssl_context=context)
+    quotas = Quotas.off() if options.no_quotas else Quotas()
+    endpoint = LocalEndpoint(options.data_dir, ssl_context=context, settings=Settings(quotas=quotas))
     asyncio.run(endpoint.serve_forever(lambda url: print(url, flush=True)))
 
 
