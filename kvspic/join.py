@@ -13,12 +13,13 @@ part. Element layout: RFC 8794, RFC 9559.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from kvspic.local.ebml import ProblemKind
+from kvspic.local.ebml import Id, ProblemKind
 from kvspic.local.mkv_events import Block, ClusterEnd, ClusterStart, DocumentStart, Event, Header, Problem, Tags, Track
 from kvspic.local.mkv_reader import MkvReader
 from kvspic.mkv_file import MkvCluster, MkvError, MkvFile, MkvFrame, TagList, track_entries
@@ -84,8 +85,10 @@ class Joiner:
         self._open_part = open_part
         self._app = app
         self._reader = MkvReader()
-        self._held = bytearray()  # from the first byte that a later event can point into
+        self._held: deque[bytes] = deque()  # what came, from the first byte that a later event can point into
         self._held_base = 0
+        self._header = b""  # of the newest document that has one
+        self._entries: dict[int, bytes] = {}  # its TrackEntries
         self._next_offset: int | None = None  # where the document after one without Tracks begins
         self._document = _Document()
         self._cluster: _Cluster | None = None
@@ -103,10 +106,9 @@ class Joiner:
         Raises:
             JoinError: the bytes are not Matroska. Fragments before are safe; call :meth:`close`.
         """
-        self._held += data
-        self._take(self._reader.feed(data))
+        self._hold(bytes(data))
         while self._passes_over_tags():
-            self._take(self._reader.feed(self._held))
+            pass
 
     def close(self) -> JoinReport:
         """Finish the open part and say what was written. A fragment that was cut is left out, with a notice."""
@@ -117,6 +119,10 @@ class Joiner:
         self._end_document()
         self._finish_part()
         return JoinReport(tuple(self._parts), tuple(self._left_out), tuple(self._notices), tuple(self._errors))
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._take(self._reader.feed(data))
 
     def _take(self, events: Iterable[Event]) -> None:
         try:
@@ -134,14 +140,14 @@ class Joiner:
         elif isinstance(event, ClusterEnd):
             self.fragments += 1
             self.last_number = self._document.aws.get(FRAGMENT_NUMBER_TAG, self.last_number)
-            self._end_cluster()
+            self._end_cluster(event.end_offset)
             self._release(event.end_offset)
         elif isinstance(event, Tags):
             self._take_tags(event)
         elif isinstance(event, Header):
             self._document.scale_ns = event.timestamp_scale_ns
             self._document.tracks = event.tracks
-            self._document.entries = track_entries(self._bytes(event.segment_offset, event.end_offset))
+            self._document.entries = self._entries_of(self._bytes(event.segment_offset, event.end_offset))
             self._release(event.end_offset)
         elif isinstance(event, DocumentStart):
             self._end_document()
@@ -160,21 +166,34 @@ class Joiner:
         if self._next_offset is None:
             return False
         self._end_document()
-        del self._held[: self._next_offset - self._held_base]
+        rest = self._bytes(self._next_offset, self._held_base + sum(map(len, self._held)))
+        self._held.clear()
         self._held_base, self._next_offset = 0, None
         self._reader = MkvReader()
+        self._hold(rest)
         return True
 
     def _count(self) -> int:
         return sum(part.fragments for part in self._parts) + (self._file.cluster_count if self._file else 0)
 
     def _bytes(self, begin: int, end: int) -> bytes:
-        return bytes(memoryview(self._held)[begin - self._held_base : end - self._held_base])
+        pieces, base = [], self._held_base
+        for piece in self._held:
+            if begin < base + len(piece) and base < end:
+                pieces.append(memoryview(piece)[max(0, begin - base) : end - base])
+            base += len(piece)
+        return b"".join(pieces)
+
+    def _entries_of(self, header: bytes) -> dict[int, bytes]:
+        """Return the TrackEntries of a document's header, which is mostly that of the document before it."""
+        if header != self._header:
+            self._header, self._entries = header, track_entries(header)
+        return self._entries
 
     def _release(self, end: int) -> None:
-        """Forget the bytes before a place that no later event points behind."""
-        del self._held[: end - self._held_base]
-        self._held_base = end
+        """Forget what came before a place that no later event points behind."""
+        while self._held and self._held_base + len(self._held[0]) <= end:
+            self._held_base += len(self._held.popleft())
 
     def _end_document(self) -> None:
         """A document that brought no Cluster is how the service says that a fragment cannot be had."""
@@ -194,7 +213,7 @@ class Joiner:
         if kept:
             document.tags.append((is_of_header, kept))
 
-    def _end_cluster(self) -> None:
+    def _end_cluster(self, end_offset: int) -> None:
         """Take a whole cluster. It is written when the document ends, because tags may follow that say whose it is."""
         self._write_cluster()
         cluster, self._cluster = self._cluster, None
@@ -206,7 +225,7 @@ class Joiner:
             raise MkvError(f"a block names track {min(unknown)}, which Tracks does not describe")
         if document.shift_ms is None:
             document.shift_ms = document.find_shift_ms(cluster.timecode)
-        document.placed = self._place(cluster, document.shift_ms)
+        document.placed = self._place(cluster, document.shift_ms, end_offset)
 
     def _write_cluster(self) -> None:
         document = self._document
@@ -225,21 +244,25 @@ class Joiner:
             file.write_tags(tags, owner_ms=None if is_of_header else placed.time_ms)
         document.tags.clear()
 
-    def _place(self, cluster: _Cluster, shift_ms: int) -> MkvCluster:
-        scale = self._document.scale_ns
+    def _place(self, cluster: _Cluster, shift_ms: int, end_offset: int) -> MkvCluster:
+        scale, blocks = self._document.scale_ns, cluster.blocks
+        begin = blocks[0].offset
+        data = self._bytes(begin, end_offset)
+        media = memoryview(data)
         frames = tuple(
             MkvFrame(
                 block.track,
                 block.timecode * scale // NS_PER_MS + shift_ms,
-                self._bytes(block.payload_offset, block.payload_offset + block.payload_size),
+                media[block.payload_offset - begin : block.payload_offset - begin + block.payload_size],
                 is_key_frame=block.is_key_frame,
                 is_discardable=block.is_discardable,
                 is_invisible=block.is_invisible,
                 padding_ns=block.discard_padding_ns,
             )
-            for block in cluster.blocks
+            for block in blocks
         )
-        return MkvCluster(cluster.timecode * scale // NS_PER_MS + shift_ms, frames)
+        is_plain = scale == NS_PER_MS and _are_simple(blocks, data)
+        return MkvCluster(cluster.timecode * scale // NS_PER_MS + shift_ms, frames, data if is_plain else b"")
 
     def _file_for(self, cluster: MkvCluster) -> MkvFile:
         """Return the part that takes the cluster: the open one if its Tracks can say what the cluster is."""
@@ -310,3 +333,13 @@ class _Cluster:
 
     timecode: int
     blocks: list[Block] = field(default_factory=list)
+
+
+def _are_simple(blocks: list[Block], data: bytes) -> bool:
+    """Tell whether ``data``, which begins with the first block, is these blocks, all of them SimpleBlocks."""
+    begin = end = blocks[0].offset
+    for block in blocks:
+        if block.offset != end or data[end - begin] != Id.SIMPLE_BLOCK:
+            return False
+        end = block.payload_offset + block.payload_size
+    return end - begin == len(data)

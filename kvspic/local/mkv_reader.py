@@ -1,7 +1,7 @@
 """Incremental Matroska reader, written from RFC 8794 and RFC 9559; it shares nothing with the packager.
 
 Feed it bytes as they come, cut anywhere; it answers with the same events wherever they were cut. Frames are stepped
-over by length, never copied (unless ``keep_payload``), so memory is bounded by the largest header element it accepts.
+over by length, never copied (unless ``keep_payload``), so memory is bounded by the largest header elements it accepts.
 Several documents may follow each other, as GetMedia sends them. After a :class:`Problem` it ignores everything.
 
 Levels   TOP --EBML, Segment--> SEGMENT --Cluster--> CLUSTER --BlockGroup--> GROUP
@@ -10,8 +10,9 @@ A level of known size ends there; a Cluster of unknown size ends at the next ele
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from kvspic.local.ebml import (
     UNKNOWN_SIZE,
@@ -30,6 +31,8 @@ from kvspic.local.mkv_events import Block, ClusterEnd, ClusterStart, DocumentSta
 from kvspic.local.mkv_masters import parse_ebml_head, parse_info, parse_tags, parse_tracks
 
 __all__ = ["UPLOAD_LIMITS", "MkvReader", "ReaderLimits", "read_all"]
+
+_T = TypeVar("_T")
 
 _TOP, _SEGMENT, _CLUSTER, _GROUP = range(4)
 _BLOCK_HEAD_MAX = 8 + 3  # track number, time, flags
@@ -134,6 +137,7 @@ class MkvReader:
         self._document: _Document | None = None
         self._pending: _Pending | None = None
         self._group = _Group()
+        self._said: dict[int, tuple[bytes, Any]] = {}  # EBML head, Info, Tracks: the last of each, and what it says
         self._events: list[Event] = []
         self._has_failed = False
 
@@ -431,17 +435,26 @@ class MkvReader:
         start, end, most = pending.payload_offset, pending.payload_offset + len(body), self._limits.held_elements
         self._looked_at += min(len(body) // 2, most)
         if pending.id == Id.EBML:
-            doc_type = parse_ebml_head(body, start, most)
+            doc_type = self._repeated(pending, body, parse_ebml_head)
             self._document = _Document(end_offset=end)
             self._events.append(DocumentStart(pending.offset, end, doc_type))
         elif pending.id == Id.INFO:
-            self._doc.info = parse_info(body, start, most)
+            self._doc.info = self._repeated(pending, body, parse_info)
         elif pending.id == Id.TRACKS:
-            self._doc.tracks = parse_tracks(body, start, most)
+            self._doc.tracks = self._repeated(pending, body, parse_tracks)
         elif pending.id == Id.TAGS:
             self._events.append(Tags(pending.offset, end, parse_tags(body, start, most)))
         else:
             self._complete_number(Element(pending.id, pending.offset, body))
+
+    def _repeated(self, pending: _Pending, body: bytes, parse: Callable[[bytes, int, int], _T]) -> _T:
+        """Parse an element that a document mostly has from the one before it; then return what that said."""
+        last = self._said.get(pending.id)
+        if last is None or last[0] != body:
+            last = (body, parse(body, pending.payload_offset, self._limits.held_elements))
+            self._said[pending.id] = last
+        said: _T = last[1]
+        return said
 
     def _complete_number(self, element: Element) -> None:
         if element.id == Id.TIMESTAMP:
