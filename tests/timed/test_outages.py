@@ -47,6 +47,8 @@ BYTE_MAX_S = 6.0  # the cap of the pauses, and what a busy machine may add
 RECOVERY_MAX_S = 8.0  # the same, a connection, a fragment
 ALL_S = 60.0
 OUTAGES_S = (1, 5, 15)
+# How long a frame may wait before it is read: in turn, so that each stage and each length meets another one.
+MAX_DELAYS = (timedelta(milliseconds=5), timedelta(0), timedelta(milliseconds=100))
 # Where the link breaks: the kind of break, and the bytes that the upload's connection has sent by then.
 STAGES = {
     "name lookup": ("names", None),
@@ -74,6 +76,7 @@ class Cell:
     is_stopped_in_fault: bool = False
     is_refused: bool = False  # the policy gives up, and says so
     stale_after: timedelta | None = None
+    max_delay: timedelta = MAX_DELAYS[0]
     doing: str = "nothing yet"
     too_long: list = field(default_factory=list)
     persisted_at: list = field(default_factory=list)
@@ -127,6 +130,8 @@ def cells():
         made.append(Cell("endpoint restarted", "restart", seconds=seconds))
     for seconds in OUTAGES_S[:2]:
         made.append(Cell("endpoint killed", "kill", seconds=seconds))
+    for number, cell in enumerate(made):
+        cell.max_delay = MAX_DELAYS[(number + number // 3) % 3]
     return made
 
 
@@ -225,6 +230,7 @@ class Run:
             [kvspic.Track("V_TEST", "video/x-test")],
             on_event=cell.watch,
             stale_after=cell.stale_after,
+            max_delay=cell.max_delay,
         )
         self.barrier.wait(30)
         if cell.after_bytes == -1 or cell.kind in ("restart", "kill") or cell.is_stopped_in_fault:
