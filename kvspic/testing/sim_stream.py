@@ -52,7 +52,7 @@ class SimStream:
         self.uploads: dict[int, SimUpload] = {}
         self.calls = 0  # outstanding
         self.endpoint_url = ""  # where the upload goes that begins next
-        self.retry_timer: Timer | None = None
+        self._timers: list[Timer] = []  # of what the policy decided; a later one replaces none
         self.is_given_up = self.is_closed = self.is_stopped = self.is_freed = False
         self.on_room: Callable[[], None] = lambda: None
         self.on_closed: Callable[[], None] = lambda: None
@@ -102,8 +102,8 @@ class SimStream:
     def free(self) -> None:
         """Give the stream up at once."""
         self.is_freed = True
-        if self.retry_timer is not None:
-            self.retry_timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
         for upload in tuple(self.uploads.values()):
             upload.handle.end()
         self.core.close()
@@ -316,7 +316,8 @@ class SimStream:
                 self._may_hurry = True
                 act(self.world.clock.now_hns)
 
-        self.retry_timer = self.world.clock.call_later(after_hns, run)
+        pending = [timer for timer in self._timers if timer.is_pending]
+        self._timers = [*pending, self.world.clock.call_later(after_hns, run)]
 
     def _count_try(self) -> None:
         """What the policy asks for is bounded by a budget of tries, whatever the policy is."""
@@ -362,7 +363,7 @@ class SimStream:
             return "given up" if self.is_given_up else "idle"
         if self.calls:
             return "calling"
-        if self.retry_timer is not None and self.retry_timer.is_pending:
+        if any(timer.is_pending for timer in self._timers):
             return "waiting to try again"
         if self.world.has_later_order(self.account.number):
             return "waiting to call"
