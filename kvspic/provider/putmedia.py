@@ -21,17 +21,7 @@ import h11
 from kvspic.provider.clock import wait_asked_s
 from kvspic.provider.results import safe_text, short_error_name
 
-__all__ = [
-    "Chunks",
-    "End",
-    "Event",
-    "Head",
-    "PutMediaConnection",
-    "PutMediaHead",
-    "chunk_of",
-    "host_header",
-    "put_media_url",
-]
+__all__ = ["End", "Event", "Head", "PutMediaConnection", "PutMediaHead", "chunk_of", "host_header", "put_media_url"]
 
 INTERIM_MAX = 16  # answers such as 100 Continue before the real one
 LINE_MAX = 4096  # of a chunk's size, or a trailer
@@ -131,7 +121,7 @@ class PutMediaConnection:
         self._status = 0
         self._refusal = bytearray()
         self._interim_count = 0
-        self._chunks: Chunks | None = None
+        self._chunks: _Chunks | None = None
         self._is_over = False
 
     @property
@@ -175,7 +165,7 @@ class PutMediaConnection:
         events = self._take_chunks(self._chunks, rest) if rest else []
         return events + (self._take_chunks(self._chunks, b"") if is_closed and not self._is_over else [])
 
-    def _take_chunks(self, chunks: Chunks, data: bytes) -> list[Event]:
+    def _take_chunks(self, chunks: _Chunks, data: bytes) -> list[Event]:
         if not data:
             return [self._end(complete=False)]
         acks = chunks.take(data)
@@ -193,7 +183,7 @@ class PutMediaConnection:
             self._status = event.status_code
             events.append(_head(event))
             if self._status == 200 and (b"transfer-encoding", b"chunked") in event.headers:
-                self._chunks = Chunks()
+                self._chunks = _Chunks()
         elif isinstance(event, h11.Data):
             self._take_body(bytes(event.data), events)
         elif isinstance(event, h11.EndOfMessage):
@@ -213,7 +203,7 @@ class PutMediaConnection:
         return End(complete, name, message or safe_text(fault))
 
 
-class Chunks:
+class _Chunks:
     """Takes a chunked body apart, cut anywhere. ``fault`` says what is no chunk; ``is_over`` after the last one."""
 
     def __init__(self) -> None:
