@@ -28,6 +28,7 @@ from typing import Protocol
 from kvspic._enums import ReadState
 from kvspic.provider.clock import ServiceClock, server_time
 from kvspic.provider.credentials import NoCredentialsError
+from kvspic.provider.kept import Kept
 from kvspic.provider.putmedia import End, Head, PutMediaConnection, chunk_of
 from kvspic.provider.results import (
     UNTRUSTED,
@@ -185,7 +186,7 @@ class PutMediaUpload:
         self._clock = clock
         self._timeouts = timeouts or SessionTimeouts()
         self._linger_s = linger_s
-        self._kept: bytearray | None = bytearray()  # the body so far, while it may have to be sent again
+        self._kept: Kept | None = Kept(HEAD_WINDOWS[-1])  # the body so far, while it may have to be sent again
         self.has_more = True  # next_bytes() may give more although nothing happened
         self._state = int(ReadState.MORE)  # of the last read
         self._is_connected = self._was_refreshed = False
