@@ -381,6 +381,12 @@ class Stream:
         values |= {name: tuple(getattr(found, name)) for name in TRACK_METRICS}
         return StreamMetrics(dropped=dropped, **values)
 
+    def frames_buffered(self) -> int:
+        """The one of :meth:`metrics`, at a tenth of its cost."""
+        found = new_struct("kvs_stream_metrics")
+        check(lib.kvs_stream_metrics(self._ptr, found))
+        return int(found.frames_buffered)
+
     def media_counts(self) -> tuple[int, int, int, int, tuple[int, ...]]:
         """Of the counters those that the media check reads: times bumped, times shifted, fragments but those that an
         ERROR ACK cut short, the newest time, and for each track the fragments without its codec private data."""

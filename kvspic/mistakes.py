@@ -50,17 +50,22 @@ def checked_tracks(tracks: Any) -> list[Track]:
     Raises:
         TypeError: something else was given.
     """
-    if isinstance(tracks, (Track, TrackLike)) and not isinstance(tracks, type):
+    if _is_track(tracks) and not isinstance(tracks, type):
         return [track_of(tracks)]
     if isinstance(tracks, str) or not isinstance(tracks, Iterable):
         raise TypeError(f"tracks is {tracks!r}: {TRACK_HINT}")
     return [_checked_track(track) for track in tracks]
 
 
+def _is_track(value: Any) -> bool:
+    """A list is looked at no further, because asking whether a value is a ``TrackLike`` takes 0.1 ms."""
+    return isinstance(value, Track) or (not isinstance(value, (list, tuple)) and isinstance(value, TrackLike))
+
+
 def _checked_track(track: Any) -> Track:
     if isinstance(track, type):
         raise TypeError(f"a track is the class {track.__name__} itself: write {track.__name__}() with brackets")
-    if not isinstance(track, (Track, TrackLike)):
+    if not _is_track(track):
         raise TypeError(f"a track is {track!r}: {TRACK_HINT}")
     for name in ("codec_id", "content_type", "name"):
         if not isinstance(getattr(track, name), str):

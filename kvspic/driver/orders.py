@@ -65,7 +65,7 @@ class StreamOrders:
     Attributes:
         on_fault: called with an unexpected exception. on_accepted: the service has accepted an upload.
         on_busy: it refuses one because it counts another connection of the stream; once for each upload.
-        on_forbidden: the gate has ended an upload. after_bytes: called when an answer's bytes were taken.
+        on_forbidden: the gate has ended an upload. after_bytes: called when the core has got something.
     """
 
     def __init__(
@@ -129,6 +129,7 @@ class StreamOrders:
                 logger.warning("%s: %s", self._settings.name, self.last_error, exc_info=error)
                 fields = {"result": int(ServiceResult.UNKNOWN)}
             self.rules.answer(action, self._clock.now_hns(), fields)
+            self.after_bytes()
 
         def handle(action: Action) -> None:
             self._start(functools.partial(carry_out, action), ActionKind(action.kind).name)

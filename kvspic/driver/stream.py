@@ -400,7 +400,7 @@ class StreamWork:
         if not isinstance(event, StateChanged | StreamReady):
             self._tell_edges(event)
             return
-        has_frames = isinstance(event, StreamReady) and self.core.metrics().frames_buffered > 0
+        has_frames = isinstance(event, StreamReady) and self.core.frames_buffered() > 0
         for shown in self._shown.of(event, self._orders.rules.is_newest_accepted, has_frames):
             self._tell_edges(shown)
 
@@ -498,7 +498,7 @@ class StreamWork:
 
     def _ready(self, action: Action) -> None:
         self._was_ready = True
-        if not self.core.metrics().frames_buffered:  # else the first fragment that is done tells
+        if not self.core.frames_buffered():  # else the first fragment that is done tells
             self._works()
 
     def _drained(self, action: Action) -> None:

@@ -27,32 +27,50 @@ LATENCY_SAMPLES = 1000
 
 
 class Waiters:
-    """Coroutines that wait until something is so, asked again after each change. ``waiting`` is empty when there are
-    none."""
+    """Coroutines that wait until something is so, which is asked again after changes. ``waiting`` is empty when there
+    are none."""
 
     def __init__(self) -> None:
-        self.waiting: set[asyncio.Future[None]] = set()
+        self.waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
+        self._is_looking = False
 
     def pulse(self) -> None:
-        """Something changed: every waiter looks again."""
-        futures, self.waiting = self.waiting, set()
-        for future in futures:
-            if not future.done():
-                future.set_result(None)
+        """Something changed: what waiters wait for is looked at in the loop's next round, once for all changes."""
+        if self.waiting and not self._is_looking:
+            next(iter(self.waiting)).get_loop().call_soon(self._look)
+            self._is_looking = True
+
+    def _look(self) -> None:
+        self._is_looking = False
+        for future, is_so in tuple(self.waiting.items()):
+            try:
+                if is_so():
+                    _settle(future)
+            except Exception:  # the waiter asks again, and raises it
+                _settle(future)
 
     async def until(self, is_so: Callable[[], bool], timeout_s: float | None) -> bool:
         """Return True as soon as ``is_so()`` is true, False after ``timeout_s``; None waits for ever."""
         loop = asyncio.get_running_loop()
         end = None if timeout_s is None else loop.time() + timeout_s
         while not is_so():
-            left_s = None if end is None else end - loop.time()
-            if left_s is not None and left_s <= 0:
+            if end is not None and end <= loop.time():
                 return False
             future: asyncio.Future[None] = loop.create_future()
-            self.waiting.add(future)
-            await asyncio.wait({future}, timeout=left_s)
-            self.waiting.discard(future)
+            timer = None if end is None else loop.call_at(end, _settle, future)
+            self.waiting[future] = is_so
+            try:
+                await future
+            finally:
+                del self.waiting[future]
+                if timer is not None:
+                    timer.cancel()
         return True
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class EventQueue:

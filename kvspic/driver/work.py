@@ -79,6 +79,7 @@ class ProducerWork:
         self.clock = Clock()
         now_hns, seed = self.clock.now_hns(), random.getrandbits(64)
         self._client = Client(now_hns, store_size=settings.store_size, client_id=settings.client_id, seed=seed)
+        self._store_size = self._client.metrics().store_max
         self._turn = Turn(self._client)
         self._turn.handlers[0] = self._on_client_action
         self._driver = AioDriver(self._turn, self._client.wake_fd, self.clock, self._on_fault)
@@ -133,7 +134,7 @@ class ProducerWork:
         """
         self.check_open()
         check_options(options)
-        options = with_room_for_ring(options, self.metrics().store_max)
+        options = with_room_for_ring(options, self._store_size)
         rules = _intake_rules(name, tracks, options, has_gate=spool is None)
         self._last_user += 1
         user = self._last_user

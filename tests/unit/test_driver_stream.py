@@ -35,6 +35,9 @@ class Core:
             raise errors.named("NULL_ARG")
         return self.found
 
+    def frames_buffered(self) -> int:
+        return self.metrics().frames_buffered
+
     def close(self) -> None:
         self.is_open = False
 

@@ -81,6 +81,36 @@ def test_a_waiter_looks_again_after_each_change():
     assert asyncio.run(run()) is True
 
 
+def test_changes_between_two_rounds_are_looked_at_once():
+    async def run():
+        waiters, looks = Waiters(), []
+        waiting = asyncio.ensure_future(waiters.until(lambda: bool(looks.append(1)), 0.05))
+        await asyncio.sleep(0)
+        for _ in range(5):
+            waiters.pulse()
+        await asyncio.sleep(0)
+        assert len(looks) == 2
+        assert await waiting is False
+        assert not waiters.waiting
+
+    asyncio.run(run())
+
+
+def test_an_error_of_what_is_waited_for_is_the_waiters():
+    async def run():
+        waiters, facts = Waiters(), []
+        waiting = asyncio.ensure_future(waiters.until(lambda: facts and 1 / 0, 60))
+        other = asyncio.ensure_future(waiters.until(lambda: len(facts) == 1, 60))
+        await asyncio.sleep(0)
+        facts.append(1)
+        waiters.pulse()
+        assert await other is True
+        with pytest.raises(ZeroDivisionError):
+            await waiting
+
+    asyncio.run(run())
+
+
 def test_a_waiter_without_time_left_gives_up():
     async def run():
         return await Waiters().until(lambda: False, 0)

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from unit.provider.servers import run_watched
@@ -111,6 +112,50 @@ def test_a_cancelled_wait_does_not_wait():
 
     run_watched(story(), seconds=5)
     gate.set()
+
+
+def test_an_answer_or_error_comes_back_to_the_loop():
+    async def story():
+        assert await in_thread(threading.current_thread) in threading.enumerate()
+        with pytest.raises(ZeroDivisionError):
+            await in_thread(lambda: 1 / 0)
+        with ThreadPoolExecutor(1) as other:  # which may be any
+            assert await in_thread(lambda: "answer", other) == "answer"
+
+    run_watched(story())
+
+
+def test_a_call_that_outlives_its_loop_is_left_behind():
+    gate, has_ended = threading.Event(), threading.Event()
+    executor = DaemonExecutor(1)
+
+    async def story():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(in_thread(gate.wait, executor), 0.01)
+
+    run_watched(story())
+    gate.set()
+    executor.submit(has_ended.set)
+    assert has_ended.wait(5)  # the thread goes on to the next job
+    executor.shutdown()
+
+
+def test_a_call_whose_wait_was_cancelled_before_it_began_is_not_made():
+    executor, gate, calls = DaemonExecutor(1), threading.Event(), []
+
+    async def story():
+        executor.submit(gate.wait)
+        waiting = asyncio.ensure_future(in_thread(lambda: calls.append(1), executor))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        gate.set()
+        await in_thread(lambda: None, executor)
+
+    run_watched(story())
+    assert not calls
+    executor.shutdown()
 
 
 def test_a_hanging_call_holds_neither_the_loop_nor_the_process():
