@@ -6,8 +6,9 @@ driven here; "aligned" is the easier case beside it, all cameras within one mome
 times, by pacing of its own. What that costs without puts is measured first and taken off ("net"): a program gets its
 frames from devices. Processor time and memory are the producer's own.
 
-"held" is the most that the content store held. ACK latency is from a fragment's first byte read to PERSISTED. Two
-processors have to carry the endpoint too: where it can not keep up, the figure says so by its backlog.
+"held" is the most that the content store held, because it keeps that memory for a minute or two. ACK latency is from a
+fragment's first byte read to PERSISTED. Two processors have to carry the endpoint too: where it can not keep up, the
+figure says so by its backlog.
 """
 
 from __future__ import annotations
@@ -72,15 +73,21 @@ def pace(case: Case, seconds: float, put: Put) -> float:
     return sample().cpu_s - began_s
 
 
-def drive(case: Case, streams: list[kvspic.Stream], seconds: float) -> tuple[float, list[float]]:
-    """Put frames; the process's share of a processor in %, net, and how long puts took in us."""
+def drive(
+    case: Case, producer: kvspic.Producer, streams: list[kvspic.Stream], seconds: float
+) -> tuple[float, list[float], int]:
+    """Put frames; the process's share of a processor in %, net, how long puts took in us, and the most that was held,
+    looked at with every hundredth frame."""
     base_ns, took_us, frame, group = time.time_ns(), list[float](), case.frame, GROUP_S * case.fps
+    held: list[int] = []
 
     def put(camera: int, number: int) -> None:
         begin = time.perf_counter_ns()
         pts = base_ns + (number * case.cameras + camera) * 1_000_000_000 // (case.fps * case.cameras)
         streams[camera].put_frame(frame, pts=pts, key_frame=number == 0 or (number + camera) % group == 0)
         took_us.append((time.perf_counter_ns() - begin) / 1000)
+        if len(took_us) % 100 == 0:
+            held.append(producer.metrics().store_used)
 
     def nothing(camera: int, number: int) -> None:
         begin = time.perf_counter_ns()
@@ -91,7 +98,7 @@ def drive(case: Case, streams: list[kvspic.Stream], seconds: float) -> tuple[flo
     base_ns += WARM_UP_S * 1_000_000_000
     took_us.clear()
     used_s = pace(case, seconds, put)
-    return (used_s - bare_s) / seconds * 100, took_us
+    return (used_s - bare_s) / seconds * 100, took_us, max(held, default=0)
 
 
 def measure(case: Case, url: str, endpoint_id: int, seconds: float) -> None:
@@ -105,9 +112,9 @@ def measure(case: Case, url: str, endpoint_id: int, seconds: float) -> None:
     streams = [producer.open_stream(name, [track], retention=timedelta(hours=1), max_delay=delay) for name in names]
     opening_ms = (sample().cpu_s - began_s) / case.cameras * 1000
     endpoint_s = sample(endpoint_id).cpu_s
-    share, took_us = drive(case, streams, seconds)
+    share, took_us, held = drive(case, producer, streams, seconds)
     endpoint_s, rss_size = sample(endpoint_id).cpu_s - endpoint_s, sample().rss_size
-    held, backlog = producer.metrics().store_used, sum(stream.metrics().bytes_unsent for stream in streams)
+    backlog = sum(stream.metrics().bytes_unsent for stream in streams)
     reports = producer.close(30)
     limit, goal = GOALS.get((case.cameras, case.phase, case.max_delay_ms), (0, 0))
     goal = 60 if case.cameras == 1000 else goal
