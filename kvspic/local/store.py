@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from kvspic.disk import sync
+from kvspic.disk import sync, write_all
 from kvspic.local.checksums import checksum_of, fragment_ranges, header_ranges, trouble_of
 from kvspic.local.data_dir import DataDir
 from kvspic.local.errors import StoreError
@@ -212,10 +212,8 @@ class Store:
     def _write(self, session: SessionFile, pieces: Sequence[bytes]) -> None:
         if session._file is None or session._failure is not None:
             return
-        view = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         try:
-            while view:
-                view = view[session._file.write(view) :]
+            write_all(session._file, pieces)
         except OSError as error:
             session._failure = error
             raise

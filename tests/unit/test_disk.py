@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvspic.disk import Removals, sync, sync_names
+from kvspic.disk import Removals, sync, sync_names, write_all
 
 F_FULLFSYNC = 51  # of macOS
 
@@ -81,3 +81,19 @@ def test_a_file_that_may_not_be_removed_is_an_error_once(tmp_path, monkeypatch):
     with pytest.raises(PermissionError):
         removals.remove(tmp_path / "a")
     removals.remove(tmp_path / "b")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 100])
+@pytest.mark.parametrize("at_once", [1 << 20, 7], ids=["whole", "short writes"])
+def test_pieces_are_written_in_order_and_whole(tmp_path, monkeypatch, count, at_once):
+    pieces = [bytes([number]) * (number % 5) for number in range(count)]
+    monkeypatch.setattr(os, "writev", lambda descriptor, found: os.write(descriptor, b"".join(found)[:at_once]))
+    with open(tmp_path / "file", "wb", buffering=0) as file:
+        write_all(file, pieces)
+    assert (tmp_path / "file").read_bytes() == b"".join(pieces)
+
+
+def test_a_file_of_many_pieces_is_written_by_the_system(tmp_path):
+    with open(tmp_path / "file", "wb", buffering=0) as file:
+        write_all(file, [b"one", b"", b"two"])
+    assert (tmp_path / "file").read_bytes() == b"onetwo"
