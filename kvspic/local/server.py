@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import signal
 import socket
 import ssl
@@ -30,6 +31,7 @@ from kvspic.local.fault_socket import ScriptedFaults, reset
 from kvspic.local.gate import Gate, GateLimits
 from kvspic.local.hub import Hub
 from kvspic.local.image_writer import ImageWriter
+from kvspic.local.memory import keep_freed
 from kvspic.local.mkv_events import Block, Header, Tags, ends_fragment
 from kvspic.local.mkv_reader import read_all
 from kvspic.local.model import Service
@@ -257,10 +259,15 @@ class LocalEndpoint:
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signal.SIGTERM, ended.set)
         async with self:
-            if on_ready is not None:
-                on_ready(self.url)
-            await ended.wait()
-            await self._let_uploads_end()
+            keep_freed()
+            gc.freeze()  # what is loaded by now stays as long as the endpoint: the collector need not look at it again
+            try:
+                if on_ready is not None:
+                    on_ready(self.url)
+                await ended.wait()
+                await self._let_uploads_end()
+            finally:
+                gc.unfreeze()
 
     async def _let_uploads_end(self) -> None:
         """Take no new connections, and wait a while for the uploads that are open."""
