@@ -13,6 +13,8 @@ from enum import IntEnum
 
 __all__ = ["Ack", "AckError"]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class AckError(IntEnum):
     """``ErrorId`` with ``ErrorCode`` as its name."""
@@ -62,4 +64,4 @@ class Ack:
         if self.error is not None:
             members["ErrorCode"] = self.error.name
             members["ErrorId"] = int(self.error)
-        return json.dumps(members, separators=(",", ":")).encode() + b"\n"
+        return _encode(members).encode() + b"\n"

@@ -231,7 +231,7 @@ class MkvReader:
         if document is None or level is None or level.kind != _CLUSTER or document.cluster_timecode is None:
             return pos
         base, timecode, count = self._base, document.cluster_timecode, 0
-        fed = len(chunk)
+        fed, take = len(chunk), self._events.append
         end = 1 << 63 if level.end is None else level.end - base
         while count < most and pos + 6 <= fed and chunk[pos] == Id.SIMPLE_BLOCK:
             width = WIDTHS[chunk[pos + 1]]
@@ -239,19 +239,21 @@ class MkvReader:
             if not width or body + 4 > fed:
                 break
             size = int.from_bytes(chunk[pos + 1 : body], "big") & _VALUE_BITS[width]
-            number, flags = chunk[body], chunk[body + 3]
+            number, high, low, flags = chunk[body : body + 4]
             if size < 4 or size == _VALUE_BITS[width] or body + size > end or number <= 0x80 or flags & 0x06:
                 break
-            time = timecode + (chunk[body + 1] << 8 | chunk[body + 2]) - (chunk[body + 1] >> 7 << 16)
-            kinds = (flags & 0x80 != 0, flags & 0x01 != 0, flags & 0x08 != 0)
-            block = Block(base + pos, number & 0x7F, time, *kinds, base + body + 4, size - 4)
+            time = timecode + (high << 8 | low) - (high >> 7 << 16)
+            is_key_frame, is_discardable, is_invisible = flags >= 0x80, flags & 0x01 != 0, flags & 0x08 != 0
+            block = Block(
+                base + pos, number & 0x7F, time, is_key_frame, is_discardable, is_invisible, base + body + 4, size - 4
+            )
             count += 1
             if body + size > fed:
                 self._pending = _Pending(Id.SIMPLE_BLOCK, block.offset, block.payload_offset, body + size - fed)
                 self._pending.block = block
                 pos = fed
                 break
-            self._events.append(block)
+            take(block)
             pos = body + size
         self.elements += count
         self._looked_at += count

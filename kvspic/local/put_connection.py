@@ -118,7 +118,9 @@ class PutConnection:
                 self._collected_size += len(data)
                 self._hub.counts.bytes_received += len(data)
                 self._watched.bytes += len(data)
-                self._apply(self._session.feed(data, self._hub.now_hns()))
+                effects = self._session.feed(data, self._hub.now_hns())
+                if effects or self._timer is None:  # bytes alone move deadlines to later times only
+                    self._apply(effects)
                 while self._session.has_more and not self._is_closed:
                     await asyncio.sleep(0)
                     self._apply(self._session.feed(b"", self._hub.now_hns()))
