@@ -20,9 +20,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kvspic.local.ebml import Id, ProblemKind
-from kvspic.local.mkv_events import Block, ClusterEnd, ClusterStart, DocumentStart, Event, Header, Problem, Tags, Track
+from kvspic.local.mkv_events import (
+    AUDIO,
+    Block,
+    ClusterEnd,
+    ClusterStart,
+    DocumentStart,
+    Event,
+    Header,
+    Problem,
+    Tags,
+    Track,
+)
 from kvspic.local.mkv_reader import MkvReader
-from kvspic.mkv_file import MkvCluster, MkvError, MkvFile, MkvFrame, TagList, track_entries
+from kvspic.mkv_file import KEY_FLAG, MkvCluster, MkvError, MkvFile, MkvFrame, TagList, track_entries
 from kvspic.units import NS_PER_MS
 
 __all__ = ["JoinError", "JoinReport", "JoinedPart", "Joiner", "part_path"]
@@ -147,7 +158,7 @@ class Joiner:
         elif isinstance(event, Header):
             self._document.scale_ns = event.timestamp_scale_ns
             self._document.tracks = event.tracks
-            self._document.entries = self._entries_of(self._bytes(event.segment_offset, event.end_offset))
+            self._document.entries = self._entries_of(bytes(self._bytes(event.segment_offset, event.end_offset)))
             self._release(event.end_offset)
         elif isinstance(event, DocumentStart):
             self._end_document()
@@ -166,7 +177,7 @@ class Joiner:
         if self._next_offset is None:
             return False
         self._end_document()
-        rest = self._bytes(self._next_offset, self._held_base + sum(map(len, self._held)))
+        rest = bytes(self._bytes(self._next_offset, self._held_base + sum(map(len, self._held))))
         self._held.clear()
         self._held_base, self._next_offset = 0, None
         self._reader = MkvReader()
@@ -176,13 +187,13 @@ class Joiner:
     def _count(self) -> int:
         return sum(part.fragments for part in self._parts) + (self._file.cluster_count if self._file else 0)
 
-    def _bytes(self, begin: int, end: int) -> bytes:
+    def _bytes(self, begin: int, end: int) -> bytearray:
         pieces, base = [], self._held_base
         for piece in self._held:
             if begin < base + len(piece) and base < end:
                 pieces.append(memoryview(piece)[max(0, begin - base) : end - base])
             base += len(piece)
-        return b"".join(pieces)
+        return bytearray().join(pieces)
 
     def _entries_of(self, header: bytes) -> dict[int, bytes]:
         """Return the TrackEntries of a document's header, which is mostly that of the document before it."""
@@ -245,24 +256,33 @@ class Joiner:
         document.tags.clear()
 
     def _place(self, cluster: _Cluster, shift_ms: int, end_offset: int) -> MkvCluster:
+        """Return a cluster as a file has it. Any sound can be decoded alone, and players seek to what is flagged;
+        producers flag only pictures, because flags open fragments."""
         scale, blocks = self._document.scale_ns, cluster.blocks
+        sounds = {track.number for track in self._document.tracks if track.kind == AUDIO}
         begin = blocks[0].offset
         data = self._bytes(begin, end_offset)
         media = memoryview(data)
-        frames = tuple(
-            MkvFrame(
-                block.track,
-                block.timecode * scale // NS_PER_MS + shift_ms,
-                media[block.payload_offset - begin : block.payload_offset - begin + block.payload_size],
-                is_key_frame=block.is_key_frame,
-                is_discardable=block.is_discardable,
-                is_invisible=block.is_invisible,
-                padding_ns=block.discard_padding_ns,
+        frames = []
+        for block in blocks:
+            place = block.payload_offset - begin
+            if block.track in sounds:
+                block.is_key_frame = True
+                data[place - 1] |= KEY_FLAG
+            frames.append(
+                MkvFrame(
+                    block.track,
+                    block.timecode * scale // NS_PER_MS + shift_ms,
+                    media[place : place + block.payload_size],
+                    is_key_frame=block.is_key_frame,
+                    is_discardable=block.is_discardable,
+                    is_invisible=block.is_invisible,
+                    padding_ns=block.discard_padding_ns,
+                )
             )
-            for block in blocks
-        )
         is_plain = scale == NS_PER_MS and _are_simple(blocks, data)
-        return MkvCluster(cluster.timecode * scale // NS_PER_MS + shift_ms, frames, data if is_plain else b"")
+        time_ms = cluster.timecode * scale // NS_PER_MS + shift_ms
+        return MkvCluster(time_ms, tuple(frames), media if is_plain else b"")
 
     def _file_for(self, cluster: MkvCluster) -> MkvFile:
         """Return the part that takes the cluster: the open one if its Tracks can say what the cluster is."""
@@ -335,7 +355,7 @@ class _Cluster:
     blocks: list[Block] = field(default_factory=list)
 
 
-def _are_simple(blocks: list[Block], data: bytes) -> bool:
+def _are_simple(blocks: list[Block], data: bytearray) -> bool:
     """Tell whether ``data``, which begins with the first block, is these blocks, all of them SimpleBlocks."""
     begin = end = blocks[0].offset
     for block in blocks:

@@ -22,6 +22,8 @@ from kvspic.units import NS_PER_MS
 
 __all__ = ["MkvCluster", "MkvError", "MkvFile", "MkvFrame", "TagList", "track_entries"]
 
+_Bytes = bytes | memoryview
+
 TagList = tuple[tuple[int, str, str], ...]  # group (one Tag element each), name, value
 
 SEEK, SEEK_ID, SEEK_POSITION, TARGETS = 0x4DBB, 0x53AB, 0x53AC, 0x63C0
@@ -56,7 +58,7 @@ class MkvFrame:
 
     track: int
     time_ms: int
-    data: bytes | memoryview
+    data: _Bytes
     is_key_frame: bool = False
     is_discardable: bool = False
     is_invisible: bool = False
@@ -77,7 +79,7 @@ class MkvCluster:
 
     time_ms: int
     frames: tuple[MkvFrame, ...]
-    blocks: bytes = b""
+    blocks: _Bytes = b""
 
 
 @dataclass
@@ -306,16 +308,9 @@ class MkvFile:
         return True
 
     def _renumbered(self, cluster: MkvCluster) -> list[MkvFrame]:
-        return [self._as_written(frame) for frame in cluster.frames]
-
-    def _as_written(self, frame: MkvFrame) -> MkvFrame:
-        """As a file's Tracks have it. Any sound can be decoded alone; producers flag only pictures, because flags open
-        fragments, and players seek."""
-        number = self._numbers[frame.track]
-        is_key_frame = frame.is_key_frame or self._tracks[number].track.kind == AUDIO
-        if (number, is_key_frame) == (frame.track, frame.is_key_frame):  # nearly always
-            return frame
-        return replace(frame, track=number, is_key_frame=is_key_frame)
+        if all(number == own for number, own in self._numbers.items()):  # nearly always
+            return list(cluster.frames)
+        return [replace(frame, track=self._numbers[frame.track]) for frame in cluster.frames]
 
     def _without_early_sound(self, frames: list[MkvFrame]) -> list[MkvFrame]:
         """Mark sound that ends before the first picture as not to be played: an encoder's priming, which its decoder
@@ -339,7 +334,7 @@ class MkvFile:
             track.frame_ns = _frame_ns(track.track, frame.data)
         self._end_ms = max(self._end_ms, frame.time_ms)
 
-    def _cluster_element(self, time_ms: int, frames: list[MkvFrame], blocks: bytes) -> tuple[bytes, bytes]:
+    def _cluster_element(self, time_ms: int, frames: list[MkvFrame], blocks: _Bytes) -> tuple[bytes, _Bytes]:
         """Return a cluster up to its blocks, and these: ``blocks`` if there are any, else those of the frames."""
         timestamp = _element(Id.TIMESTAMP, _uint(time_ms - self._zero_ms))
         blocks = blocks or b"".join(piece for frame in frames for piece in _block(frame, time_ms))
@@ -360,7 +355,7 @@ class MkvFile:
         shown = [frame.time_ms for frame in videos if not frame.is_invisible]
         return min(hidden) - self._zero_ms, (min(shown) if shown else max(hidden)) - self._zero_ms
 
-    def _put(self, head: bytes, blocks: bytes, old: list[_Written]) -> int:
+    def _put(self, head: bytes, blocks: _Bytes, old: list[_Written]) -> int:
         """Write a cluster over the first earlier version in which it fits, else at the end; blot the others out."""
         position = None
         for written in old:
@@ -468,7 +463,7 @@ def _is_like(one: Track, other: Track) -> bool:
     return codec and (sound or one.kind != AUDIO)
 
 
-def _frame_ns(track: Track, data: bytes | memoryview) -> int:
+def _frame_ns(track: Track, data: _Bytes) -> int:
     """Return how long an audio frame sounds, exactly, or 0 where that takes more than its codec's fixed numbers."""
     private = track.codec_private
     if track.codec_id == "A_AAC" and track.sampling_frequency > 0:
@@ -482,7 +477,7 @@ def _frame_ns(track: Track, data: bytes | memoryview) -> int:
     return 0
 
 
-def _block(frame: MkvFrame, cluster_ms: int) -> list[bytes | memoryview]:
+def _block(frame: MkvFrame, cluster_ms: int) -> list[_Bytes]:
     """Return a SimpleBlock, or a BlockGroup where something must be said that a SimpleBlock cannot."""
     relative = frame.time_ms - cluster_ms
     if not RELATIVE_MIN <= relative <= RELATIVE_MAX:

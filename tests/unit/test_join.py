@@ -400,6 +400,13 @@ def test_blocks_that_already_are_as_a_file_has_them_are_copied_whole(tmp_path, s
     assert (out.read_bytes().count(first + second) == 2) is is_kept
 
 
+def test_all_sound_can_be_sought_although_producers_flag_only_pictures(tmp_path):
+    out, tracks = tmp_path / "out.mkv", (VIDEO, SOUND)
+    join(out, fragment(0, 1, tracks), fragment(1000, 2, tracks))
+    flags = [(block.track, block.is_key_frame) for block in blocks(out)]
+    assert sorted(flags) == [(1, False)] * 2 + [(1, True)] * 2 + [(2, True)] * 2
+
+
 def test_a_block_in_a_group_keeps_its_time_beside_blocks_that_stand_alone(tmp_path):
     out = tmp_path / "out.mkv"
     children = (mkv.block(0, b"one"), mkv.group(40, b"two"), mkv.block(80, b"three", flags=0))
