@@ -220,6 +220,7 @@ kvs_status kvs_stream_stop(struct kvs_stream *stream, uint64_t now_hns)
         stream->packer.is_stopping = 0;
         ledger_end_skip(stream);
         stream->ledger.is_stopped = 1;
+        for (uint32_t i = 0; i < stream->track_count; i++) parts_clear(&stream->tracks[i]); /* no picture follows */
         package_trailer(stream, now_hns);
         uploads_trim(stream);
         uploads_announce(stream);
