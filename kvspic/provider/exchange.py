@@ -2,7 +2,8 @@
 
 botocore opens connections, because it knows the user's proxies, certificates and limits of time. A call over one that
 is open needs none of that, and urllib3 and http.client cost several times as much as the exchange itself. h11 does the
-rules of HTTP/1.1. Where there is no idle connection, or a call is unusual, nothing is sent and botocore has to make it.
+rules of the answer; to let it look at our own headers too would cost as much again. Where there is no idle connection,
+or a call is unusual, nothing is sent and botocore has to make it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = ["Answer", "idle_pool", "over_idle"]
 RECEIVE_SIZE = 64 * 1024
 BODY_MAX = 4 * 1024 * 1024  # no answer of the control plane comes near it
 INTERIM_MAX = 16
+ANY_POST = h11.Request(method="POST", target="/", headers=[("Host", "any")])  # what an answer answers, for h11
 DONE = {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
 
 
@@ -54,11 +56,13 @@ def over_idle(pool: Any, url: str, headers: Mapping[str, str], body: bytes) -> A
     Raises:
         OSError: the connection broke, or what came is no answer.
     """
-    http = h11.Connection(h11.CLIENT)
-    connection = _taken(pool) if (request := _request(http, url, headers, body)) else None
+    request = _request(url, headers, body)
+    connection = _taken(pool) if request else None
     if connection is None:
         return None
-    is_reusable = False
+    http, is_reusable = h11.Connection(h11.CLIENT), False
+    http.send(ANY_POST)
+    http.send(h11.EndOfMessage())
     try:
         connection.sock.sendall(request)
         answer = _read_answer(http, connection.sock)
@@ -84,14 +88,13 @@ def _taken(pool: Any) -> Any:
     return None
 
 
-def _request(http: h11.Connection, url: str, headers: Mapping[str, str], body: bytes) -> bytes:
+def _request(url: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """A request ready to send; b"" where a header has what HTTP does not allow."""
     values = {"Host": host_header(url), "Accept-Encoding": "identity", **headers}
-    try:
-        head = http.send(h11.Request(method="POST", target=urlsplit(url).path, headers=list(values.items())))
-    except (h11.LocalProtocolError, UnicodeError):
+    lines = [f"{name}: {value}" for name, value in values.items()]
+    if not all(line.isascii() and line.isprintable() for line in lines):
         return b""
-    return b"".join((head or b"", http.send(h11.Data(data=body)) or b"", http.send(h11.EndOfMessage()) or b""))
+    return "\r\n".join((f"POST {urlsplit(url).path} HTTP/1.1", *lines, "", "")).encode() + body
 
 
 def _read_answer(http: h11.Connection, sock: Any) -> Answer:

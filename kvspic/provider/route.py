@@ -8,8 +8,11 @@ TLS of its own. What is on this machine is never reached by a proxy.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
+import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import h11
@@ -17,6 +20,7 @@ import h11
 from kvspic.loopback import is_loopback_url
 from kvspic.provider.results import TRUST_REMEDY, safe_text, safe_url
 from kvspic.provider.transport import (
+    Address,
     ConnectTimeout,
     MaySend,
     Resolver,
@@ -24,6 +28,7 @@ from kvspic.provider.transport import (
     UnsupportedProtocol,
     connect_socket,
     endpoint_parts,
+    look_up,
 )
 from kvspic.provider.trust import default_ssl_context, untrusted
 
@@ -143,7 +148,7 @@ async def _connect(way: _Way) -> Transport:
     route = way.route
     first_scheme, first_host, first_port = _proxy_parts(route) if route.proxy_url else (scheme, host, port)
     try:
-        sock = await connect_socket(first_host, first_port, way.resolver)
+        sock = await connect_socket(first_host, first_port, way.resolver or _addresses)
     except OSError as error:
         if not route.proxy_url:
             raise
@@ -161,6 +166,17 @@ async def _connect(way: _Way) -> Transport:
         transport.close()
         raise
     return transport
+
+
+async def _addresses(host: str, port: int) -> Sequence[Address]:
+    """The addresses of a host. What is an address already is not looked up, which would take a thread."""
+    try:
+        version = 0 if "%" in host else ipaddress.ip_address(host).version  # the system knows what is behind a %
+    except ValueError:
+        version = 0
+    if version == 0:
+        return await look_up(host, port)
+    return [(socket.AF_INET, (host, port)) if version == 4 else (socket.AF_INET6, (host, port, 0, 0))]
 
 
 async def _start_tls(transport: Transport, context: ssl.SSLContext, host: str) -> None:

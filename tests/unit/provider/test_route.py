@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import socket
 import ssl
 
 import pytest
@@ -9,6 +10,7 @@ from unit.provider.proxies import proxy
 from unit.provider.servers import ACCEPTED, LAST_CHUNK, ack, chunk, loopback_server, run_watched
 from unit.provider.uploads import make_upload
 
+from kvspic.provider import route
 from kvspic.provider.control import ControlPlane
 from kvspic.provider.credentials import StaticCredentials
 from kvspic.provider.results import ServiceError
@@ -211,3 +213,21 @@ def test_an_https_proxy_that_is_not_trusted_is_called_that(tls_pair):
 
     with pytest.raises(UntrustedCertificate, match=r"127\.0\.0\.1 is not trusted"):
         run_watched(story())
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        ("127.0.0.1", [(socket.AF_INET, ("127.0.0.1", 9))]),
+        ("::1", [(socket.AF_INET6, ("::1", 9, 0, 0))]),
+        ("fe80::1%lo", ["looked up"]),
+        ("camera.example", ["looked up"]),
+        ("127.1", ["looked up"]),  # the system reads more forms than the usual one
+    ],
+)
+def test_only_what_is_no_address_is_looked_up(host, found, monkeypatch):
+    async def look_up(host, port):
+        return ["looked up"]
+
+    monkeypatch.setattr(route, "look_up", look_up)
+    assert run_watched(route._addresses(host, 9)) == found
