@@ -31,7 +31,6 @@ from kvspic.local.fault_socket import ScriptedFaults, reset
 from kvspic.local.gate import Gate, GateLimits
 from kvspic.local.hub import Hub
 from kvspic.local.image_writer import ImageWriter
-from kvspic.local.memory import keep_freed
 from kvspic.local.mkv_events import Block, Header, Tags, ends_fragment
 from kvspic.local.mkv_reader import read_all
 from kvspic.local.model import Service
@@ -259,7 +258,6 @@ class LocalEndpoint:
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signal.SIGTERM, ended.set)
         async with self:
-            keep_freed()
             gc.freeze()  # what is loaded by now stays as long as the endpoint: the collector need not look at it again
             try:
                 if on_ready is not None:
