@@ -7,6 +7,7 @@ GetDataEndpoint, so its answer is given to the reading clients as their endpoint
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import datetime
 import functools
@@ -314,13 +315,23 @@ class ControlPlane:
             raise clients.translate(operation, "the credential source", error) from None
 
     async def _pieces(self, operation: str, payload: Any) -> AsyncIterator[bytes]:
+        """What an answer streams; while its caller works on a piece, the next one is read."""
+
+        def read() -> asyncio.Task[bytes]:
+            task = asyncio.create_task(in_thread(functools.partial(clients.read_piece, payload), self._executor))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # a caller may leave before
+            return task
+
+        reading = read()
         try:
-            while piece := await in_thread(functools.partial(clients.read_piece, payload), self._executor):
+            while piece := await reading:
+                reading = read()
                 yield piece
         except Exception as error:
             raise clients.translate(operation, "the data endpoint", error) from None
         finally:
-            payload.close()
+            reading.cancel()
+            clients.end_reading(payload)
 
 
 def user_agent(extra: str = "") -> str:

@@ -371,29 +371,51 @@ async def collect(pieces):
     return [piece async for piece in pieces]
 
 
-def test_media_comes_as_it_arrives():
-    first_read = asyncio.Event()
+class Slow(ReadingService):
+    """Sends a second piece when ``first_read`` is set."""
 
-    class Slow(ReadingService):
-        async def __call__(self, peer):
-            await peer.read_head()
-            await peer.read_body()
-            if peer.request_line.split()[1] == "/getDataEndpoint":
-                await peer.say(json_answer(200, {"DataEndpoint": f"http://{peer.headers['host']}"}))
-                await self(peer)
-                return
-            await peer.say(MEDIA + chunk(b"first"))
-            await first_read.wait()
-            await peer.say(chunk(b"second") + b"0\r\n\r\n")
+    def __init__(self):
+        super().__init__()
+        self.first_read = asyncio.Event()
+
+    async def __call__(self, peer):
+        await peer.read_head()
+        await peer.read_body()
+        if peer.request_line.split()[1] == "/getDataEndpoint":
+            await peer.say(json_answer(200, {"DataEndpoint": f"http://{peer.headers['host']}"}))
+            await self(peer)
+            return
+        await peer.say(MEDIA + chunk(b"first"))
+        await self.first_read.wait()
+        await peer.say(chunk(b"second") + b"0\r\n\r\n")
+
+
+def test_media_comes_as_it_arrives():
+    service = Slow()
 
     async def question(control):
         pieces = []
         async for piece in control.get_media("door", {"StartSelectorType": "EARLIEST"}):
             pieces.append(piece)
-            first_read.set()
+            service.first_read.set()
         return pieces
 
-    assert ask(Slow(), question) == [b"first", b"second"]
+    assert ask(service, question) == [b"first", b"second"]
+
+
+def test_a_caller_may_leave_while_the_next_piece_is_read(caplog):
+    service = Slow()
+
+    async def question(control):
+        pieces = control.get_media("door", {"StartSelectorType": "EARLIEST"})
+        first = await anext(pieces)
+        await asyncio.sleep(0)  # the next read begins
+        await pieces.aclose()
+        service.first_read.set()
+        return first
+
+    assert ask(service, question) == b"first"
+    assert caplog.records == []
 
 
 def test_fragments_are_read_a_thousand_at_a_time():
