@@ -41,7 +41,7 @@ PYTHON_BENCHMARKS = {
     "first_byte": "from put_frame to the first byte on the wire, over TLS",
     "writer": "what a PutMedia writer spends on 64 KB",
     "reader": "the Matroska reader of the endpoint and of `kvspic get`",
-    "upload_file": "as fast as it goes: an offline stream, and a file by the command line",
+    "upload_file": "an offline stream as fast as it goes and within the quotas, and a file by the command line",
     "upload_calls": "Python calls for a frame on its way to the kernel",
     "opening": "processor time to open a stream, new and existing, over TLS",
     "uploads": "1 to 300 cameras of 2 Mbit/s over TLS, out of phase, and 100 in phase",
