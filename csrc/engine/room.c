@@ -76,6 +76,16 @@ kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns,
     return status == KVS_E_STORE_FULL && !may_drop ? refuse(stream, status) : status;
 }
 
+/* Of a put that was refused: whether no limit of the stream's own is reached, and others hold a part of the store. */
+int room_is_with_others(const struct kvs_stream *stream, uint64_t size, uint64_t end_hns)
+{
+    const struct kvs_chain *chain = &stream->chain;
+    uint64_t more = slabs_for(chain->head + size) - chain->end;
+    if (room_is_over_limits(stream, end_hns)) return 0;
+    if (stream->limits.slabs_max != 0 && chain->held_count + more > stream->limits.slabs_max) return 0;
+    return kvs_pool_used(&stream->client->pool) > chain->held_count;
+}
+
 /* Frames too old to be worth repeating, where the caller set a limit: the sent ones that lie further back than that. */
 void room_limit_replay(struct kvs_stream *stream, uint64_t first, uint64_t last)
 {
