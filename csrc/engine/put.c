@@ -366,8 +366,8 @@ static int put_plain(struct kvs_stream *stream, struct put *put)
 }
 
 /* A group of pictures larger than the store: only the end of its fragment can ever make room, because the service
- * persists whole ones. The frames that come before the next key frame are skipped, and counted. Where other streams hold
- * a part of the store, that comes back without it: the put waits, and goes on in the same fragment. */
+ * persists whole ones. The frames that come before the next key frame are skipped, and counted. Where others hold a
+ * part of the store, that comes back by itself: the put waits, and goes on in the same fragment. */
 static void end_what_fills_the_store(struct kvs_stream *stream, const struct put *put)
 {
     uint64_t size = (uint64_t)put->held.prefix_space + KVS_MKV_BLOCK_SIZE + put->held.payload_size;
