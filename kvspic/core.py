@@ -109,8 +109,9 @@ class Client:
         data, actions = self._data, self._actions
         count = lib.kvspic_turn(self._handle.ptr, now_hns, actions, ACTIONS_PER_READ, data, self._deadline)
         numbers = self._data_numbers[1 : 1 + 2 * data[0]].tolist() if data[0] else []
-        if count <= 0:
-            return self._no_actions(count), numbers, self._deadline[0]
+        if not count:
+            return [], numbers, self._deadline[0]
+        check(count)
         filled = self._action_bytes[: count * ACTION_FORMAT.size]
         return list(map(AS_ACTION, ACTION_FORMAT.iter_unpack(filled))), numbers, self._deadline[0]
 
