@@ -373,7 +373,7 @@ static void end_what_fills_the_store(struct kvs_stream *stream, const struct put
     uint64_t size = (uint64_t)put->held.prefix_space + KVS_MKV_BLOCK_SIZE + put->held.payload_size;
     uint64_t end_hns = put->held.frame.pts_hns + put->duration_hns;
     if (stream->view.fragment_tail + 1 != stream->view.fragment_head) return;
-    if (room_is_with_others(stream, size, end_hns)) return;
+    if (room_is_with_others(stream, size, end_hns, put->held.arrival_hns)) return;
     (void)package_end_fragment(stream, put->held.arrival_hns);
 }
 
