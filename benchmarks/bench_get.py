@@ -58,7 +58,7 @@ def fill(url: str, names: Sequence[str], size: int) -> None:
     track = kvspic.Track("V_TEST", "video/x-test")
     frames = max(FPS * FRAGMENT_S, size // len(FRAME))
     base_ns = time.time_ns() - frames * 1_000_000_000 // FPS
-    with kvspic.Producer(endpoint_url=url, store_size=1 << 28) as producer:
+    with kvspic.Producer(endpoint_url=url, store_size=1 << 29) as producer:  # all of it, so that no put is refused
         options = kvspic.StreamOptions(offline=True, retention=timedelta(hours=24), fragment_duration_min=timedelta(0))
         streams = [producer.open_stream(name, [track], **vars(options)) for name in names]
         for number in range(frames):

@@ -41,7 +41,7 @@ def write_all(file: IO[bytes], pieces: Sequence[bytes]) -> None:
         OSError: the system could not write all of them.
     """
     written = 0
-    if sys.platform != "win32" and 1 < len(pieces) <= _PIECES_MAX:
+    if hasattr(os, "writev") and 1 < len(pieces) <= _PIECES_MAX:  # not on Windows, nor on PyPy
         written = os.writev(file.fileno(), pieces)
         if written == sum(map(len, pieces)):
             return

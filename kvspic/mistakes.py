@@ -59,7 +59,7 @@ def checked_tracks(tracks: Any) -> list[Track]:
 
 def _is_track(value: Any) -> bool:
     """A list is looked at no further, because asking whether a value is a ``TrackLike`` takes 0.1 ms."""
-    return isinstance(value, Track) or (not isinstance(value, (list, tuple)) and isinstance(value, TrackLike))
+    return isinstance(value, Track) or (type(value) not in (list, tuple) and isinstance(value, TrackLike))
 
 
 def _checked_track(track: Any) -> Track:

@@ -99,7 +99,6 @@ static void room_again(struct kvs_stream *stream)
     kvs_host_lock(&client->host, client->lock);
     if (client->wants_room) {
         client->wants_room = 0;
-        client->room_count++;
         client_push(client, &action, 0);
         stream->out.wants_wake |= client->wants_wake;
         client->wants_wake = 0;

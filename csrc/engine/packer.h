@@ -26,7 +26,6 @@ uint64_t track_settled(const struct kvs_stream *stream, uint32_t track);
 
 /* Whether a frame that lasts until end_hns needs something to go. */
 int room_is_over_limits(const struct kvs_stream *stream, uint64_t end_hns);
-int room_is_with_others(const struct kvs_stream *stream, uint64_t size, uint64_t end_hns, uint64_t now_hns);
 /* Room for `size` bytes of the chain; may drop the oldest fragments.
  *   KVS_E_STORE_FULL       nothing may go, and KVS_ACTION_ROOM follows; or nothing is left that could
  *   KVS_E_FRAME_TOO_LARGE  it fits in no store of this size

@@ -366,15 +366,10 @@ static int put_plain(struct kvs_stream *stream, struct put *put)
 }
 
 /* A group of pictures larger than the store: only the end of its fragment can ever make room, because the service
- * persists whole ones. The frames that come before the next key frame are skipped, and counted. Where others hold a
- * part of the store, that comes back by itself: the put waits, and goes on in the same fragment. */
-static void end_what_fills_the_store(struct kvs_stream *stream, const struct put *put)
+ * persists whole ones. The frames that come before the next key frame are skipped, and counted. */
+static void end_what_fills_the_store(struct kvs_stream *stream, uint64_t now_hns)
 {
-    uint64_t size = (uint64_t)put->held.prefix_space + KVS_MKV_BLOCK_SIZE + put->held.payload_size;
-    uint64_t end_hns = put->held.frame.pts_hns + put->duration_hns;
-    if (stream->view.fragment_tail + 1 != stream->view.fragment_head) return;
-    if (room_is_with_others(stream, size, end_hns, put->held.arrival_hns)) return;
-    (void)package_end_fragment(stream, put->held.arrival_hns);
+    if (stream->view.fragment_tail + 1 == stream->view.fragment_head) (void)package_end_fragment(stream, now_hns);
 }
 
 /* Frames that arrive from now on are skipped until a key frame does. Where frames are held for the cut, those that are
@@ -436,7 +431,7 @@ static kvs_status put_unusual(struct kvs_stream *stream, struct put *put)
         skip_what_follows(stream);
         return KVS_OK;
     }
-    if (status == KVS_E_STORE_FULL) end_what_fills_the_store(stream, put);
+    if (status == KVS_E_STORE_FULL) end_what_fills_the_store(stream, put->held.arrival_hns);
     if (status != KVS_OK) return status;
     struct kvs_held *held = &put->held;
     held->frame.size = held->payload_size + KVS_MKV_BLOCK_SIZE;

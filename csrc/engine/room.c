@@ -4,8 +4,6 @@
  * KVS_FULL_REFUSE) the put is refused and a KVS_ACTION_ROOM follows when there is room again. */
 #include "engine/packer.h"
 
-#define OTHERS_WAIT_HNS (10 * KVS_HNS_PER_SECOND)
-
 /* The oldest fragment that is neither settled nor being sent, or fragment_head. */
 static uint64_t oldest_droppable(const struct kvs_stream *stream)
 {
@@ -27,17 +25,13 @@ static int drop_oldest(struct kvs_stream *stream, uint32_t reason)
     return 1;
 }
 
-static kvs_status refuse(struct kvs_stream *stream, kvs_status status, uint64_t now_hns)
+static kvs_status refuse(struct kvs_stream *stream, kvs_status status)
 {
     struct kvs_client *client = stream->client;
-    struct packer *packer = &stream->packer;
+    stream->ledger.wants_room = stream->packer.was_refused = 1;
     kvs_host_lock(&client->host, client->lock);
     client->wants_room = 1;
-    uint64_t rooms = client->room_count;
     kvs_host_unlock(&client->host, client->lock);
-    if (!packer->was_refused || packer->rooms_seen != rooms) packer->waits_since_hns = now_hns;
-    packer->rooms_seen = rooms;
-    stream->ledger.wants_room = packer->was_refused = 1;
     return status;
 }
 
@@ -72,26 +66,14 @@ kvs_status room_make(struct kvs_stream *stream, uint64_t size, uint64_t end_hns,
     int may_drop = stream->mode.full_policy != KVS_FULL_REFUSE;
     if (slabs_for(size) > most) return KVS_E_FRAME_TOO_LARGE;
     while (room_is_over_limits(stream, end_hns)) {
-        if (!may_drop) return refuse(stream, KVS_E_STORE_FULL, now_hns);
+        if (!may_drop) return refuse(stream, KVS_E_STORE_FULL);
         if (!drop_oldest(stream, KVS_DROP_BUFFER_DURATION)) break;
     }
     kvs_status status = kvs_chain_reserve(&stream->chain, pool, size, stream->limits.slabs_max, now_hns);
     while (status == KVS_E_STORE_FULL && may_drop && drop_oldest(stream, KVS_DROP_STORE_FULL)) {
         status = kvs_chain_reserve(&stream->chain, pool, size, stream->limits.slabs_max, now_hns);
     }
-    return status == KVS_E_STORE_FULL && !may_drop ? refuse(stream, status, now_hns) : status;
-}
-
-/* Of a put that was refused: whether no limit of the stream's own is reached, and others hold a part of the store. When
- * nothing of that has come back for a while, it may be that their open fragments fill it together with this one's. */
-int room_is_with_others(const struct kvs_stream *stream, uint64_t size, uint64_t end_hns, uint64_t now_hns)
-{
-    const struct kvs_chain *chain = &stream->chain;
-    if (now_hns >= kvs_hns_add(stream->packer.waits_since_hns, OTHERS_WAIT_HNS)) return 0;
-    uint64_t more = slabs_for(chain->head + size) - chain->end;
-    if (room_is_over_limits(stream, end_hns)) return 0;
-    if (stream->limits.slabs_max != 0 && chain->held_count + more > stream->limits.slabs_max) return 0;
-    return kvs_pool_used(&stream->client->pool) > chain->held_count;
+    return status == KVS_E_STORE_FULL && !may_drop ? refuse(stream, status) : status;
 }
 
 /* Frames too old to be worth repeating, where the caller set a limit: the sent ones that lie further back than that. */

@@ -224,8 +224,6 @@ struct packer {
     uint64_t latest_tc, closed_tc; /* greatest timecode of all blocks, of those in closed fragments; of a session */
     uint64_t last_key_pts_hns;
     uint64_t idle_since_hns;   /* a source that puts nothing from then on is idle; KVS_TIME_NONE: it is not */
-    uint64_t waits_since_hns;  /* room.c, while puts are refused: since then no room was made, by any stream */
-    uint64_t rooms_seen;       /* the client's room_count then */
     uint32_t packaged_format;  /* number of the newest fragment's; a session has one only */
     uint32_t packaged_content; /* struct format's, of the newest fragment */
     union {                    /* any of them: the next frame is looked at from all sides (put.c) */
@@ -317,7 +315,6 @@ struct kvs_client {
     struct kvs_backoff backoff;
     uint64_t token_expires_hns, deadline_hns;
     uint64_t retry_count;
-    uint64_t room_count; /* how often there was room after a put was refused */
 
     struct action_queue actions;
     uint8_t wants_wake;

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import signal
 import socket
 import ssl
@@ -258,14 +257,10 @@ class LocalEndpoint:
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signal.SIGTERM, ended.set)
         async with self:
-            gc.freeze()  # what is loaded by now stays as long as the endpoint: the collector need not look at it again
-            try:
-                if on_ready is not None:
-                    on_ready(self.url)
-                await ended.wait()
-                await self._let_uploads_end()
-            finally:
-                gc.unfreeze()
+            if on_ready is not None:
+                on_ready(self.url)
+            await ended.wait()
+            await self._let_uploads_end()
 
     async def _let_uploads_end(self) -> None:
         """Take no new connections, and wait a while for the uploads that are open."""

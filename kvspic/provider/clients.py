@@ -43,6 +43,7 @@ from kvspic.provider.results import (
     safe_url,
 )
 from kvspic.provider.trust import ca_bundle, untrusted
+from kvspic.threads import shared_executor
 
 if TYPE_CHECKING:
     from kvspic.provider.signing import ServiceSigner
@@ -258,12 +259,16 @@ def read_piece(payload: Any) -> bytes:
 
 
 def end_reading(payload: Any) -> None:
-    """Close a streaming answer. A read of it that another thread is in ends at once, not when its time is over."""
+    """Close a streaming answer; never waits. A read of it that another thread is in ends at once, where its socket can
+    be seen, else when its time is over."""
     _, sock = _file_of(getattr(payload, "_raw_stream", None))
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    payload.close()
+    if sock is None:  # a close may wait for that read
+        shared_executor().submit(payload.close)
+        return
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    with contextlib.suppress(Exception):  # the thread that read may be closing it too
+        payload.close()
 
 
 def _file_of(raw: Any) -> tuple[Any, socket.socket | None]:

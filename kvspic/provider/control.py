@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import datetime
 import functools
 import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,15 +224,17 @@ class ControlPlane:
             batch = list(numbers[start : start + FRAGMENTS_PER_CALL])
             operation = "GetMediaForFragmentList"
             answer = await self._reading(ARCHIVED_MEDIA, operation, name, {"Fragments": batch})
-            async for piece in self._pieces(operation, answer["Payload"]):
-                yield piece
+            async with contextlib.aclosing(self._pieces(operation, answer["Payload"])) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     async def get_clip(self, name: str, produced_hns: tuple[int, int]) -> AsyncIterator[bytes]:
         """One MP4 file of the fragments that begin in the range, first and last tick of the producer's time, as it
         arrives. The service takes 200 fragments and 100 MB."""
         answer = await self._reading(ARCHIVED_MEDIA, "GetClip", name, {"ClipFragmentSelector": _selector(produced_hns)})
-        async for piece in self._pieces("GetClip", answer["Payload"]):
-            yield piece
+        async with contextlib.aclosing(self._pieces("GetClip", answer["Payload"])) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def get_hls_url(
         self, name: str, produced_hns: tuple[int, int] | None = None, *, is_smooth: bool = False
@@ -268,8 +271,9 @@ class ControlPlane:
         """Media from ``start_selector`` on (``{"StartSelectorType": "NOW"}``), as it arrives, until the service ends
         it; a long watch repeats the call with the last continuation token."""
         answer = await self._reading(MEDIA, "GetMedia", name, {"StartSelector": dict(start_selector)})
-        async for piece in self._pieces("GetMedia", answer["Payload"]):
-            yield piece
+        async with contextlib.aclosing(self._pieces("GetMedia", answer["Payload"])) as pieces:
+            async for piece in pieces:
+                yield piece
 
     # ---- how a call is made
 
@@ -314,7 +318,7 @@ class ControlPlane:
         except Exception as error:  # a source of the user's may raise anything
             raise clients.translate(operation, "the credential source", error) from None
 
-    async def _pieces(self, operation: str, payload: Any) -> AsyncIterator[bytes]:
+    async def _pieces(self, operation: str, payload: Any) -> AsyncGenerator[bytes, None]:
         """What an answer streams; while its caller works on a piece, the next one is read."""
 
         def read() -> asyncio.Task[bytes]:

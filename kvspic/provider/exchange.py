@@ -43,7 +43,7 @@ def idle_pool(session: Any, url: str) -> Any:
     try:
         proxy_url = session._proxy_config.proxy_url_for(url)
         pool = session._get_connection_manager(url, proxy_url).connection_from_url(url)
-    except AttributeError:
+    except Exception:  # a proxy that is no URL, or other names: a call by the session itself says what is wrong
         return None
     is_tunnel = not proxy_url or url.startswith("https:")
     is_known = hasattr(pool, "_put_conn") and hasattr(getattr(pool, "pool", None), "get_nowait")
@@ -89,12 +89,14 @@ def _taken(pool: Any) -> Any:
 
 
 def _request(url: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A request ready to send; b"" where a header has what HTTP does not allow."""
+    """A request ready to send; b"" where a header or the path has what HTTP does not allow, or the URL has a query."""
     values = {"Host": host_header(url), "Accept-Encoding": "identity", **headers}
     lines = [f"{name}: {value}" for name, value in values.items()]
-    if not all(line.isascii() and line.isprintable() for line in lines):
+    target = urlsplit(url)
+    is_plain = all(line.isascii() and line.isprintable() for line in (target.path, *lines))
+    if not is_plain or " " in target.path or target.query or target.fragment:
         return b""
-    return "\r\n".join((f"POST {urlsplit(url).path} HTTP/1.1", *lines, "", "")).encode() + body
+    return "\r\n".join((f"POST {target.path} HTTP/1.1", *lines, "", "")).encode() + body
 
 
 def _read_answer(http: h11.Connection, sock: Any) -> Answer:

@@ -263,67 +263,6 @@ static void test_other_streams_use_the_store(void)
     service_down(&s);
 }
 
-/* A store that is full by what others hold ends no fragment: nothing of the group is skipped when there is room. */
-static void test_a_group_goes_on_when_others_give_room(void)
-{
-    struct kvs_client_config client = { .size = sizeof client, .store_max = 4 * KVS_SLAB_SIZE, .seed = 1 };
-    struct kvs_stream_config config = video_config(), second = video_config();
-    struct service s;
-    second.name = "second";
-    second.full_policy = KVS_FULL_REFUSE;
-    service_up(&s, &client);
-    struct kvs_stream *one = service_open(&s, &config), *two = service_open(&s, &second);
-    s.frame_size = 60000;
-    CHECK_EQ(service_put(&s, two, 0, KVS_FRAME_KEY), KVS_OK);
-    for (uint32_t i = 0; i < 3; i++) CHECK_EQ(service_put(&s, one, 100 * i, KVS_FRAME_KEY), KVS_OK);
-    CHECK_EQ(service_put(&s, two, 40, 0), KVS_E_STORE_FULL);
-    service_turn(&s);
-    for (uint32_t i = 0; i < s.session_count; i++)
-        if (s.sessions[i].user == 1) service_persist(&s, &s.sessions[i]);
-    service_turn(&s);
-    CHECK_EQ(service_put(&s, two, 40, 0), KVS_OK);
-    CHECK(service_drain(&s, one));
-    CHECK(service_drain(&s, two));
-    CHECK_EQ(metrics_of(two).frames_done, 2);
-    CHECK_EQ(metrics_of(two).frames_dropped[KVS_DROP_SKIPPED], 0);
-    service_down(&s);
-}
-
-/* Open fragments of two streams fill the store together: after ten seconds without room one of them is ended. */
-static void test_open_fragments_that_fill_the_store_do_so_for_a_while(void)
-{
-    struct kvs_client_config client = { .size = sizeof client, .store_max = 4 * KVS_SLAB_SIZE, .seed = 1 };
-    struct kvs_stream_config config = video_config(), second = video_config();
-    struct service s;
-    second.name = "second";
-    config.full_policy = second.full_policy = KVS_FULL_REFUSE;
-    service_up(&s, &client);
-    struct kvs_stream *one = service_open(&s, &config), *two = service_open(&s, &second);
-    s.frame_size = 60000;
-    for (uint32_t i = 0; i < 2; i++) {
-        CHECK_EQ(service_put(&s, one, 40 * i, i == 0 ? KVS_FRAME_KEY : 0), KVS_OK);
-        CHECK_EQ(service_put(&s, two, 40 * i, i == 0 ? KVS_FRAME_KEY : 0), KVS_OK);
-    }
-    service_turn(&s);
-    for (uint32_t i = 0; i < 10; i++) {
-        CHECK_EQ(service_put(&s, one, 80, 0), KVS_E_STORE_FULL);
-        s.now_hns += MS(1000);
-    }
-    CHECK_EQ(metrics_of(one).frames_dropped[KVS_DROP_SKIPPED], 0);
-    CHECK_EQ(service_put(&s, one, 80, 0), KVS_E_STORE_FULL);
-    service_turn(&s);
-    for (uint32_t i = 0; i < s.session_count; i++)
-        if (s.sessions[i].user == 1) CHECK_EQ(service_persist(&s, &s.sessions[i]), 1);
-    service_turn(&s);
-    CHECK_EQ(service_put(&s, two, 80, 0), KVS_OK);
-    CHECK_EQ(service_put(&s, one, 80, 0), KVS_OK);
-    CHECK_EQ(metrics_of(one).frames_dropped[KVS_DROP_SKIPPED], 1);
-    CHECK(service_drain(&s, one));
-    CHECK(service_drain(&s, two));
-    CHECK_EQ(metrics_of(two).frames_done, 3);
-    service_down(&s);
-}
-
 /* An empty stream that shares a full store gives up the frame, never loops. */
 static void test_nothing_of_its_own_to_drop(void)
 {
@@ -446,8 +385,6 @@ int main(void)
     test_a_limit_shorter_than_a_fragment();
     test_a_frame_larger_than_the_store();
     test_other_streams_use_the_store();
-    test_a_group_goes_on_when_others_give_room();
-    test_open_fragments_that_fill_the_store_do_so_for_a_while();
     test_nothing_of_its_own_to_drop();
     test_pressure_has_hysteresis();
     test_stale_connections();

@@ -93,6 +93,14 @@ def test_pieces_are_written_in_order_and_whole(tmp_path, monkeypatch, count, at_
     assert (tmp_path / "file").read_bytes() == b"".join(pieces)
 
 
+def test_a_system_without_gathering_writes_gets_one_piece(tmp_path, monkeypatch):
+    """Windows, PyPy."""
+    monkeypatch.delattr(os, "writev")
+    with open(tmp_path / "file", "wb", buffering=0) as file:
+        write_all(file, [b"one", b"two"])
+    assert (tmp_path / "file").read_bytes() == b"onetwo"
+
+
 def test_a_file_of_many_pieces_is_written_by_the_system(tmp_path):
     with open(tmp_path / "file", "wb", buffering=0) as file:
         write_all(file, [b"one", b"", b"two"])

@@ -1,6 +1,7 @@
 """Natural mistakes. Goal: the error says what was given and what is wanted instead, and nothing has changed."""
 
 import asyncio
+import collections
 import functools
 import gc
 import multiprocessing
@@ -15,6 +16,7 @@ import kvspic
 from kvspic import errors
 from kvspic.mistakes import DURATIONS
 from kvspic.sources import SourceError, open_source
+from kvspic.types import TrackLike
 
 NOTHING_LISTENS = "http://127.0.0.1:9"
 TRACKS = [kvspic.H264Track()]
@@ -98,6 +100,15 @@ def test_one_track_alone_is_accepted(producer):
     stream.put_frame(b"\0\0\0\1\x65abc", pts=time.time_ns(), key_frame=True)
     with open_source("testsrc:duration=1") as source:
         assert producer.open_stream("other", source.tracks[0], wait=False).report.frames_put == 0
+
+
+def test_a_tuple_with_the_names_of_a_track_is_one(producer):
+    with open_source("testsrc:duration=1") as source:
+        track = source.tracks[0]
+        names = [name for name in dir(TrackLike) if not name.startswith("_")]
+        made = collections.namedtuple("Made", names)(*(getattr(track, name) for name in names))
+        assert producer.open_stream("tuple", made, wait=False).report.frames_put == 0
+        assert producer.open_stream("tuples", [made], wait=False).report.frames_put == 0
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,23 @@ def test_connections_of_tunnels_are_used_too(proxy_url, url, is_found):
     assert idle_pool(SimpleNamespace(), url) is None
 
 
+def test_a_proxy_that_is_no_url_is_left_to_the_session():
+    """Which says what is wrong with it."""
+
+    def no_url(url, proxy):
+        raise ValueError("http://u:secret@host:99999")
+
+    proxies = SimpleNamespace(proxy_url_for=lambda url: "http://u:secret@host:99999")
+    assert idle_pool(SimpleNamespace(_proxy_config=proxies, _get_connection_manager=no_url), URL) is None
+
+
+@pytest.mark.parametrize("url", [URL + "?a=b", URL + "#a", "http://127.0.0.1:9/a b", "http://127.0.0.1:9/caf\u00e9"])
+def test_addresses_that_botocore_writes_in_another_way_are_left_to_it(url):
+    connection = Connection(b"")
+    assert over_idle(Pool(connection), url, {}, b"") is None
+    assert connection.sent == b""
+
+
 def test_the_second_call_goes_over_the_connection_of_the_first():
     """The first one is made by botocore: both ask for the same, and errors are read alike."""
     heads = []
