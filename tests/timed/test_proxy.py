@@ -90,9 +90,9 @@ def test_where_only_a_proxy_reaches_the_service_uploads_go_through_it(tmp_path):
         assert upload(chain, port, "", 5).startswith("error")
 
 
-def test_a_proxy_that_wants_credentials_gets_them_and_its_refusal_is_a_sentence(tmp_path):
+def test_a_proxy_that_wants_credentials_gets_them_and_lets_nothing_pass_without(tmp_path):
+    """tinyproxy closes before it has read the request, so a reset mostly overtakes its 407: what is said of that is
+    tested in tests/unit/provider/test_route.py."""
     with service_behind_a_proxy(tmp_path, "BasicAuth camera secret") as (chain, port):
         assert upload(chain, port, f"http://camera:secret@{PROXY}:3128") == "complete True 30"
-        # tinyproxy closes before it has read the request: now and then the reset overtakes its 407 on the way
-        answers = (upload(chain, port, f"http://{PROXY}:3128", 15) for _ in range(4))
-        assert any(answer.startswith("error") and "407" in answer for answer in answers)
+        assert upload(chain, port, f"http://{PROXY}:3128", 5).startswith("error")
