@@ -65,7 +65,7 @@ class StreamOrders:
     Attributes:
         on_fault: called with an unexpected exception. on_accepted: the service has accepted an upload.
         on_busy: it refuses one because it counts another connection of the stream; once for each upload.
-        on_forbidden: the gate has ended an upload. after_bytes: called when the core has got something.
+        on_forbidden: the gate has ended an upload. after_change: called when the core was given something.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class StreamOrders:
         self.on_accepted: Callable[[], None] = lambda: None
         self.on_busy: Callable[[str], None] = lambda message: None
         self.on_forbidden: Callable[[], None] = lambda: None
-        self.after_bytes: Callable[[], None] = lambda: None
+        self.after_change: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.last_error = ""  # of the last call that failed, in words
         self.on_fault: Callable[[Exception], None] = _raise
@@ -129,7 +129,7 @@ class StreamOrders:
                 logger.warning("%s: %s", self._settings.name, self.last_error, exc_info=error)
                 fields = {"result": int(ServiceResult.UNKNOWN)}
             self.rules.answer(action, self._clock.now_hns(), fields)
-            self.after_bytes()
+            self.after_change()
 
         def handle(action: Action) -> None:
             self._start(functools.partial(carry_out, action), ActionKind(action.kind).name)
@@ -261,7 +261,7 @@ class StreamOrders:
             ),
             owner=upload,
         )
-        session.after_bytes = self.after_bytes
+        session.after_bytes = self.after_change
         outcome = await session.run()
         if session.is_forbidden:
             self.on_forbidden()

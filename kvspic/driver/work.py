@@ -149,7 +149,7 @@ class ProducerWork:
             self._driver.spawn,
             self.clock,
         )
-        orders.after_bytes = self._driver.woken
+        orders.after_change = self._driver.woken
         spooling = None if spool is None else SpoolWork(spool, core, self._plane, self._driver, self.clock)
         work = StreamWork(StreamParts(name, core, orders, self._driver, self.clock, self._policy, spooling))
         work.callbacks.extend(callbacks)
