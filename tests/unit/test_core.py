@@ -126,6 +126,20 @@ def test_the_way_to_put_media(client, stream):
     assert 4 < count <= 256
 
 
+def test_a_turn_gives_data_as_numbers_and_the_others_in_their_order(client, stream):
+    make_ready(client, stream)
+    put(stream)
+    order = next(action for action in drain(client) if action.kind == ActionKind.PUT_MEDIA)
+    stream.answer(order.request, NOW_HNS)
+    put(stream, at_hns=NOW_HNS + SECOND_HNS)
+    actions, data, deadline_hns = client.turn(NOW_HNS)
+    assert ActionKind.DATA not in kinds(actions)
+    assert ActionKind.STATE in [action.kind for action in actions]
+    assert data == [1, order.upload]
+    assert deadline_hns > NOW_HNS
+    assert client.turn(NOW_HNS)[:2] == ([], [])
+
+
 @pytest.mark.parametrize("size", [1, 15, 16, 255, 256, 4096, 65535, 65536])
 def test_a_read_gives_a_chunk_of_http(client, stream, size):
     """RFC 9112, section 7.1: the size in hexadecimal digits, then the bytes, each followed by a line end."""
