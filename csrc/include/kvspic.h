@@ -492,7 +492,8 @@ struct kvs_stream_metrics {
     uint64_t fragments_without_cpd[KVS_TRACKS_MAX];
     uint64_t newest_hns;            /* the latest decoding time of any track, as packaged; 0 before the first frame */
     /* Per track, as configured: how many of the frames that kvs_stream_put_frame took, from the first one on, will
-     * not be sent again: they are persisted or dropped. What a caller keeps elsewhere of these may go. */
+     * not be sent again: they are persisted or dropped, or held no picture and their stream was stopped. What a caller
+     * keeps elsewhere of these may go. */
     uint64_t frames_settled[KVS_TRACKS_MAX];
 };
 KVS_API kvs_status kvs_stream_metrics(struct kvs_stream *stream, struct kvs_stream_metrics *metrics_out);
