@@ -192,6 +192,7 @@ SECRETS = re.compile(
     r"(?i)(signature\s*[=:]\s*|credential\s*[=:]\s*|security-token\s*[=:]\s*|aws_secret_access_key\s*[=:]\s*"
     r"|authorization\s*[=:]\s*)\S+"
 )
+USER_OF_URL = re.compile(r"(?<=://)[^/\s@]*@")
 ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}\b")
 
 
@@ -322,8 +323,8 @@ def safe_text(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return the text without access keys, and without the values of signatures and tokens."""
-    return ACCESS_KEY.sub("<access key>", SECRETS.sub(r"\1<redacted>", text))
+    """Return the text without access keys, the values of signatures and tokens, and the user and password of URLs."""
+    return USER_OF_URL.sub("", ACCESS_KEY.sub("<access key>", SECRETS.sub(r"\1<redacted>", text)))
 
 
 def safe_url(url: str) -> str:

@@ -154,6 +154,7 @@ def test_a_refused_signature_is_told_without_the_canonical_request():
 @pytest.mark.parametrize(
     "text",
     [
+        "Failed to parse: http://user:SECRET@127.0.0.1:99999",
         "Credential=AKIDSECRET/2023",
         "signature: SECRETabc",
         "key AKIASECRETSECRET is bad",
